@@ -1,0 +1,11 @@
+"""Active-user counts with a differential-privacy guarantee that honour every erasure request.
+
+core           the mathematics: pure functions, no input or output, no clock, no global randomness
+storage        the lake (Parquet files), the ledger (SQL), the locks, the secrets
+engines        reading a source once and pseudonymising it, set-wise
+operations     one verb a file; the rules shared by everything below
+orchestration  Dagster; cli: the `dpdau` command; evaluation: synthetic data and benchmarks
+definitions    what `workspace.yaml` names
+"""
+
+__version__ = "0.1.0"

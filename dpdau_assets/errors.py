@@ -1,0 +1,172 @@
+"""The whole exception tree, one branch for each party that can repair the fault.
+
+    DpdauError
+    |-- CallerError                  the request is wrong: change it and ask again
+    |   |-- UsageError               an option or argument that makes no sense        exit 2
+    |   |-- InputError               a file, row or value that cannot be used         exit 3
+    |   |   `-- UnknownSettingError  a name in .env that does not exist
+    |   |-- NotReleasableError       the calendar says no                             exit 5
+    |   |   |-- NotClosedError
+    |   |   `-- OutsideSeriesError
+    |   `-- BudgetExhaustedError     the cap says no                                  exit 4
+    |-- OperatorError                configuration or machine: an operator mends it   exit 1
+    |   |-- ConfigurationError       a setting that disagrees with what is stored, or is unsupported
+    |   `-- StorageError             disk full, not writable, a lock that never comes free
+    |-- DataError                    what is stored is not what was recorded          exit 1
+    `-- InternalError                our own invariant is broken: report it           exit 1
+
+Every error keeps the offending values as attributes and says in one line what is wrong; `hint` says
+what to do. Neither ever holds a user id, a pseudonym or an exact count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+
+class DpdauError(Exception):
+    """Base of everything this package raises on purpose.
+
+    Args:
+        message: One line: what is wrong, with the amount or limit concerned.
+        hint: One line: the next step for whoever can repair it.
+    """
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class CallerError(DpdauError):
+    """The request is wrong; the caller can change it."""
+
+    code = "caller_error"
+    exit_code = 2
+
+
+class UsageError(CallerError):
+    """An option or argument that makes no sense."""
+
+    code = "usage"
+
+
+class InputError(CallerError):
+    """A file, row or value that cannot be used."""
+
+    code = "bad_input"
+    exit_code = 3
+
+
+class UnknownSettingError(InputError):
+    """A name in `.env` that is not a setting."""
+
+    code = "unknown_setting"
+
+
+class NotReleasableError(CallerError):
+    """The calendar does not allow this release (public: depends on dates only)."""
+
+    code = "not_releasable"
+    exit_code = 5
+
+    def __init__(self, message: str, *, day: date, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.day = day
+
+
+class NotClosedError(NotReleasableError):
+    """The day is not closed yet."""
+
+    code = "not_closed"
+
+
+class OutsideSeriesError(NotReleasableError):
+    """The day lies before SERIES_START or after SERIES_END, or no series is defined."""
+
+    code = "outside_series"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a release did not fit (public whole).
+
+    Attributes:
+        metric: The metric asked for.
+        day: The day asked for.
+        period: Calendar month `YYYY-MM` of the day.
+        scope: Which cap refused: `metric`, `month` or `trailing_365d`.
+        epsilon_spent: Loss already composed under that cap.
+        epsilon_cap: The cap.
+        epsilon_needed: Loss after the release, had it been made.
+        delta: The delta at which all three are stated.
+        next_funded_day: First day whose release would fit, as far as known.
+    """
+
+    metric: str
+    day: date
+    period: str
+    scope: str
+    epsilon_spent: float
+    epsilon_cap: float
+    epsilon_needed: float
+    delta: float
+    next_funded_day: date | None
+
+
+class BudgetExhaustedError(CallerError):
+    """At least one release does not fit under a cap; nothing was charged for it."""
+
+    code = "budget_exhausted"
+    exit_code = 4
+
+    def __init__(self, refusals: tuple[Refusal, ...]) -> None:
+        first = refusals[0]
+        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+        scope = {
+            "metric": f"{first.metric} in {first.period}",
+            "month": f"all metrics in {first.period}",
+            "trailing_365d": f"the 365 days around {first.day}",
+        }[first.scope]
+        super().__init__(
+            f"budget exhausted: {first.metric} for {first.day}{more}: {scope} has spent epsilon "
+            f"{first.epsilon_spent:.3f} of {first.epsilon_cap:.3f}, this release would make it "
+            f"{first.epsilon_needed:.3f} at delta {first.delta:g}",
+            hint="the cap belongs to the released day's month and waiting does not refill it; next funded day: "
+            f"{first.next_funded_day or 'unknown'}; `dpdau reset-budget` opens a new account",
+        )
+        self.refusals = refusals
+
+
+class OperatorError(DpdauError):
+    """Configuration or machine; an operator mends it."""
+
+    code = "operator_error"
+
+
+class ConfigurationError(OperatorError):
+    """A setting is unsupported or disagrees with what the ledger recorded."""
+
+    code = "configuration"
+
+
+class StorageError(OperatorError):
+    """The disk, a permission or a lock stands in the way."""
+
+    code = "storage"
+
+
+class DataError(DpdauError):
+    """What is stored is not what was recorded."""
+
+    code = "data"
+
+
+class InternalError(DpdauError):
+    """One of our own invariants is broken."""
+
+    code = "internal"

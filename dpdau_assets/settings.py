@@ -1,0 +1,218 @@
+"""One frozen settings object, and the only code that reads the environment or `.env`.
+
+A name belongs here when a person may set it. Names that only a later component reads are
+accepted and listed as `reserved`, so that a shared `.env` stays valid; they change nothing yet.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
+
+PRIVATE_PREFIXES = ("DAGSTER_", "OTEL_")
+"""Names of other programs that may share our `.env`."""
+
+Epsilon = Annotated[float, Field(gt=0, le=100)]
+Delta = Annotated[float, Field(gt=0, lt=0.1)]
+
+
+class Settings(BaseModel):
+    """Every setting with its default; see `dpdau settings` for the list with current values.
+
+    Relative paths are relative to `project_root`. Privacy parameters are public; the two secrets are
+    `SecretStr` and print as stars.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Where and when
+    data_dir: Path = Path("data")
+    timezone: str = "UTC"
+    series_start: date | None = None
+    series_end: date | None = None
+    dagster_history_days: Annotated[int, Field(ge=1, le=40_000)] = 1100
+    mau_window_days: Annotated[int, Field(ge=8, le=63)] = 30
+    day_close_delay_hours: Annotated[int, Field(ge=0, le=168)] = 6
+    # Privacy
+    epsilon_dau: Epsilon = 0.3
+    epsilon_wau: Epsilon = 0.4
+    epsilon_mau: Epsilon = 0.5
+    delta: Delta = 1e-6
+    advanced_delta: Delta = 1e-7
+    dau_budget_total: Epsilon = 3.0
+    wau_budget_total: Epsilon = 3.0
+    mau_budget_total: Epsilon = 3.5
+    total_budget_month: Epsilon = 6.0
+    total_budget_365d: Epsilon = 29.0
+    rdp_orders: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
+    mechanism: Literal["gaussian", "laplace", "correlated", "joint", "tree", "matrix"] = "gaussian"
+    noise_source: Literal["secure", "seeded"] = "secure"
+    default_seed: Annotated[int, Field(ge=0, lt=2**63)] = 20251009
+    # Sketches
+    sketch_impl: Literal["kmv", "set", "theta", "hll"] = "kmv"
+    sketch_k: Annotated[int, Field(ge=16, le=2**24)] = 65536
+    expected_users: Annotated[int, Field(ge=1)] | None = None
+    # Pseudonyms, sources, storage
+    hash_salt_secret: SecretStr | None = None
+    hash_salt_rotation_days: Annotated[int, Field(ge=1, le=36_500)] = 90
+    keep_sources: bool = False
+    quarantine_max_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
+    database_url: SecretStr | None = None
+    duckdb_memory_limit: str = "1GB"
+    duckdb_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    admin_email: str = ""
+    erasure_max_age_hours: Annotated[int, Field(ge=1)] = 24
+    # Reserved: read by components that are not part of this version
+    joint_budget_total: Epsilon = 5.9
+    revision_reserve: Annotated[int, Field(ge=0, le=31)] = 2
+    horizon_days: Annotated[int, Field(ge=1)] = 365
+    w_bound: Annotated[int, Field(ge=1)] = 2
+    use_bloom_for_diff: bool = False
+    bloom_fp_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    retention_days: Annotated[int, Field(ge=1)] | None = None
+    backup_retention_days: Annotated[int, Field(ge=1)] = 30
+    release_on_query: bool | None = None
+    service_api_key: SecretStr | None = None
+    ingest_api_key: SecretStr | None = None
+    read_api_key: SecretStr | None = None
+    metrics_api_key: SecretStr | None = None
+    service_host: str = "http://127.0.0.1:8000"
+    max_request_bytes: Annotated[int, Field(ge=1)] | None = None
+    smtp_url: SecretStr | None = None
+    alert_webhook_url: SecretStr | None = None
+    service_database_url: SecretStr | None = None
+    journal_mirror_dir: Path | None = None
+    kafka_bootstrap_servers: str = ""
+    kafka_topic: str = ""
+    compute_engine: Literal["duckdb", "spark"] = "duckdb"
+    experiment_id: str = "dev"
+    coverage_threshold: Annotated[int, Field(ge=0, le=100)] = 85
+
+    @field_validator("rdp_orders", mode="before")
+    @classmethod
+    def _split_orders(cls, value: Any) -> Any:
+        parts = value.split(",") if isinstance(value, str) else value
+        orders = tuple(float(part) for part in parts)
+        if not orders or any(order <= 1 for order in orders):
+            raise ValueError("needs comma-separated numbers above 1")
+        return orders
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is not a time zone of the IANA list") from error
+        return value
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """TIMEZONE as an object."""
+        return ZoneInfo(self.timezone)
+
+    @cached_property
+    def root(self) -> Path:
+        """DATA_DIR, absolute."""
+        return self.data_dir if self.data_dir.is_absolute() else project_root() / self.data_dir
+
+    def epsilon_of(self, metric: str) -> float:
+        """Epsilon of one release of `metric` (`dau`, `wau` or `mau`)."""
+        return float(getattr(self, f"epsilon_{metric}"))
+
+    def cap_of(self, metric: str) -> float:
+        """Monthly epsilon cap of `metric`."""
+        return float(getattr(self, f"{metric}_budget_total"))
+
+
+RESERVED = frozenset(
+    """joint_budget_total revision_reserve horizon_days w_bound use_bloom_for_diff bloom_fp_rate retention_days
+    backup_retention_days release_on_query service_api_key ingest_api_key read_api_key metrics_api_key service_host
+    max_request_bytes smtp_url alert_webhook_url service_database_url journal_mirror_dir kafka_bootstrap_servers
+    kafka_topic compute_engine experiment_id coverage_threshold""".split()
+)
+"""Settings accepted for a component that this version does not have."""
+
+NOT_YET = {
+    "mechanism": ("correlated", "joint", "tree", "matrix"),
+    "sketch_impl": ("theta", "hll"),
+}
+"""Values whose soundness is not yet audited; refused at start, never approximated."""
+
+
+def project_root() -> Path:
+    """The folder that relative paths start from: the nearest parent of the working directory with a
+    `workspace.yaml`, else the folder this package is installed from if it has one, else the working directory."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "workspace.yaml").is_file():
+            return folder
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "workspace.yaml").is_file() else here
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment over `.env` over the defaults; `overrides` win (tests, the demo).
+
+    Raises:
+        UnknownSettingError: `.env` holds a name that is not a setting.
+        InputError: A value is malformed.
+        ConfigurationError: A value is known but not supported by this version.
+    """
+    dotenv = _read_dotenv(project_root() / ".env")
+    from_environment = {
+        name: os.environ[name.upper()] for name in Settings.model_fields if os.environ.get(name.upper())
+    }
+    try:
+        settings = Settings(**{**dotenv, **from_environment, **overrides})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper()
+        reason = first["msg"].removeprefix("Value error, ")
+        shown = "" if "secret" in name.lower() or "url" in name.lower() else f" (got {str(first['input'])[:60]!r})"
+        raise InputError(
+            f"setting {name}: {reason}{shown}", hint=f"correct {name} in .env or in the environment"
+        ) from error
+    _refuse_unsupported(settings)
+    return settings
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    values: dict[str, str] = {}
+    for name, value in dotenv_values(path).items():
+        if name.startswith(PRIVATE_PREFIXES) and name.lower() not in Settings.model_fields:
+            continue
+        if name.lower() not in Settings.model_fields or name != name.upper():
+            known = [field.upper() for field in Settings.model_fields]
+            close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
+            raise UnknownSettingError(
+                f"unknown name {name} in {path.name}", hint=f"did you mean {close[0]}? `dpdau settings` lists all names"
+            )
+        if value:
+            values[name.lower()] = value
+    return values
+
+
+def _refuse_unsupported(settings: Settings) -> None:
+    for name, values in NOT_YET.items():
+        if getattr(settings, name) in values:
+            raise ConfigurationError(
+                f"{name.upper()}={getattr(settings, name)} is not supported by this version: its audit has not passed",
+                hint="use MECHANISM=gaussian or laplace, SKETCH_IMPL=kmv or set",
+            )
+    if settings.advanced_delta >= settings.delta:
+        raise ConfigurationError("ADVANCED_DELTA must be smaller than DELTA", hint="the default is a tenth of DELTA")
+    if settings.series_start and settings.series_end and settings.series_end < settings.series_start:
+        raise ConfigurationError("SERIES_END lies before SERIES_START", hint="correct one of them in .env")
