@@ -1,0 +1,79 @@
+"""The two protocols of noise: a mechanism (which noise, how much) and a noise source (where randomness comes from).
+
+Belongs here: the signatures that releases, intervals and accounting rely on. Does not belong here: any sampler.
+Everything is in integers: the count, the noise, the draw. A mechanism is public whole; the count it is applied to is
+sensitive and travels only as an argument.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from dpdau_assets.core.dp_events import DpEvent
+
+
+@runtime_checkable
+class NoiseSource(Protocol):
+    """Independent integers from the two noise distributions, exactly (no floating-point rounding of the law)."""
+
+    @property
+    def name(self) -> str:
+        """`secure` or `seeded`; published with each release."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether a draw may protect real people: False when it can be repeated from a stored seed."""
+
+    def discrete_gaussian(self, stddev: float) -> int:
+        """One draw of N_Z(0, stddev^2).
+
+        Args:
+            stddev: Parameter sigma in users, positive; used as the exact rational value of the float.
+        """
+
+    def discrete_laplace(self, scale: float) -> int:
+        """One draw with Pr[x] proportional to exp(-|x| / scale).
+
+        Args:
+            scale: Scale in users, positive; used as the exact rational value of the float.
+        """
+
+
+@runtime_checkable
+class Mechanism(Protocol):
+    """Adds noise to one integer count of sensitivity 1, and says what that costs and how far it errs."""
+
+    @property
+    def name(self) -> str:
+        """Value of the setting MECHANISM; published with each release."""
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """What freezes this mechanism for an account, as JSON; `mechanism_from_parameters` is the inverse."""
+
+    def event(self) -> DpEvent:
+        """The privacy event that one draw charges."""
+
+    def draw(self, value: int, source: NoiseSource) -> int:
+        """`value` plus one fresh noise.
+
+        Args:
+            value: The exact count (sensitive).
+            source: Where the randomness comes from.
+        """
+
+    def noise_quantile(self, probability: float) -> int:
+        """Smallest integer q with Pr[noise <= q] >= probability, from the exact pmf.
+
+        Args:
+            probability: In (0, 1).
+        """
+
+    def noise_variance(self) -> float:
+        """Variance of the noise, in users squared."""
+
+    def noise_pmf(self) -> tuple[int, npt.NDArray[np.float64]]:
+        """The exact pmf on its effective support: (smallest value, float64[n] of probabilities), tails under 1e-18."""
