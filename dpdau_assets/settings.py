@@ -22,6 +22,9 @@ from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingEr
 PRIVATE_PREFIXES = ("DAGSTER_", "OTEL_")
 """Names of other programs that may share our `.env`."""
 
+SMALL_SKETCH_K = 2048
+"""Below this a sketch is too coarse for production traffic."""
+
 Epsilon = Annotated[float, Field(gt=0, le=100)]
 Delta = Annotated[float, Field(gt=0, lt=0.1)]
 
@@ -136,10 +139,32 @@ class Settings(BaseModel):
 
 
 RESERVED = frozenset(
-    """joint_budget_total revision_reserve horizon_days w_bound use_bloom_for_diff bloom_fp_rate retention_days
-    backup_retention_days release_on_query service_api_key ingest_api_key read_api_key metrics_api_key service_host
-    max_request_bytes smtp_url alert_webhook_url service_database_url journal_mirror_dir kafka_bootstrap_servers
-    kafka_topic compute_engine experiment_id coverage_threshold""".split()
+    {
+        "joint_budget_total",
+        "revision_reserve",
+        "horizon_days",
+        "w_bound",
+        "use_bloom_for_diff",
+        "bloom_fp_rate",
+        "retention_days",
+        "backup_retention_days",
+        "release_on_query",
+        "service_api_key",
+        "ingest_api_key",
+        "read_api_key",
+        "metrics_api_key",
+        "service_host",
+        "max_request_bytes",
+        "smtp_url",
+        "alert_webhook_url",
+        "service_database_url",
+        "journal_mirror_dir",
+        "kafka_bootstrap_servers",
+        "kafka_topic",
+        "compute_engine",
+        "experiment_id",
+        "coverage_threshold",
+    }
 )
 """Settings accepted for a component that this version does not have."""
 
@@ -185,6 +210,56 @@ def load_settings(**overrides: Any) -> Settings:
         ) from error
     _refuse_unsupported(settings)
     return settings
+
+
+def describe_settings() -> list[dict[str, str]]:
+    """Every setting as `name`, `value`, `default`, `source`, `used` (`no`: reserved); secrets print as stars.
+
+    Raises:
+        InputError, UnknownSettingError, ConfigurationError: As `load_settings`.
+    """
+    settings = load_settings()
+    dotenv = _read_dotenv(project_root() / ".env")
+    rows = []
+    for name, field in Settings.model_fields.items():
+        in_environment = bool(os.environ.get(name.upper()))
+        rows.append(
+            {
+                "name": name.upper(),
+                "value": _shown(getattr(settings, name)),
+                "default": _shown(field.default),
+                "source": "environment" if in_environment else ".env" if name in dotenv else "default",
+                "used": "no" if name in RESERVED else "yes",
+            }
+        )
+    return rows
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(f"{part:g}" for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def notices(settings: Settings) -> tuple[str, ...]:
+    """One line for each combination of settings that is sound but probably not meant."""
+    lines = []
+    if settings.sketch_impl == "kmv" and settings.sketch_k < SMALL_SKETCH_K:
+        lines.append(f"SKETCH_K={settings.sketch_k} is below {SMALL_SKETCH_K}: estimates err by several percent")
+    if settings.mechanism == "laplace":
+        lines.append("MECHANISM=laplace: at the default budgets about 10 DAU, 7 WAU and 7 MAU releases fit a month")
+    if settings.expected_users and settings.delta > 1 / (10 * settings.expected_users):
+        lines.append(f"DELTA={settings.delta:g} is more than 1/(10 EXPECTED_USERS)")
+    return tuple(lines)
+
+
+def child_environment(**overrides: str) -> dict[str, str]:
+    """The environment for a process we start: ours, with `overrides` on top."""
+    return {**os.environ, **overrides}
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:

@@ -1,1 +1,1 @@
-
+"""Synthetic activity and benchmarks: what shows that the system works, and nothing that the system needs to work."""

@@ -1,0 +1,135 @@
+"""Commands that bring activity in and keep it built: init, ingest, discard-batch, rebuild."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing, open_or_create
+from dpdau_assets.cli.output import emit, progress_bar
+from dpdau_assets.errors import InputError, UsageError
+
+MAX_SHOWN_DAYS = 3
+
+
+def init(
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Mark the folder as synthetic for ever: seeded noise is allowed in it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make the data folder.
+
+    With its ledger, secrets, lake and DuckDB catalogue of views. Harmless when repeated.
+    """
+    from dpdau_assets.operations.workspace import open_workspace
+    from dpdau_assets.settings import load_settings
+
+    settings = load_settings()
+    workspace = open_workspace(settings, synthetic=synthetic)
+    catalogue = settings.root / "dpdau.duckdb"
+    workspace.lake.write_catalogue(catalogue)
+    document = {"data_dir": str(settings.root), "catalogue": str(catalogue), "synthetic": synthetic}
+    emit(
+        document,
+        as_json=as_json,
+        text=lambda: f"ready: {settings.root}{' (synthetic)' if synthetic else ''}; next: dpdau ingest --from FILE",
+    )
+
+
+def ingest(
+    sources: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="More files.")] = None,
+    source: Annotated[list[Path] | None, typer.Option("--from", metavar="PATH", help="A file of events.")] = None,
+    source_format: Annotated[
+        str | None, typer.Option("--format", metavar="jsonl|csv|parquet", help="Default: by the file's name.")
+    ] = None,
+    user_column: Annotated[str | None, typer.Option(help="Column with the user id.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="Column with the day or time.")] = None,
+    op_column: Annotated[str | None, typer.Option(help="Column with the operation, + or -.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a file that has a bad row.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show rows, days and rejects; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read files of events.
+
+    Each is read once, pseudonymised and staged by day. The same content twice changes nothing.
+    """
+    from dpdau_assets.core.activity import ColumnMapping
+    from dpdau_assets.operations.stage import stage_files
+
+    paths = [*(source or []), *(sources or [])]
+    if not paths:
+        raise UsageError("no file to ingest", hint="name one: dpdau ingest --from FILE")
+    if source_format not in (None, "jsonl", "csv", "parquet"):
+        raise UsageError(f"--format {source_format} is unknown", hint="use jsonl, csv or parquet")
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing is not None:
+        raise InputError(f"{missing} does not exist", hint="check the path")
+    mapping = ColumnMapping(user=user_column, time=time_column, op=op_column)
+    with progress_bar() as progress:
+        report = stage_files(
+            open_or_create(),
+            paths,
+            mapping=mapping,
+            source_format=source_format,
+            strict=strict,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    document = report.to_json()
+    emit(document, as_json=as_json, text=lambda: _ingested(document, is_dry_run=dry_run))
+
+
+def _ingested(document: dict[str, Any], *, is_dry_run: bool) -> str:
+    """The ingest report in words."""
+    verb = "would accept" if is_dry_run else "accepted"
+    days = document["days"]
+    if isinstance(days, list):
+        shown = ", ".join(str(day) for day in days[:MAX_SHOWN_DAYS])
+        days_text = f"{len(days):,} days ({shown}{', ...' if len(days) > MAX_SHOWN_DAYS else ''})" if days else "0 days"
+    else:
+        days_text = f"{days:,} days"
+    lines = [f"{verb} {document['accepted']:,} of {document['events']:,} events on {days_text}"]
+    rejected = {reason: count for reason, count in document["rejected"].items() if count}
+    if rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejected.items()))
+        lines.append(f"rejected {sum(rejected.values()):,}: {reasons} (line numbers in DATA_DIR/reports/quarantine)")
+    if document["duplicates_of_earlier_batches"]:
+        lines.append(f"{document['duplicates_of_earlier_batches']} of the files had been ingested before")
+    return "\n".join(lines)
+
+
+def discard(
+    batch: Annotated[str, typer.Argument(help="The batch, as `dpdau status --json` names it.")], as_json: Json = False
+) -> None:
+    """Take back a batch that is not folded yet."""
+    from dpdau_assets.operations.discard_batch import discard_batch
+
+    discard_batch(open_existing(), batch)
+    emit({"discarded": batch}, as_json=as_json, text=lambda: f"discarded batch {batch}")
+
+
+def rebuild(start: Start, end: End, as_json: Json = False) -> None:
+    """Build a range of days again.
+
+    From the stored activity; released values stay as they are.
+    """
+    from dpdau_assets.operations.rebuild import rebuild as rebuild_days
+
+    days = day_range(start, end)
+    started_at = time.monotonic()
+    with progress_bar() as progress:
+        rebuild_days(open_existing(), days, progress=progress)
+    document = {"days": len(days), "seconds": round(time.monotonic() - started_at, 3)}
+    emit(document, as_json=as_json, text=lambda: f"rebuilt {document['days']:,} days in {document['seconds']:.1f} s")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command("init")(init)
+    app.command("ingest")(ingest)
+    app.command("discard-batch")(discard)
+    app.command("rebuild")(rebuild)

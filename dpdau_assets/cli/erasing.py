@@ -1,0 +1,129 @@
+"""Commands of erasure: erase, erasures, flush-deletes. Ids arrive as bytes and are never printed or logged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from dpdau_assets.cli.options import Json, open_existing, open_or_create, parse_day
+from dpdau_assets.cli.output import emit, table
+from dpdau_assets.errors import InputError, UsageError
+
+MAX_LINE_BYTES = 1_100
+"""An id has at most 1,024 bytes; a longer line is refused without reading the rest of it into memory."""
+
+
+def erase(
+    user_id: Annotated[str | None, typer.Argument(metavar="[USER_ID|-]", help="`-` reads ids, one a line.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A file of ids, one a line.")] = None,
+    through: Annotated[
+        date | None, typer.Option(parser=parse_day, metavar="DAY", help="Last day to erase; default today.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Replay at once: files are clean when this returns.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase users.
+
+    On every day up to --through, whenever their activity arrived or will arrive.
+    """
+    from dpdau_assets.operations.replay_erasures import flush_deletes
+    from dpdau_assets.operations.request_erasure import request_erasure
+
+    if (user_id is None) == (source is None):
+        raise UsageError("name the users once", hint="erase USER_ID, erase - for standard input, or --from FILE")
+    workspace = open_or_create()
+    now = workspace.now()
+    last_day = through or now.astimezone(workspace.settings.zone).date()
+    receipt = request_erasure(workspace, _user_ids(user_id, source), through=last_day, now=now)
+    if wait:
+        flush_deletes(workspace)
+    document = {"request": receipt.request, "requested": receipt.requested, "already_known": receipt.already_known}
+    emit(document, as_json=as_json, text=lambda: _receipt(document, last_day, is_done=wait))
+
+
+def _receipt(document: dict[str, Any], through: date, *, is_done: bool) -> str:
+    """The answer to an erasure in words."""
+    state = "replayed" if is_done else "pending; `dpdau flush-deletes` or the next build replays it"
+    return (
+        f"request {document['request']}: {document['requested']:,} users through {through}, "
+        f"{document['already_known']:,} already known; {state}"
+    )
+
+
+def _user_ids(user_id: str | None, source: Path | None) -> Iterator[bytes]:
+    """The ids asked for, from the argument, standard input or a file."""
+    if source is not None:
+        try:
+            with source.open("rb") as lines:
+                yield from _ids_of(lines)
+        except OSError as error:
+            raise InputError(f"{source} cannot be read: {error.strerror}", hint="check the path") from None
+    elif user_id == "-":
+        yield from _ids_of(sys.stdin.buffer)
+    elif user_id is not None:
+        yield user_id.encode("utf-8", "surrogateescape")
+
+
+def _ids_of(lines: BinaryIO) -> Iterator[bytes]:
+    """One id a line, without its line ending; empty lines are skipped."""
+    line_number = 0
+    while line := lines.readline(MAX_LINE_BYTES):
+        line_number += 1
+        name = line.rstrip(b"\r\n")
+        if len(line) == MAX_LINE_BYTES:
+            raise InputError(f"line {line_number} is longer than 1,024 bytes", hint="one id a line")
+        if name:
+            yield name
+
+
+def erasures(
+    pending: Annotated[bool, typer.Option("--pending", help="Only requests not replayed yet.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List erasure requests.
+
+    With their age; no id is kept or shown.
+    """
+    from dpdau_assets.operations.request_erasure import erasure_status
+
+    rows = [row for row in erasure_status(open_existing()) if not pending or row["completed_at"] is None]
+    emit(rows, as_json=as_json, text=lambda: _erasure_table(rows))
+
+
+def _erasure_table(rows: list[dict[str, Any]]) -> str:
+    """Requests, one a line."""
+    if not rows:
+        return "no erasure request"
+    return table(
+        ("request", "requested at", "through", "users", "completed at"),
+        [
+            (
+                row["request"],
+                str(row["requested_at"]),
+                str(row["through_day"]),
+                f"{row['users']:,}",
+                str(row["completed_at"] or "-"),
+            )
+            for row in rows
+        ],
+    )
+
+
+def flush(as_json: Json = False) -> None:
+    """Replay every pending erasure now."""
+    from dpdau_assets.operations.replay_erasures import flush_deletes
+
+    document = {"erasures_applied": flush_deletes(open_existing())}
+    emit(document, as_json=as_json, text=lambda: f"replayed {document['erasures_applied']:,} erasure requests")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command("erase")(erase)
+    app.command("erasures")(erasures)
+    app.command("flush-deletes")(flush)

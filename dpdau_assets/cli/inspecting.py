@@ -1,0 +1,89 @@
+"""Commands that only look: status, settings, trusted-counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing
+from dpdau_assets.cli.output import emit, table, warn
+
+EXACT_WARNING = (
+    "dpdau: these counts are EXACT and NOT PRIVATE: anyone who sees them learns about single users. "
+    "Keep them on the trusted side; publish `dpdau release` instead."
+)
+
+
+def status(as_json: Json = False) -> None:
+    """Show where things stand and what to do next.
+
+    Days built and released, pending work with its age, whether the month's budget fits.
+    """
+    from dpdau_assets.operations.report_status import report_status
+
+    document = report_status(open_existing())
+    emit(document, as_json=as_json, text=lambda: status_text(document))
+
+
+def status_text(document: dict[str, Any]) -> str:
+    """The status document, one fact a line."""
+    return "\n".join(f"{name.replace('_', ' '):<24} {_fact(value)}" for name, value in document.items())
+
+
+def _fact(value: Any) -> str:
+    """One value of the status document in words."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_fact(part)}" for name, part in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(_fact(part) for part in value) or "-"
+    return str(value)
+
+
+def show_settings(as_json: Json = False) -> None:
+    """List every setting.
+
+    With its current value, its default and where the value comes from.
+    """
+    from dpdau_assets.settings import describe_settings
+
+    rows = describe_settings()
+    emit(
+        rows,
+        as_json=as_json,
+        text=lambda: table(
+            ("name", "value", "default", "from"),
+            [(row["name"], row["value"], row["default"], row["source"]) for row in rows],
+        ),
+    )
+
+
+def trusted_counts(start: Start, end: End, as_json: Json = False) -> None:
+    """Show exact counts: NOT private.
+
+    For checking on the trusted side only: never publish them.
+    """
+    from dpdau_assets.operations.count_trusted import count_trusted
+
+    days = day_range(start, end)
+    rows = count_trusted(open_existing(), days.first, days.last)
+    warn(EXACT_WARNING)
+    emit(
+        rows,
+        as_json=as_json,
+        text=lambda: table(
+            ("day", "exact DAU", "exact WAU", "exact MAU"),
+            [(str(row["day"]), f"{row['dau']:,}", f"{row['wau']:,}", f"{row['mau']:,}") for row in rows],
+        ),
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command("status")(status)
+    app.command("settings")(show_settings)
+    app.command("trusted-counts")(trusted_counts)

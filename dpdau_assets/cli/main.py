@@ -1,0 +1,100 @@
+"""The entry point: which commands exist, and how each kind of failure leaves the process.
+
+Exit codes: 0 done, 2 usage, 3 bad input, 4 budget exhausted, 5 not closed or outside the series, 1 anything else.
+An interrupt ends the process by the signal itself, as a shell loop expects.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from dpdau_assets import __version__
+from dpdau_assets.cli import budgets, data, erasing, generate, inspecting, releases
+from dpdau_assets.cli.output import fail, fail_with, say, where_it_broke
+from dpdau_assets.errors import DpdauError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="dpdau",
+    help="Daily, weekly and monthly active users with a differential-privacy guarantee that honour every erasure.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+for group in (data, erasing, releases, budgets, inspecting, generate):
+    group.register(app)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        say(f"dpdau {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version and stop."
+    ),
+) -> None:
+    """Daily, weekly and monthly active users with a differential-privacy guarantee that honour every erasure."""
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether `--json` stands among the options of the command line."""
+    options = list(arguments)
+    return "--json" in (options[: options.index("--")] if "--" in options else options)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; nothing but an interrupt ever leaves this function."""
+    as_json = wants_json(arguments)
+    try:
+        result = app(list(arguments) or ["--help"], prog_name="dpdau", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except DpdauError as error:
+        return fail(error, as_json=as_json)
+    except TyperException as error:
+        return fail_with("usage", error.format_message(), _help_hint(error), exit_code=2, as_json=as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except MemoryError:
+        return fail_with("storage", "out of memory", "ingest smaller files", exit_code=1, as_json=as_json)
+    except Exception as fault:  # noqa: BLE001 - the edge: no traceback ever reaches a user, nor a value of the data
+        if isinstance(fault, OSError) and fault.errno is not None:
+            message = f"the machine refused: {os.strerror(fault.errno)} (at {where_it_broke(fault)})"
+            return fail_with("storage", message, "look at disk space and permissions", exit_code=1, as_json=as_json)
+        message = f"unexpected {type(fault).__name__} at {where_it_broke(fault)}"
+        return fail_with("internal", message, "a fault of dpdau: report this line", exit_code=1, as_json=as_json)
+
+
+def _help_hint(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"try `{context.command_path if context else 'dpdau'} --help`"
+
+
+def main() -> None:
+    """What the console script `dpdau` calls."""
+    code = run(sys.argv[1:])
+    if code == INTERRUPTED:
+        fail_with("interrupted", "interrupted", "the same command can be given again", exit_code=1, as_json=False)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
