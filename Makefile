@@ -1,0 +1,63 @@
+# The two commands a new user needs are `make demo` and `make test`; `make help` lists all.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+COVERAGE_THRESHOLD ?= 85
+
+.PHONY: help setup demo ui backfill test test-slow architecture bench lint types check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## make .venv and install what is pinned (needs Python >= 3.11)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@python=""; for name in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	  if "$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python="$$name"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "make: no Python >= 3.11 with venv found; install one (Debian: apt install python3 python3-venv)" >&2; exit 1; \
+	fi; \
+	if ! $(PY) -m pip --version >/dev/null 2>&1; then "$$python" -m venv --clear .venv; fi
+	@echo "installing into .venv (one or two minutes the first time)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## 90 days of synthetic activity through the whole graph, in its own home data/demo
+	@$(PY) -m dpdau_assets.cli.demo
+
+ui: $(INSTALLED) ## Dagster's pages and its daemon on your data, or on the demo while there is no other
+	@$(PY) -m dpdau_assets.cli.ui
+
+backfill: $(INSTALLED) ## START=2026-01-01 END=2026-01-31: print the cost, then build and release those days
+	@$(PY) -m dpdau_assets.cli.backfill --start "$(START)" --end "$(END)"
+
+test: $(INSTALLED) ## all tests but the long ones, with coverage
+	@$(PY) -m pytest -n 2 -m "not slow" -q --cov=dpdau_assets --cov-report=term:skip-covered --cov-report=xml \
+	  --cov-fail-under=$(COVERAGE_THRESHOLD)
+
+test-slow: $(INSTALLED) ## the long tests: campaigns of minutes
+	@$(PY) -m pytest -m slow -q
+
+architecture: $(INSTALLED)
+	@$(PY) -m pytest -q dpdau_tests/architecture
+
+bench: $(INSTALLED) ## speed and memory against the plain query; QUICK=1 for the small workload
+	@$(PY) -m dpdau_assets.evaluation.benchmarks $(if $(QUICK),--quick)
+
+lint: $(INSTALLED) ## ruff, and no unresolved placeholder in a tracked file
+	@$(PY) -m ruff check .
+	@if git grep -nIE '\{\{[A-Z][A-Z0-9_]*\}\}'; then echo "make lint: unresolved placeholders above" >&2; exit 1; fi
+
+types: $(INSTALLED) ## mypy
+	@$(PY) -m mypy
+
+check: lint types architecture test ## what .ci/run runs
+
+clean: ## remove caches, the demo and benchmark data; never your own data
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage coverage.xml build dist *.egg-info data/demo data/bench
+	@find dpdau_assets dpdau_tests -name __pycache__ -type d -prune -exec rm -rf {} +
