@@ -1,0 +1,196 @@
+"""One open data folder: settings, lake, ledger, salts and clock, handed to every operation.
+
+Belongs here: opening and checking the folder, the facts frozen at the first ingest, the clock that never goes back.
+This is the composition module of the operations room; nothing else opens the lake or the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from sqlalchemy import Connection
+
+from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.ledger import (
+    Ledger,
+    create_or_open,
+    facts,
+    get_meta,
+    open_existing,
+    parse_time,
+    set_meta,
+    time_text,
+)
+from dpdau_assets.storage.secrets import SaltStore, secret_from_text
+
+Clock = Callable[[], datetime]
+"""Gives an aware time."""
+
+SALTS_KEY = "salts_identity"
+HIGH_WATER_KEY = "clock_high_water"
+
+
+def utc_now() -> datetime:
+    """The machine's time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An open data folder.
+
+    Attributes:
+        settings: All settings.
+        lake: The files.
+        ledger: The SQL ledger.
+        salts: The pseudonyms' keys; prints as nothing.
+        clock: The machine's clock; operations use `now`.
+        ledger_id: The ledger's random name.
+        is_synthetic: Whether the folder was created for synthetic data, which alone allows seeded noise.
+    """
+
+    settings: Settings
+    lake: Lake
+    ledger: Ledger
+    salts: SaltStore
+    clock: Clock
+    ledger_id: str
+    is_synthetic: bool
+
+    def now(self) -> datetime:
+        """The time, aware, UTC: never before any time at which a release was made."""
+        with self.ledger.read() as connection:
+            return self._latest(connection)
+
+    def advance_clock(self, connection: Connection) -> datetime:
+        """As `now`, and recorded: later calls in any process never return an earlier time.
+
+        Args:
+            connection: The write transaction of the release.
+        """
+        moment = self._latest(connection)
+        set_meta(connection, HIGH_WATER_KEY, time_text(moment))
+        return moment
+
+    def today(self) -> date:
+        """The day in TIMEZONE at `now`."""
+        return self.now().astimezone(self.settings.zone).date()
+
+    def _latest(self, connection: Connection) -> datetime:
+        current = self.clock()
+        if current.tzinfo is None:
+            raise InternalError("the clock gave a time without a zone")
+        stored = get_meta(connection, HIGH_WATER_KEY)
+        current = current.astimezone(UTC)
+        return current if stored is None else max(current, parse_time(stored).astimezone(UTC))
+
+    def freeze(self, connection: Connection) -> None:
+        """Records, at the first ingest, the settings that the stored pseudonyms depend on; checks them later.
+
+        Args:
+            connection: The write transaction that records the batch.
+
+        Raises:
+            ConfigurationError: A recorded setting has another value now.
+        """
+        for key, value in _frozen_facts(self.settings, self.salts).items():
+            if get_meta(connection, key) is None:
+                set_meta(connection, key, value)
+        _check_frozen(connection, self.settings, self.salts)
+
+    def close(self) -> None:
+        """Closes the ledger's pooled connections."""
+        self.ledger.close()
+
+
+def open_workspace(
+    settings: Settings, *, clock: Clock = utc_now, create: bool = True, synthetic: bool = False
+) -> Workspace:
+    """The data folder of `settings`, checked.
+
+    Args:
+        settings: All settings; DATA_DIR names the folder.
+        clock: Gives an aware time; tests pass their own.
+        create: Whether a missing folder, ledger or salt store is created.
+        synthetic: Whether a folder created now is for synthetic data for ever.
+
+    Raises:
+        ConfigurationError: A setting disagrees with what is stored, or seeded noise is asked for over real data.
+        StorageError: DATA_DIR cannot be written, or holds no ledger and `create` is False.
+    """
+    lake = Lake(settings.root, memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads)
+    if create:
+        lake.make_folders()
+    ledger = _open_ledger(settings, lake, create=create, synthetic=synthetic)
+    try:
+        with ledger.read() as connection:
+            known, frozen_identity = facts(connection), get_meta(connection, SALTS_KEY)
+        if settings.noise_source == "seeded" and not known.is_synthetic:
+            raise ConfigurationError(
+                "NOISE_SOURCE=seeded works only in a data folder created as synthetic",
+                hint="set NOISE_SOURCE=secure; noise that can be repeated protects nobody",
+            )
+        salts = _open_salts(settings, lake, may_create=frozen_identity is None)
+        if frozen_identity is not None:
+            with ledger.read() as connection:
+                _check_frozen(connection, settings, salts)
+    except BaseException:
+        ledger.close()
+        raise
+    return Workspace(settings, lake, ledger, salts, clock, known.ledger_id, known.is_synthetic)
+
+
+def _open_ledger(settings: Settings, lake: Lake, *, create: bool, synthetic: bool) -> Ledger:
+    given = settings.database_url
+    url = given.get_secret_value() if given else f"sqlite:///{lake.ledger_path}"
+    ledger = open_existing(url)
+    if ledger is not None:
+        if synthetic:
+            ledger.close()
+            return create_or_open(url, synthetic=True)
+        return ledger
+    if not create:
+        raise StorageError(
+            f"{lake.root} holds no data yet: there is no ledger",
+            hint="run `dpdau init` or `dpdau ingest` first, or set DATA_DIR to the right folder",
+        )
+    return create_or_open(url, synthetic=synthetic)
+
+
+def _open_salts(settings: Settings, lake: Lake, *, may_create: bool) -> SaltStore:
+    given = settings.hash_salt_secret
+    return SaltStore.open(
+        lake.secrets_path,
+        create_secret=secret_from_text(given.get_secret_value()) if given else None,
+        rotation_days=settings.hash_salt_rotation_days,
+        may_create=may_create,
+    )
+
+
+def _frozen_facts(settings: Settings, salts: SaltStore) -> dict[str, str]:
+    return {
+        "timezone": settings.timezone,
+        "mau_window_days": str(settings.mau_window_days),
+        "epoch_anchor": salts.calendar.first_day(0).isoformat(),
+        SALTS_KEY: salts.identity(),
+    }
+
+
+def _check_frozen(connection: Connection, settings: Settings, salts: SaltStore) -> None:
+    for key, value in _frozen_facts(settings, salts).items():
+        stored = get_meta(connection, key)
+        if stored is None or stored == value:
+            continue
+        if key == SALTS_KEY:
+            raise ConfigurationError(
+                "secrets/salts.json is not the salt store that the stored pseudonyms were made with",
+                hint="put the right salts.json back from your copy of DATA_DIR/secrets",
+            )
+        raise ConfigurationError(
+            f"{key.upper()} is {value}, but this data folder was filled with {stored}",
+            hint=f"set {key.upper()}={stored}: raw ids are gone and nothing can be keyed again",
+        )

@@ -1,0 +1,239 @@
+"""The lake: where every file of a data folder lives, who may replace it, and DuckDB over it.
+
+Belongs here: the layout of DATA_DIR, the lake lock, DuckDB connections with bounded memory, temporary folders and
+their sweep, the catalogue of views. Does not belong here: the bytes of a file (`files`), what the ledger says about it
+(`partitions`), counting (`core.windows`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from dpdau_assets.errors import StorageError
+from dpdau_assets.storage.catalogue import write_catalogue
+from dpdau_assets.storage.faults import make_folder, storage_errors
+from dpdau_assets.storage.files import TEMPORARY_MARK, Keys, remove
+from dpdau_assets.storage.key_words import key_words, union_keys
+from dpdau_assets.storage.lock import FileLock, try_lock
+from dpdau_assets.storage.write_batch import WriteBatch
+
+FOLDERS = ("inbox", "staging", "lake", "tmp", "ledgers", "reports/quarantine", "published")
+ALIVE_NAME = ".alive"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The data folder `root` and the limits of the DuckDB connections opened over it.
+
+    Attributes:
+        root: DATA_DIR, absolute.
+        memory_limit: DuckDB's memory limit per connection, such as `1GB`.
+        threads: DuckDB's threads per connection; None lets DuckDB decide.
+    """
+
+    root: Path
+    memory_limit: str = "1GB"
+    threads: int | None = None
+
+    @property
+    def inbox(self) -> Path:
+        """Where sources are dropped."""
+        return self.root / "inbox"
+
+    @property
+    def temporary_root(self) -> Path:
+        """Spill and files in waiting; pseudonyms only."""
+        return self.root / "tmp"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The SQLite ledger, unless DATABASE_URL says otherwise."""
+        return self.root / "ledgers" / "ledger.sqlite"
+
+    @property
+    def secrets_path(self) -> Path:
+        """The salt store."""
+        return self.root / "secrets" / "salts.json"
+
+    @property
+    def published(self) -> Path:
+        """Exports: public values only."""
+        return self.root / "published"
+
+    @property
+    def catalogue_path(self) -> Path:
+        """The DuckDB catalogue of views."""
+        return self.root / "dpdau.duckdb"
+
+    def staging_path(self, day: date, *, batch: str, epoch: int) -> Path:
+        """The staged key file of one batch, day and epoch."""
+        return self.root / "staging" / f"day={day.isoformat()}" / f"{batch}-e{epoch}.parquet"
+
+    def partition_folder(self, asset: str, day: date) -> Path:
+        """The folder with the files of one partition."""
+        return self.root / "lake" / asset / f"day={day.isoformat()}"
+
+    def partition_path(self, asset: str, day: date, *, epoch: int) -> Path:
+        """The file of one asset, day and epoch."""
+        return self.partition_folder(asset, day) / f"e{epoch}.parquet"
+
+    def windows_path(self, day: date) -> Path:
+        """The file of `mau_unions` for windows that end at `day`."""
+        return self.partition_folder("mau_unions", day) / "windows.parquet"
+
+    def quarantine_path(self, batch: str) -> Path:
+        """The report of a batch's rejected rows: reasons and line numbers, no ids."""
+        return self.root / "reports" / "quarantine" / f"{batch}.json"
+
+    def make_folders(self) -> None:
+        """Makes the layout; existing folders stay as they are.
+
+        Raises:
+            StorageError: DATA_DIR cannot be created or written.
+        """
+        for name in FOLDERS:
+            make_folder(self.root / name)
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise StorageError(
+                f"DATA_DIR {self.root} is not writable", hint="give this user write access to it, or set DATA_DIR"
+            )
+
+    def lock(self, *, timeout_seconds: float | None = None, on_wait: Callable[[str], None] | None = None) -> FileLock:
+        """The lake lock: whoever replaces key-level files holds it from reading inputs to recording the result."""
+        return FileLock(self.root / "lake" / ".lock", timeout_seconds=timeout_seconds, on_wait=on_wait)
+
+    @contextmanager
+    def temporary_folder(self, purpose: str = "work") -> Iterator[Path]:
+        """A folder below tmp/ that goes at the end of the block, or at the next sweep when the process was killed."""
+        name = f"{purpose}-{os.getpid()}-{os.urandom(4).hex()}"
+        folder = self.temporary_root / name
+        descriptor = self._make_temporary(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
+
+    def _make_temporary(self, folder: Path) -> int:
+        """Makes `folder` and returns an open descriptor whose lock tells that its owner is alive."""
+        make_folder(self.temporary_root)
+        with self._sweeping(fcntl.LOCK_SH):
+            make_folder(folder, mode=0o700)
+            with storage_errors(folder, "write to"):
+                descriptor = os.open(folder / ALIVE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return descriptor
+
+    @contextmanager
+    def _sweeping(self, operation: int) -> Iterator[None]:
+        path = self.temporary_root / ".lock"
+        with storage_errors(path, "lock"):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            with storage_errors(path, "lock"):
+                fcntl.flock(descriptor, operation)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def write_batch(self) -> Iterator[WriteBatch]:
+        """Files in waiting below tmp/ that take their places together; see `WriteBatch`."""
+        with self.temporary_folder("batch") as scratch, WriteBatch(scratch) as batch:
+            yield batch
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """An in-memory DuckDB connection that may spill pseudonyms below tmp/; never use it with raw ids.
+
+        Raises:
+            StorageError: tmp/ is not writable.
+        """
+        with self.temporary_folder("spill") as folder:
+            config: dict[str, str | bool | int | float | list[str]] = {
+                "memory_limit": self.memory_limit,
+                "temp_directory": str(folder / "duckdb"),
+                "preserve_insertion_order": False,
+            }
+            if self.threads is not None:
+                config["threads"] = self.threads
+            connection = duckdb.connect(":memory:", config=config)
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    def sweep_temporary(self, *, is_thorough: bool = False) -> int:
+        """Removes what killed processes left below tmp/ and returns how many entries went.
+
+        Entries of living processes stay. With `is_thorough`, files in waiting beside their places in lake/ and
+        staging/ go as well: hold the lake lock then.
+        """
+        make_folder(self.temporary_root)
+        with self._sweeping(fcntl.LOCK_EX):
+            removed = sum(_sweep_entry(entry) for entry in sorted(self.temporary_root.iterdir()))
+        if is_thorough:
+            for name in ("lake", "staging"):
+                strays = list((self.root / name).glob(f"**/.*{TEMPORARY_MARK}*"))
+                remove(strays)
+                removed += len(strays)
+        return removed
+
+    def key_words(self, files: Sequence[tuple[Path, date]], *, first_day: date, words: int) -> npt.NDArray[np.uint64]:
+        """One row of day bits per distinct key; see `key_words.key_words`."""
+        return key_words(self.connect, files, first_day=first_day, words=words)
+
+    def read_union(self, paths: Sequence[Path]) -> Keys:
+        """The sorted distinct keys of several key files: uint64[n]; sensitive."""
+        return union_keys(paths)
+
+    def write_catalogue(self, path: Path | None = None) -> Path:
+        """Writes the catalogue of views and returns its path; see `catalogue.write_catalogue`."""
+        return write_catalogue(self.root, path or self.catalogue_path)
+
+
+def _sweep_entry(entry: Path) -> bool:
+    """Removes one entry of tmp/ unless its owner lives."""
+    if entry.name == ".lock" or _is_owned(entry):
+        return False
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            entry.unlink()
+    return not entry.exists()
+
+
+def _is_owned(entry: Path) -> bool:
+    """Whether the lock of `entry` is held; without a lock, whether the process in its name lives."""
+    try:
+        descriptor = os.open(entry / ALIVE_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        match = re.search(r"-(\d+)(?:-|$)", entry.name)
+        return match is not None and _is_alive(int(match.group(1)))
+    try:
+        return not try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -1,0 +1,315 @@
+"""The ledger's connections: transactions that mean what they say, creation once, migrations, small facts.
+
+Belongs here: how to open, read, write and migrate the SQL ledger. Does not belong here: what the rows mean (`batches`,
+`partitions`, `erasures`, `budget`).
+
+The SQLite driver is left in autocommit and every transaction is begun here: BEGIN IMMEDIATE for a writer, so that what
+it reads cannot change before it commits; a deferred BEGIN for a reader, which sees one state throughout.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+
+from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
+from dpdau_assets.storage import schema
+from dpdau_assets.storage.faults import make_folder
+from dpdau_assets.storage.lock import FileLock
+
+BUSY_TIMEOUT_SECONDS = 30
+HEAD_REVISION = "0001"
+"""The newest migration; a ledger at this revision is opened without loading Alembic."""
+PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA foreign_keys = ON",
+)
+NETWORK_FILE_SYSTEMS = tuple(
+    """nfs cifs smb 9p afs ceph gfs glusterfs lustre davfs fuse.sshfs fuse.s3fs fuse.rclone fuse.gcsfuse fuse.glusterfs
+    fuse.ceph fuse.davfs fuse.curlftpfs""".split()
+)
+MOUNTS = Path("/proc/self/mounts")
+
+
+class Ledger:
+    """The SQL ledger at one URL; made by `create_or_open` or `open_existing`."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._engine = _engine(url)
+        self._writer = self._engine.execution_options(dpdau_begin="BEGIN IMMEDIATE")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one unchanging state and never waits for a writer.
+
+        Raises:
+            StorageError: The database cannot be read.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """The only writer's connection: everything in the block commits durably together, or not at all.
+
+        Another writer waits up to 30 s before this block starts, so nothing read in it can be outdated.
+
+        Raises:
+            StorageError: Another writer took longer than 30 s, or the disk refused; nothing was written.
+        """
+        with self._translated(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise _translate(error, self._place()) from error
+
+    def _place(self) -> str:
+        return str(self._url.database)
+
+    @property
+    def ledger_id(self) -> str:
+        """The ledger's random name, made with it: 32 hex characters."""
+        with self.read() as connection:
+            value = get_meta(connection, "ledger_id")
+        if value is None:
+            raise InternalError(f"the ledger {self._place()} has no ledger_id")
+        return value
+
+    def scrub(self) -> None:
+        """Moves the write-ahead log into the database and empties it, so that no deleted value stays in it."""
+        with self._translated(), self._engine.connect().execution_options(dpdau_begin="") as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+
+    def close(self) -> None:
+        """Closes all pooled connections; needed before a fork and in tests only."""
+        self._engine.dispose()
+
+
+def create_or_open(url: str, *, synthetic: bool = False) -> Ledger:
+    """The ledger at `url`, created and migrated once however many processes ask at the same time.
+
+    Args:
+        url: SQLAlchemy URL; `sqlite:////absolute/path` in this version.
+        synthetic: Public. Whether a new ledger may use seeded noise for ever; real data must never enter it.
+
+    Raises:
+        ConfigurationError: The URL is not SQLite, lies on a network file system, or the ledger exists and holds real
+            data although `synthetic` was asked for.
+        StorageError: The folder or the database cannot be written.
+    """
+    parsed = _checked_url(url)
+    path = Path(str(parsed.database))
+    make_folder(path.parent)
+    with FileLock(path.parent / f".{path.name}.lock", timeout_seconds=120):
+        ledger = Ledger(parsed)
+        try:
+            with ledger.write() as connection:
+                _migrate(connection)
+                _fill_meta(connection, synthetic=synthetic)
+        except BaseException:
+            ledger.close()
+            raise
+    return ledger
+
+
+def open_existing(url: str) -> Ledger | None:
+    """The ledger at `url`, migrated when it is older than this version; None when there is none.
+
+    Raises:
+        ConfigurationError: As `create_or_open`, or the ledger is newer than this version.
+        StorageError: The database cannot be opened.
+    """
+    parsed = _checked_url(url)
+    path = Path(str(parsed.database))
+    if not path.is_file() or path.stat().st_size == 0:
+        return None
+    ledger = Ledger(parsed)
+    with ledger.read() as connection:
+        revision = _revision(connection)
+    if revision == HEAD_REVISION:
+        return ledger
+    ledger.close()
+    return create_or_open(url) if revision is not None else None
+
+
+def get_meta(connection: Connection, key: str) -> str | None:
+    """The value of a small fact, None when unset."""
+    value: str | None = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == key))
+    return value
+
+
+def set_meta(connection: Connection, key: str, value: str) -> None:
+    """Sets a small fact, replacing an earlier value."""
+    statement = upsert(schema.meta).values(key=key, value=value)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
+    )
+
+
+def time_text(moment: datetime) -> str:
+    """A time as the ledger stores it: UTC, ISO, always with microseconds, so that text order is time order."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def parse_time(value: str) -> datetime:
+    """The inverse of `time_text`."""
+    return datetime.fromisoformat(value)
+
+
+def _checked_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "DATABASE_URL is not a database URL", hint="leave it empty, or use sqlite:////absolute/path/ledger.sqlite"
+        ) from None
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise ConfigurationError(
+            f"DATABASE_URL names {parsed.get_backend_name()}; this version keeps its ledger in an SQLite file",
+            hint="leave DATABASE_URL empty, or use sqlite:////absolute/path/ledger.sqlite",
+        )
+    _refuse_network_file_system(Path(parsed.database))
+    return parsed
+
+
+def _refuse_network_file_system(path: Path) -> None:
+    kind = file_system_of(path)
+    if kind.startswith(NETWORK_FILE_SYSTEMS):
+        raise ConfigurationError(
+            f"{path.parent} is on a network file system ({kind}), where SQLite's locks cannot be trusted",
+            hint="set DATABASE_URL to an SQLite file on a local disk",
+        )
+
+
+def file_system_of(path: Path, *, mounts: Path | None = None) -> str:
+    """The type of the file system that holds (or would hold) `path`, such as `ext4`; "" where it cannot be told."""
+    resolved = str(path.resolve())
+    best, kind = "", ""
+    try:
+        lines = (mounts or MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        fields = line.split(" ")
+        point = fields[1].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+        inside = point == "/" or resolved == point or resolved.startswith(point + "/")
+        if inside and len(point) >= len(best):  # a later mount over the same point hides the earlier
+            best, kind = point, fields[2]
+    return kind
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        hide_parameters=True,
+        pool_reset_on_return="rollback",
+    )
+
+    def set_pragmas(raw: Any, _record: Any) -> None:
+        cursor = raw.cursor()
+        for pragma in PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    def begin(connection: Connection) -> None:
+        statement = connection.get_execution_options().get("dpdau_begin", "BEGIN")
+        if statement:
+            connection.exec_driver_sql(statement)
+
+    event.listen(engine, "connect", set_pragmas)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _translate(error: DBAPIError, place: str) -> StorageError | InternalError:
+    """Our own line for a driver's error; the driver's text is not shown, it may quote values."""
+    name = getattr(error.orig, "sqlite_errorname", "") or type(error.orig).__name__
+    if isinstance(error, IntegrityError):
+        return InternalError(f"the ledger {place} refused a row that breaks one of its rules ({name})")
+    reasons = {
+        "SQLITE_BUSY": ("is busy: another writer held it for more than 30 s", "wait for that command, then repeat"),
+        "SQLITE_FULL": ("cannot grow: the disk is full", "free some space, then repeat: nothing was half written"),
+        "SQLITE_READONLY": ("is not writable", "give this user write access to the file and its folder"),
+        "SQLITE_CANTOPEN": ("cannot be opened", "give this user access to the file and its folder"),
+        "SQLITE_CORRUPT": ("is damaged", "stop all writers and restore the ledger from a copy"),
+        "SQLITE_NOTADB": ("is not an SQLite database", "check DATABASE_URL, or restore the ledger from a copy"),
+    }
+    for prefix, (reason, hint) in reasons.items():
+        if name.startswith(prefix):
+            return StorageError(f"the ledger {place} {reason}", hint=hint)
+    if isinstance(error.orig, AssertionError | TypeError | ValueError):
+        return InternalError(f"a statement to the ledger is wrong ({name})")
+    return StorageError(f"the ledger {place} failed ({name})", hint="check the disk that holds it")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+def _migrate(connection: Connection) -> None:
+    """Brings the tables to HEAD_REVISION inside the caller's transaction."""
+    revision = _revision(connection)
+    if revision == HEAD_REVISION:
+        return
+    from dpdau_assets.storage.migrations.run import is_known, upgrade  # Alembic costs 0.2 s and is rarely needed
+
+    if revision is not None and not is_known(revision):
+        raise ConfigurationError(
+            f"the ledger was written by a newer version of this program (revision {revision})",
+            hint="install that version, or point DATA_DIR at another folder",
+        )
+    upgrade(connection)
+
+
+def _fill_meta(connection: Connection, *, synthetic: bool) -> None:
+    stored = get_meta(connection, "synthetic")
+    if stored is None:
+        facts = {
+            "ledger_id": secrets.token_hex(16),
+            "created_at": time_text(datetime.now(UTC)),
+            "synthetic": "true" if synthetic else "false",
+        }
+        connection.execute(insert(schema.meta), [{"key": key, "value": value} for key, value in facts.items()])
+    elif synthetic and stored != "true":
+        raise ConfigurationError(
+            "this data folder was created for real data and cannot become a synthetic one",
+            hint="use an empty DATA_DIR for synthetic data",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """The facts of a ledger's creation (public inside the trusted side)."""
+
+    ledger_id: str
+    is_synthetic: bool
+
+
+def facts(connection: Connection) -> LedgerFacts:
+    """The ledger's name and whether it was created for synthetic data."""
+    ledger_id = get_meta(connection, "ledger_id")
+    if ledger_id is None:
+        raise InternalError("the ledger has no ledger_id")
+    return LedgerFacts(ledger_id, get_meta(connection, "synthetic") == "true")

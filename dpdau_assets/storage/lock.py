@@ -1,0 +1,110 @@
+"""Locks between processes, held by an open file: the kernel frees them when their holder dies.
+
+Belongs here: one exclusive lock per file. Does not belong here: what a lock protects (`lake`, `ledger`, `secrets`).
+Every acquisition opens its own descriptor, so threads exclude each other like processes do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from dpdau_assets.errors import InternalError, StorageError
+from dpdau_assets.storage.faults import make_folder, storage_errors
+
+POLL_SECONDS = 0.02
+_held = threading.local()
+
+
+class FileLock:
+    """An exclusive lock on one file, taken by `with`; not re-entrant.
+
+    Args:
+        path: The lock file; made when absent, never removed.
+        timeout_seconds: Longest wait; None waits until the lock is free.
+        on_wait: Called once with one line when another process holds the lock.
+
+    Raises:
+        StorageError: The lock file cannot be opened, or the wait took longer than `timeout_seconds`.
+        InternalError: This thread holds the lock already and would wait for itself.
+    """
+
+    def __init__(
+        self, path: Path, *, timeout_seconds: float | None = None, on_wait: Callable[[str], None] | None = None
+    ) -> None:
+        self._path = path
+        self._timeout_seconds = timeout_seconds
+        self._on_wait = on_wait
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> FileLock:
+        held = _held_by_this_thread()
+        if self._path in held:
+            raise InternalError(f"{self._path} is locked twice by one thread")
+        make_folder(self._path.parent)
+        with storage_errors(self._path, "lock"):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self._acquire(descriptor)
+            with suppress(OSError):  # the holder's number is for the message to others only
+                os.pwrite(descriptor, f"{os.getpid():<10}".encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        held.add(self._path)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            _held_by_this_thread().discard(self._path)
+
+    def _acquire(self, descriptor: int) -> None:
+        with storage_errors(self._path, "lock"):
+            if try_lock(descriptor):
+                return
+            if self._on_wait is not None:
+                self._on_wait(f"waiting for process {_holder(descriptor)}, which holds {self._path}")
+            if self._timeout_seconds is None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                return
+            deadline = time.monotonic() + self._timeout_seconds
+            while time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+                if try_lock(descriptor):
+                    return
+        raise StorageError(
+            f"{self._path} is still held by process {_holder(descriptor)} after {self._timeout_seconds:g} s",
+            hint="wait for that process to end, or stop it: its work is repeated safely",
+        )
+
+
+def try_lock(descriptor: int) -> bool:
+    """Whether the exclusive lock of an open file was free and is now held by `descriptor`."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _held_by_this_thread() -> set[Path]:
+    if not hasattr(_held, "paths"):
+        _held.paths = set()
+    paths: set[Path] = _held.paths
+    return paths
+
+
+def _holder(descriptor: int) -> str:
+    text = os.pread(descriptor, 10, 0).decode("ascii", "replace").strip()
+    return text or "unknown"

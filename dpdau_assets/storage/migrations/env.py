@@ -1,0 +1,16 @@
+"""What Alembic runs: our revisions over the connection that `run` hands in, inside its transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from dpdau_assets.storage.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
