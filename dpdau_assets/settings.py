@@ -226,8 +226,8 @@ def describe_settings() -> list[dict[str, str]]:
         rows.append(
             {
                 "name": name.upper(),
-                "value": _shown(getattr(settings, name)),
-                "default": _shown(field.default),
+                "value": shown(getattr(settings, name)),
+                "default": shown(field.default),
                 "source": "environment" if in_environment else ".env" if name in dotenv else "default",
                 "used": "no" if name in RESERVED else "yes",
             }
@@ -235,7 +235,8 @@ def describe_settings() -> list[dict[str, str]]:
     return rows
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """How a setting prints: empty for none, lists with commas, secrets as stars."""
     if value is None:
         return ""
     if isinstance(value, bool):
