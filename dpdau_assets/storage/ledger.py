@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert, inspect, select, text
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
@@ -25,6 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.storage import schema
 from dpdau_assets.storage.faults import make_folder
+from dpdau_assets.storage.file_systems import refuse_network_file_system
 from dpdau_assets.storage.lock import FileLock
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -37,11 +38,6 @@ PRAGMAS = (
     "PRAGMA secure_delete = ON",
     "PRAGMA foreign_keys = ON",
 )
-NETWORK_FILE_SYSTEMS = tuple(
-    """nfs cifs smb 9p afs ceph gfs glusterfs lustre davfs fuse.sshfs fuse.s3fs fuse.rclone fuse.gcsfuse fuse.glusterfs
-    fuse.ceph fuse.davfs fuse.curlftpfs""".split()
-)
-MOUNTS = Path("/proc/self/mounts")
 
 
 class Ledger:
@@ -164,6 +160,14 @@ def set_meta(connection: Connection, key: str, value: str) -> None:
     )
 
 
+def inserted_number(connection: Connection, statement: Insert) -> int:
+    """Runs an insert of one row into a table numbered by the ledger and returns the row's number."""
+    keys = connection.execute(statement).inserted_primary_key
+    if keys is None:
+        raise InternalError("the ledger returned no number for a new row")
+    return int(keys[0])
+
+
 def time_text(moment: datetime) -> str:
     """A time as the ledger stores it: UTC, ISO, always with microseconds, so that text order is time order."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
@@ -186,34 +190,8 @@ def _checked_url(url: str) -> URL:
             f"DATABASE_URL names {parsed.get_backend_name()}; this version keeps its ledger in an SQLite file",
             hint="leave DATABASE_URL empty, or use sqlite:////absolute/path/ledger.sqlite",
         )
-    _refuse_network_file_system(Path(parsed.database))
+    refuse_network_file_system(Path(parsed.database))
     return parsed
-
-
-def _refuse_network_file_system(path: Path) -> None:
-    kind = file_system_of(path)
-    if kind.startswith(NETWORK_FILE_SYSTEMS):
-        raise ConfigurationError(
-            f"{path.parent} is on a network file system ({kind}), where SQLite's locks cannot be trusted",
-            hint="set DATABASE_URL to an SQLite file on a local disk",
-        )
-
-
-def file_system_of(path: Path, *, mounts: Path | None = None) -> str:
-    """The type of the file system that holds (or would hold) `path`, such as `ext4`; "" where it cannot be told."""
-    resolved = str(path.resolve())
-    best, kind = "", ""
-    try:
-        lines = (mounts or MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        fields = line.split(" ")
-        point = fields[1].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
-        inside = point == "/" or resolved == point or resolved.startswith(point + "/")
-        if inside and len(point) >= len(best):  # a later mount over the same point hides the earlier
-            best, kind = point, fields[2]
-    return kind
 
 
 def _engine(url: URL) -> Engine:

@@ -32,7 +32,8 @@ meta = Table(
     metadata,
     Column("key", String, primary_key=True),
     Column("value", String, nullable=False),
-    comment="ledger_id, created_at, synthetic, timezone, mau_window_days, clock_high_water, tombstone_floor",
+    comment="ledger_id, created_at, synthetic, timezone, mau_window_days, epoch_anchor, salts_identity, "
+    "clock_high_water, tombstone_floor",
 )
 
 batches = Table(
@@ -46,6 +47,7 @@ batches = Table(
     Column("accepted", Integer, nullable=False),
     Column("rejected", JSON, nullable=False),
     Column("erasures", Integer, nullable=False),
+    Column("is_folded", Boolean, nullable=False),
     sqlite_autoincrement=True,
     comment="one row per accepted source; `batch` is a keyed digest of content, column mapping and time zone",
 )

@@ -36,6 +36,7 @@ def _batches() -> None:
         sa.Column("accepted", sa.Integer(), nullable=False),
         sa.Column("rejected", sa.JSON(), nullable=False),
         sa.Column("erasures", sa.Integer(), nullable=False),
+        sa.Column("is_folded", sa.Boolean(), nullable=False),
         sa.UniqueConstraint("batch"),
         sqlite_autoincrement=True,
     )

@@ -1,0 +1,350 @@
+"""Ledger rows of the privacy budget: accounts, charges, releases, resets.
+
+Belongs here: `accounts`, `charges`, `releases`, `resets`. Does not belong here: what events cost (`core.accounting`),
+whether a release may be made (`operations.publish_release`).
+
+The one write transaction of a release, in order: `version` equals the one the bounds were computed for (else roll back
+and compute again), `find_release` finds nothing, `current_account` or `open_account`, `insert_charge`, the draw,
+`insert_release`. Because a writer's transaction excludes every other, nothing read in it can be outdated at commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, String, func, insert, select, type_coerce
+
+from dpdau_assets.core.dp_events import (
+    DpEvent,
+    EventCounts,
+    count_events,
+    event_from_json,
+    event_to_json,
+    merge_events,
+)
+from dpdau_assets.storage.ledger import inserted_number, time_text
+from dpdau_assets.storage.schema import accounts, charges, releases, resets
+
+ChargeKind = Literal["release", "revision", "threshold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One budget account, frozen at its first charge (public).
+
+    Attributes:
+        account: Its number.
+        metric: The metric.
+        period: Calendar month `YYYY-MM`.
+        generation: 1, or higher after resets.
+        mechanism: Name of the mechanism.
+        parameters: The mechanism's parameters as JSON.
+        epsilon_cap: Cap on the composed loss.
+        delta: The delta at which the cap holds.
+        opened_at: UTC ISO time.
+    """
+
+    account: int
+    metric: str
+    period: str
+    generation: int
+    mechanism: str
+    parameters: Mapping[str, Any]
+    epsilon_cap: float
+    delta: float
+    opened_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One published value (public whole, apart from `drawn` below zero)."""
+
+    charge: int
+    metric: str
+    day: date
+    revision: int
+    drawn: int
+    result: Mapping[str, Any]
+    reason: str | None
+    released_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """One approved further account (public)."""
+
+    reset: int
+    metric: str
+    period: str
+    generation: int
+    reason: str
+    reset_at: str
+
+
+def version(connection: Connection) -> int:
+    """A number that grows with every account, charge and reset, and with nothing else.
+
+    Their numbers never decrease and are never reused, so equal versions mean equal budgets.
+    """
+    tables = ((accounts.c.account, accounts), (charges.c.charge, charges), (resets.c.reset, resets))
+    return sum(int(connection.scalar(select(func.max(column)).select_from(table)) or 0) for column, table in tables)
+
+
+def current_generation(connection: Connection, metric: str, period: str) -> int:
+    """1, or the generation opened by the last reset of that metric and month."""
+    query = select(func.max(resets.c.generation)).where(resets.c.metric == metric, resets.c.period == period)
+    return int(connection.scalar(query) or 1)
+
+
+def current_account(connection: Connection, metric: str, period: str) -> Account | None:
+    """The open account; None before the first charge of the current generation."""
+    generation = current_generation(connection, metric, period)
+    return next((found for found in accounts_of(connection, metric, period) if found.generation == generation), None)
+
+
+def accounts_of(connection: Connection, metric: str, period: str) -> list[Account]:
+    """All accounts of a metric and month, oldest generation first."""
+    query = select(accounts).where(accounts.c.metric == metric, accounts.c.period == period)
+    return [Account(**row._mapping) for row in connection.execute(query.order_by(accounts.c.generation))]
+
+
+def open_account(
+    connection: Connection,
+    metric: str,
+    period: str,
+    *,
+    mechanism: str,
+    parameters: Mapping[str, Any],
+    epsilon_cap: float,
+    delta: float,
+    now: datetime,
+) -> Account:
+    """Opens the account of the current generation and returns it.
+
+    Args:
+        connection: A write transaction.
+        metric: The metric.
+        period: Calendar month `YYYY-MM`.
+        mechanism: Name of the mechanism, fixed for the account's life.
+        parameters: Its parameters, fixed likewise.
+        epsilon_cap: Cap on the composed loss.
+        delta: The delta at which the cap holds.
+        now: The time.
+
+    Raises:
+        InternalError: At the end of the caller's block, when that account is open already.
+    """
+    values: dict[str, Any] = {
+        "metric": metric,
+        "period": period,
+        "generation": current_generation(connection, metric, period),
+        "mechanism": mechanism,
+        "parameters": dict(parameters),
+        "epsilon_cap": epsilon_cap,
+        "delta": delta,
+        "opened_at": time_text(now),
+    }
+    number = inserted_number(connection, insert(accounts).values(**values))
+    return Account(account=number, **values)
+
+
+def insert_charge(
+    connection: Connection,
+    account: Account,
+    *,
+    day: date,
+    kind: ChargeKind,
+    events: Iterable[DpEvent],
+    outcome: Mapping[str, Any] | None = None,
+    now: datetime,
+) -> int:
+    """Charges events to an account and returns the charge's number.
+
+    Args:
+        connection: A write transaction.
+        account: The current account of the day's month.
+        day: The released day.
+        kind: `release`, `revision`, or `threshold` for the search of a first threshold.
+        events: What was done, at least one event.
+        outcome: What a threshold search found (public once charged).
+        now: The time.
+    """
+    stored = [event_to_json(event) for event in events]
+    return inserted_number(
+        connection,
+        insert(charges).values(
+            account=account.account,
+            metric=account.metric,
+            period=account.period,
+            day=day,
+            kind=kind,
+            events=stored,
+            outcome=None if outcome is None else dict(outcome),
+            charged_at=time_text(now),
+        ),
+    )
+
+
+def events_of_account(connection: Connection, account: Account) -> EventCounts:
+    """Everything charged to one account."""
+    return _events(connection, charges.c.account == account.account)
+
+
+def events_of_metric(connection: Connection, metric: str, period: str) -> EventCounts:
+    """Everything charged to a metric in a month, over all generations."""
+    return _events(connection, charges.c.metric == metric, charges.c.period == period)
+
+
+def events_of_period(connection: Connection, period: str) -> EventCounts:
+    """Everything charged in a month, over all metrics and generations."""
+    return _events(connection, charges.c.period == period)
+
+
+def lifetime_events(connection: Connection, metric: str | None = None) -> EventCounts:
+    """Everything ever charged, for one metric or all."""
+    return _events(connection, *(() if metric is None else (charges.c.metric == metric,)))
+
+
+def daily_events(connection: Connection, first: date, last: date) -> dict[date, EventCounts]:
+    """What was charged for each released day, over all metrics and generations; days without charges are left out."""
+    stored = type_coerce(charges.c.events, String)
+    query = (
+        select(charges.c.day, stored, func.count())
+        .where(charges.c.day.between(first, last))
+        .group_by(charges.c.day, stored)
+    )
+    parts: dict[date, list[EventCounts]] = {}
+    for day, document, count in connection.execute(query):
+        parts.setdefault(day, []).append(_times(_parsed(document), count))
+    return {day: merge_events(*found) for day, found in sorted(parts.items())}
+
+
+def _events(connection: Connection, *conditions: ColumnElement[bool]) -> EventCounts:
+    stored = type_coerce(charges.c.events, String)
+    query = select(stored, func.count()).select_from(charges).where(*conditions).group_by(stored)
+    return merge_events(*(_times(_parsed(document), count) for document, count in connection.execute(query)))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(document: str) -> EventCounts:
+    return count_events(event_from_json(event) for event in json.loads(document))
+
+
+def _times(events: EventCounts, count: int) -> EventCounts:
+    return tuple((event, number * count) for event, number in events)
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdSearch:
+    """The charged search for a first threshold (public once charged)."""
+
+    day: date
+    outcome: Mapping[str, Any]
+
+
+def threshold_searches(connection: Connection, metric: str) -> list[ThresholdSearch]:
+    """The charged threshold searches of a metric, newest first."""
+    query = (
+        select(charges.c.day, charges.c.outcome)
+        .where(charges.c.metric == metric, charges.c.kind == "threshold")
+        .order_by(charges.c.charge.desc())
+    )
+    return [ThresholdSearch(row.day, row.outcome or {}) for row in connection.execute(query)]
+
+
+def insert_release(
+    connection: Connection,
+    charge: int,
+    *,
+    metric: str,
+    day: date,
+    revision: int,
+    drawn: int,
+    result: Mapping[str, Any],
+    reason: str | None,
+    now: datetime,
+) -> Release:
+    """Stores a drawn value with its charge, in the charge's transaction, and returns it.
+
+    Args:
+        connection: The write transaction of the charge.
+        charge: The charge that paid for it.
+        metric: The metric.
+        day: The released day.
+        revision: Number of this value among those of the metric and day; increasing.
+        drawn: The raw noisy integer.
+        result: What was derived from it at the draw, as JSON.
+        reason: Public reason of a revision; None for the first value.
+        now: The time.
+    """
+    values: dict[str, Any] = {
+        "charge": charge,
+        "metric": metric,
+        "day": day,
+        "revision": revision,
+        "drawn": drawn,
+        "result": dict(result),
+        "reason": reason,
+        "released_at": time_text(now),
+    }
+    connection.execute(insert(releases).values(**values))
+    return Release(**values)
+
+
+def find_release(connection: Connection, metric: str, day: date) -> Release | None:
+    """The latest revision published for a metric and day; None when nothing was."""
+    query = select(releases).where(releases.c.metric == metric, releases.c.day == day)
+    row = connection.execute(query.order_by(releases.c.revision.desc()).limit(1)).one_or_none()
+    return None if row is None else Release(**row._mapping)
+
+
+def previous_release(connection: Connection, metric: str, day: date) -> Release | None:
+    """The latest revision of the nearest released day before `day`; None when there is none."""
+    query = select(releases).where(releases.c.metric == metric, releases.c.day < day)
+    row = connection.execute(query.order_by(releases.c.day.desc(), releases.c.revision.desc()).limit(1)).one_or_none()
+    return None if row is None else Release(**row._mapping)
+
+
+def releases_between(
+    connection: Connection,
+    first: date | None = None,
+    last: date | None = None,
+    *,
+    metric: str | None = None,
+    all_revisions: bool = False,
+) -> list[Release]:
+    """Published values by day, metric and revision; only the latest revision of each unless asked otherwise."""
+    query = select(releases)
+    if first is not None:
+        query = query.where(releases.c.day >= first)
+    if last is not None:
+        query = query.where(releases.c.day <= last)
+    if metric is not None:
+        query = query.where(releases.c.metric == metric)
+    order = (releases.c.day, releases.c.metric, releases.c.revision)
+    found = [Release(**row._mapping) for row in connection.execute(query.order_by(*order))]
+    return found if all_revisions else list({(each.day, each.metric): each for each in found}.values())
+
+
+def record_reset(connection: Connection, metric: str, period: str, *, reason: str, now: datetime) -> Reset:
+    """Opens the next generation of a metric and month; its account follows with its first charge."""
+    values: dict[str, Any] = {
+        "metric": metric,
+        "period": period,
+        "generation": current_generation(connection, metric, period) + 1,
+        "reason": reason,
+        "reset_at": time_text(now),
+    }
+    number = inserted_number(connection, insert(resets).values(**values))
+    return Reset(reset=number, **values)
+
+
+def resets_of(connection: Connection, metric: str, period: str) -> list[Reset]:
+    """The resets of a metric and month, oldest first."""
+    query = select(resets).where(resets.c.metric == metric, resets.c.period == period).order_by(resets.c.generation)
+    return [Reset(**row._mapping) for row in connection.execute(query)]

@@ -1,0 +1,236 @@
+"""Ledger rows of erasure requests and tombstones.
+
+Belongs here: `erasure_requests`, `erasure_log`, the tombstone floor, and the only conversion between unsigned
+pseudonyms and SQL's signed integers. Does not belong here: which epochs and days a request touches (`core.erasure`),
+rewriting files (`operations`).
+
+A tombstone says: everything of this pseudonym up to and with `through_day` is erased. It outlives its request, because
+late data, restores and rebuilds must not bring the user back; what linked it to its request goes on completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, func, insert, select
+
+from dpdau_assets.storage.ledger import get_meta, inserted_number, set_meta, time_text
+from dpdau_assets.storage.schema import erasure_log, erasure_requests
+
+Keys = npt.NDArray[np.uint64]
+Days = npt.NDArray[np.datetime64]
+
+FLOOR_KEY = "tombstone_floor"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tombstones:
+    """Erased pseudonyms of one epoch; sensitive, prints as nothing.
+
+    Attributes:
+        keys: uint64[n], sorted, unique.
+        through: datetime64[D][n], the last erased day of each.
+    """
+
+    keys: Keys
+    through: Days
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def until(cls, keys: Keys, through_day: date) -> Tombstones:
+        """The same last day for all `keys` (any order, repeats allowed)."""
+        distinct = np.unique(keys)
+        return cls(distinct, np.full(len(distinct), np.datetime64(through_day, "D")))
+
+    def erased_on(self, day: date) -> Keys:
+        """The keys that are erased on `day`: uint64[m], sorted; sensitive."""
+        return self.keys[self.through >= np.datetime64(day, "D")]
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureRequest:
+    """One erasure request (trusted side)."""
+
+    seq: int
+    request: str
+    requested_at: str
+    through_day: date
+    users: int
+    completed_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What recording a request did.
+
+    Attributes:
+        seq: The request's position in the order of requests.
+        is_repeat: Whether a request of that name existed; nothing was changed then.
+        unchanged_users: Users that were erased through that day before (trusted side).
+    """
+
+    seq: int
+    is_repeat: bool
+    unchanged_users: int
+
+
+def to_signed(keys: Keys) -> npt.NDArray[np.int64]:
+    """Pseudonyms as the ledger stores them: the same 64 bits, signed."""
+    return np.ascontiguousarray(keys, dtype=np.uint64).view(np.int64)
+
+
+def to_unsigned(values: npt.NDArray[np.int64]) -> Keys:
+    """The inverse of `to_signed`."""
+    return np.ascontiguousarray(values, dtype=np.int64).view(np.uint64)
+
+
+def request(
+    connection: Connection,
+    name: str,
+    *,
+    through_day: date,
+    tombstones: Mapping[int, Tombstones],
+    users: int,
+    now: datetime,
+) -> Recorded:
+    """Records a request with its tombstones; each keeps the latest of its days.
+
+    A tombstone that is new or whose day moves becomes pending under this request.
+
+    Args:
+        connection: A write transaction.
+        name: The request's name, at most 32 characters; a repeat changes nothing.
+        through_day: Last erased day over all users.
+        tombstones: By epoch; sensitive.
+        users: Distinct users in the request.
+        now: The time.
+    """
+    known = find(connection, name)
+    if known is not None:
+        return Recorded(known.seq, is_repeat=True, unchanged_users=users)
+    seq = inserted_number(
+        connection,
+        insert(erasure_requests).values(
+            request=name, requested_at=time_text(now), through_day=through_day, users=users, completed_at=None
+        ),
+    )
+    fewest = users
+    for epoch, stones in tombstones.items():
+        fewest = min(fewest, len(stones) - _upsert(connection, epoch, stones, seq))
+    return Recorded(seq, is_repeat=False, unchanged_users=max(0, fewest))
+
+
+def _upsert(connection: Connection, epoch: int, stones: Tombstones, seq: int) -> int:
+    """Upserts the tombstones of one epoch; returns how many rows are new or moved."""
+    if not len(stones):
+        return 0
+    days = np.datetime_as_string(stones.through, unit="D").tolist()
+    keys = to_signed(stones.keys)
+    order = np.argsort(keys)  # SQL's order: neighbouring rows share pages
+    rows = [
+        (epoch, key, day, seq) for key, day in zip(keys[order].tolist(), np.asarray(days)[order].tolist(), strict=True)
+    ]
+    before = _total_changes(connection)
+    connection.exec_driver_sql(
+        "INSERT INTO erasure_log (epoch, user_key, through_day, seq, pending) VALUES (?, ?, ?, ?, 1) "
+        "ON CONFLICT (epoch, user_key) DO UPDATE SET through_day = excluded.through_day, seq = excluded.seq, "
+        "pending = 1 WHERE excluded.through_day > through_day",
+        rows,
+    )
+    return _total_changes(connection) - before
+
+
+def _total_changes(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT total_changes()").scalar_one())
+
+
+def find(connection: Connection, name: str) -> ErasureRequest | None:
+    """The request of that name, None when there is none."""
+    row = connection.execute(select(erasure_requests).where(erasure_requests.c.request == name)).one_or_none()
+    return None if row is None else ErasureRequest(**row._mapping)
+
+
+def pending(connection: Connection, *, upto_seq: int | None = None) -> list[ErasureRequest]:
+    """Requests that are not complete, oldest first."""
+    query = select(erasure_requests).where(erasure_requests.c.completed_at.is_(None))
+    if upto_seq is not None:
+        query = query.where(erasure_requests.c.seq <= upto_seq)
+    return [ErasureRequest(**row._mapping) for row in connection.execute(query.order_by(erasure_requests.c.seq))]
+
+
+def history(connection: Connection) -> list[ErasureRequest]:
+    """All requests, newest first."""
+    query = select(erasure_requests).order_by(erasure_requests.c.seq.desc())
+    return [ErasureRequest(**row._mapping) for row in connection.execute(query)]
+
+
+def last_seq(connection: Connection) -> int:
+    """The seq of the newest request, 0 when there is none: the cut of a release."""
+    return int(connection.scalar(select(func.max(erasure_requests.c.seq))) or 0)
+
+
+def epochs(connection: Connection, *, only_pending: bool = False) -> list[int]:
+    """Epochs that hold tombstones, in order."""
+    query = select(erasure_log.c.epoch).distinct().order_by(erasure_log.c.epoch)
+    if only_pending:
+        query = query.where(erasure_log.c.pending)
+    return list(connection.scalars(query))
+
+
+def tombstones(
+    connection: Connection, epoch: int, *, through_at_least: date | None = None, only_pending: bool = False
+) -> Tombstones:
+    """The tombstones of one epoch.
+
+    Args:
+        connection: Any transaction; one read transaction for all epochs gives one state.
+        epoch: The epoch.
+        through_at_least: Only those that erase this day; None for all.
+        only_pending: Only those whose request is not complete.
+    """
+    condition, values = "epoch = ?", [str(epoch)]
+    if through_at_least is not None:
+        condition += " AND through_day >= ?"
+        values.append(through_at_least.isoformat())
+    if only_pending:
+        condition += " AND pending = 1"
+    rows = connection.exec_driver_sql(
+        f"SELECT user_key, through_day FROM erasure_log WHERE {condition}", tuple(values)
+    ).all()
+    keys = to_unsigned(np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows)))
+    days = np.array([row[1] for row in rows], dtype="datetime64[D]")
+    order = np.argsort(keys)
+    return Tombstones(keys[order], days[order])
+
+
+def complete(connection: Connection, upto_seq: int, *, now: datetime) -> int:
+    """Completes every pending request up to `upto_seq`; returns how many.
+
+    Their tombstones stay, but nothing links a person's epochs any more. Call `Ledger.scrub` after the commit, so that
+    the links leave the write-ahead log as well.
+    """
+    done = connection.exec_driver_sql(
+        "UPDATE erasure_requests SET completed_at = ? WHERE completed_at IS NULL AND seq <= ?",
+        (time_text(now), upto_seq),
+    ).rowcount
+    connection.exec_driver_sql(
+        "UPDATE erasure_log SET pending = 0, seq = NULL WHERE pending = 1 AND seq <= ?", (upto_seq,)
+    )
+    return int(done)
+
+
+def tombstone_floor(connection: Connection) -> date | None:
+    """The first day that tombstones cover, None before the first erasure; earlier days are closed for good."""
+    value = get_meta(connection, FLOOR_KEY)
+    return None if value is None else date.fromisoformat(value)
+
+
+def set_tombstone_floor(connection: Connection, day: date) -> None:
+    """Sets the first day that tombstones cover; once, with the first erasure."""
+    set_meta(connection, FLOOR_KEY, day.isoformat())

@@ -1,0 +1,139 @@
+"""Ledger rows of the lake's partitions: the truth about every (asset, day).
+
+Belongs here: `partitions`. Does not belong here: when a partition is current (`operations`), its files (`lake`). A
+missing row means nothing is known about that day and counts as empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from dpdau_assets.storage.ledger import time_text
+from dpdau_assets.storage.schema import partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What is known about one (asset, day).
+
+    Attributes:
+        asset: Asset key.
+        day: The day.
+        files: Epoch (or `windows`) to SHA-256 of the file's bytes; empty for a day without rows.
+        input_digest: Digest of everything it was made from.
+        applied_erasure_seq: All erasure requests up to this one have been applied.
+        built_at: UTC ISO time of the last change of its row; "" before it is saved.
+        version: Position in the order of changes; 0 before it is saved.
+    """
+
+    asset: str
+    day: date
+    files: Mapping[str, str]
+    input_digest: str
+    applied_erasure_seq: int
+    built_at: str = ""
+    version: int = 0
+
+    @property
+    def digest(self) -> str:
+        """One digest of all its files."""
+        return digest_of(self.files)
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """SHA-256 over the sorted lines `epoch:digest`; of nothing for a day without files."""
+    lines = sorted(f"{epoch}:{digest}" for epoch, digest in files.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def load(
+    connection: Connection, assets: Sequence[str], first: date | None = None, last: date | None = None
+) -> dict[tuple[str, date], Partition]:
+    """The known partitions of some assets, by (asset, day).
+
+    Args:
+        connection: Any transaction.
+        assets: Asset keys.
+        first: First day; None for no limit.
+        last: Last day; None for no limit.
+    """
+    query = select(partitions).where(partitions.c.asset.in_(assets))
+    if first is not None:
+        query = query.where(partitions.c.day >= first)
+    if last is not None:
+        query = query.where(partitions.c.day <= last)
+    return {(row.asset, row.day): _partition(row) for row in connection.execute(query)}
+
+
+def save(connection: Connection, rows: Iterable[Partition], *, now: datetime) -> None:
+    """Inserts or replaces partitions; each gets the next version.
+
+    Args:
+        connection: A write transaction; the files are durable in their places before it commits.
+        rows: Partitions; `built_at` and `version` are set here.
+        now: The time.
+    """
+    version = last_version(connection)
+    values = [
+        {
+            "asset": row.asset,
+            "day": row.day,
+            "digest": row.digest,
+            "files": dict(row.files),
+            "input_digest": row.input_digest,
+            "applied_erasure_seq": row.applied_erasure_seq,
+            "built_at": time_text(now),
+            "version": version + position,
+        }
+        for position, row in enumerate(rows, start=1)
+    ]
+    if not values:
+        return
+    statement = upsert(partitions)
+    changed = {name: statement.excluded[name] for name in values[0] if name not in ("asset", "day")}
+    connection.execute(statement.on_conflict_do_update(index_elements=["asset", "day"], set_=changed), values)
+
+
+def last_version(connection: Connection) -> int:
+    """The newest version, 0 when there is no partition."""
+    return int(connection.scalar(select(func.max(partitions.c.version))) or 0)
+
+
+def changed_since(connection: Connection, version: int, *, limit: int | None = None) -> list[Partition]:
+    """Partitions saved after `version`, newest first."""
+    query = select(partitions).where(partitions.c.version > version).order_by(partitions.c.version.desc())
+    return [_partition(row) for row in connection.execute(query.limit(limit))]
+
+
+def days_with(connection: Connection, asset: str) -> list[date]:
+    """The days known of an asset, in order; days without rows included."""
+    query = select(partitions.c.day).where(partitions.c.asset == asset).order_by(partitions.c.day)
+    return list(connection.scalars(query))
+
+
+def mark_applied(connection: Connection, seq: int) -> int:
+    """Records that all erasure requests up to `seq` are applied to every partition; returns how many rows moved.
+
+    The files of a partition that changed are saved with `save` in the same transaction; versions stay.
+    """
+    statement = update(partitions).where(partitions.c.applied_erasure_seq < seq).values(applied_erasure_seq=seq)
+    return int(connection.execute(statement).rowcount)
+
+
+def lowest_applied(connection: Connection) -> int | None:
+    """The erasure request up to which every partition is clean; None when there is no partition."""
+    value: int | None = connection.scalar(select(func.min(partitions.c.applied_erasure_seq)))
+    return value
+
+
+def _partition(row: Row[Any]) -> Partition:
+    return Partition(
+        row.asset, row.day, row.files, row.input_digest, row.applied_erasure_seq, row.built_at, row.version
+    )
