@@ -58,7 +58,7 @@ class DiscreteLaplaceEvent:
         scale: Scale in users; the release is (l1_sensitivity / scale)-DP.
         l1_sensitivity: Largest change of the count by one user, a positive integer.
 
-    Reference: Ghosh, Roughgarden, Sundararajan (2012), arXiv 0811.2841, Definition 2.1.
+    Reference: Ghosh, Roughgarden, Sundararajan (2012), arXiv 0811.2841 (the geometric mechanism).
     """
 
     scale: float

@@ -54,6 +54,14 @@ class Mechanism(Protocol):
     def parameters(self) -> dict[str, float]:
         """What freezes this mechanism for an account, as JSON; `mechanism_from_parameters` is the inverse."""
 
+    @property
+    def epsilon(self) -> float:
+        """Loss of one draw at `delta`, as it was asked for; the event's exact loss is at most this."""
+
+    @property
+    def delta(self) -> float:
+        """Delta of one draw; 0 for a purely epsilon-DP mechanism."""
+
     def event(self) -> DpEvent:
         """The privacy event that one draw charges."""
 

@@ -1,0 +1,62 @@
+"""The discrete Laplace mechanism: independent noise per release, pure epsilon-DP.
+
+Belongs here: the mechanism. Its scale is chosen in `calibration`, its randomness comes from `samplers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dpdau_assets.core.dp_events import DiscreteLaplaceEvent, DpEvent
+from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_laplace_pmf, quantile, variance
+from dpdau_assets.core.mechanisms.interface import NoiseSource
+
+
+@dataclass(frozen=True, slots=True)
+class DiscreteLaplace:
+    """Adds noise with Pr[x] proportional to exp(-|x| / scale): (1 / scale)-DP on a count of sensitivity 1.
+
+    Attributes:
+        scale: Scale in users, positive.
+        epsilon: Loss of one draw that the scale was calibrated to.
+
+    Reference: Ghosh, Roughgarden, Sundararajan (2012), arXiv 0811.2841 (the geometric mechanism).
+    """
+
+    scale: float
+    epsilon: float
+
+    @property
+    def delta(self) -> float:
+        """0: one draw is purely epsilon-DP."""
+        return 0.0
+
+    @property
+    def name(self) -> str:
+        """`laplace`."""
+        return "laplace"
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """`{"scale": ..., "epsilon": ...}`."""
+        return {"scale": self.scale, "epsilon": self.epsilon}
+
+    def event(self) -> DpEvent:
+        """The privacy event that one draw charges."""
+        return DiscreteLaplaceEvent(self.scale)
+
+    def draw(self, value: int, source: NoiseSource) -> int:
+        """`value` plus one fresh noise."""
+        return value + source.discrete_laplace(self.scale)
+
+    def noise_pmf(self) -> Pmf:
+        """The exact pmf of the noise."""
+        return discrete_laplace_pmf(self.scale)
+
+    def noise_quantile(self, probability: float) -> int:
+        """Smallest integer q with Pr[noise <= q] >= probability."""
+        return quantile(self.noise_pmf(), probability)
+
+    def noise_variance(self) -> float:
+        """Variance of the noise, in users squared."""
+        return variance(self.noise_pmf())

@@ -1,0 +1,282 @@
+"""From a noisy count to a published value, and from a published value to the next public sampling threshold.
+
+Belongs here: post-processing, which may use the stored draw and public parameters and nothing else, so that it costs no
+privacy. Does not belong here: exact counts, drawing, charging.
+
+Sampling. A kmv release counts c = min(k, #{key < T}) on the bottom-k of the window's keys, with T fixed before the
+count is read: one user changes c by at most 1, which a bottom-k *estimate* does not guarantee. theta = T / 2^64 and
+the estimate is noisy c / theta. T comes from earlier releases (public), from EXPECTED_USERS (public), or once from
+AboveThreshold (charged). `set` releases count every key: T = 2^64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from dpdau_assets import __version__
+from dpdau_assets.core.accounting.snapshot import BudgetSnapshot
+from dpdau_assets.core.mechanisms.above_threshold import KEY_SPACE
+from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
+from dpdau_assets.core.mechanisms.intervals import error_stddevs, interval_95
+from dpdau_assets.errors import ConfigurationError, DataError
+
+STORED_VERSION = 1
+"""Version of a stored result that this code writes."""
+EXPECTED_GROWTH = 0.5
+"""Growth from one release to the next that a threshold leaves room for: Monday after Sunday, not a tenfold launch."""
+SATURATION_PROBABILITY = 0.999
+"""A count that the noise leaves below k with this probability is taken as below k."""
+STARVATION_SHARE = 4
+"""Below k / 4 kept keys the threshold doubles."""
+BODY_FIELDS = (
+    "metric",
+    "day",
+    "window_days",
+    "window_complete",
+    "days_in_window",
+    "estimate",
+    "lower_95",
+    "upper_95",
+    "is_lower_bound",
+    "epsilon_used",
+    "delta",
+    "mechanism",
+    "sketch_impl",
+    "noise_source",
+    "private",
+    "revision",
+)
+"""What a body shows of a result; the budget and the version follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseResult:
+    """One published value, publishable whole: the draw, what follows from it, and the public facts around it.
+
+    Attributes:
+        metric: `dau`, `wau` or `mau`.
+        day: Last day of the window.
+        window_days: Length of the window.
+        window_complete: Whether every day of the window lies on or after the first day of data.
+        days_in_window: Days of the window that do.
+        revision: 0 for the first value of the day, then 1, 2, ...
+        drawn: Noisy count before division by theta, as drawn.
+        threshold: Keys below it were counted; 2^64 counts all.
+        sketch_k: Keys the sketch retained; None for `set`.
+        estimate: Distinct users, >= 0.
+        lower_95: Lower end of the 95 % interval, >= 0.
+        upper_95: Upper end; None when the sketch was saturated and nothing is known above.
+        is_lower_bound: The sketch was, or may have been, saturated.
+        sampling_stddev: Standard deviation from sampling, in users; 0 without sampling.
+        noise_stddev: Standard deviation from noise, in users.
+        epsilon_used: Loss of this release alone at `delta`; None for seeded noise, which protects nobody.
+        delta: Delta of this release alone; 0 for discrete Laplace noise.
+        mechanism: `gaussian` or `laplace`.
+        sketch_impl: `set` or `kmv`.
+        noise_source: `secure` or `seeded`.
+        private: Whether the value may be shown as differentially private.
+    """
+
+    metric: str
+    day: date
+    window_days: int
+    window_complete: bool
+    days_in_window: int
+    revision: int
+    drawn: int
+    threshold: int
+    sketch_k: int | None
+    estimate: int
+    lower_95: int
+    upper_95: int | None
+    is_lower_bound: bool
+    sampling_stddev: float
+    noise_stddev: float
+    epsilon_used: float | None
+    delta: float
+    mechanism: str
+    sketch_impl: str
+    noise_source: str
+    private: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The stored form, JSON types only."""
+        fields = {name: getattr(self, name) for name in type(self).__slots__}
+        return {"version": STORED_VERSION, **fields, "day": self.day.isoformat()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ReleaseResult:
+        """The result of a stored form.
+
+        Raises:
+            DataError: Unknown version, or fields that do not belong to it.
+        """
+        fields = {name: value for name, value in document.items() if name != "version"}
+        try:
+            if document["version"] != STORED_VERSION:
+                raise ValueError
+            return cls(**{**fields, "day": date.fromisoformat(fields["day"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                "a stored release cannot be read",
+                hint="it was written by a newer dpdau, or the ledger is damaged: use that version or restore a backup",
+            ) from error
+
+
+def make_result(
+    drawn: int,
+    mechanism: Mechanism,
+    *,
+    source: NoiseSource,
+    metric: str,
+    day: date,
+    window_days: int,
+    days_in_window: int,
+    sketch_impl: str,
+    sketch_k: int | None,
+    threshold: int = KEY_SPACE,
+    revision: int = 0,
+) -> ReleaseResult:
+    """The published value that follows from one draw. Everything taken and returned is public.
+
+    Args:
+        drawn: The noisy count.
+        mechanism: What drew it.
+        source: Where its randomness came from.
+        metric: `dau`, `wau` or `mau`.
+        day: Last day of the window.
+        window_days: Length of the window.
+        days_in_window: Days of the window on or after the first day of data, by the calendar.
+        sketch_impl: `set` or `kmv`.
+        sketch_k: Keys the sketch retained; None for `set`.
+        threshold: Keys below it were counted.
+        revision: 0 for the first value of the day.
+    """
+    lower, upper = interval_95(drawn, mechanism, threshold=threshold)
+    sampling, noise = error_stddevs(drawn, mechanism, threshold=threshold)
+    saturated = sketch_k is not None and is_saturated(drawn, mechanism, k=sketch_k)
+    return ReleaseResult(
+        metric=metric,
+        day=day,
+        window_days=window_days,
+        window_complete=days_in_window >= window_days,
+        days_in_window=days_in_window,
+        revision=revision,
+        drawn=drawn,
+        threshold=threshold,
+        sketch_k=sketch_k,
+        estimate=estimate_of(drawn, threshold=threshold),
+        lower_95=lower,
+        upper_95=None if saturated else upper,
+        is_lower_bound=saturated,
+        sampling_stddev=sampling,
+        noise_stddev=noise,
+        epsilon_used=mechanism.epsilon if source.is_private else None,
+        delta=mechanism.delta,
+        mechanism=mechanism.name,
+        sketch_impl=sketch_impl,
+        noise_source=source.name,
+        private=source.is_private,
+    )
+
+
+def estimate_of(drawn: int, *, threshold: int = KEY_SPACE) -> int:
+    """Distinct users estimated from a noisy count: drawn / theta rounded to a whole user, and never below 0.
+
+    Unbiased before it is cut at 0, to half a user.
+
+    Args:
+        drawn: The noisy count.
+        threshold: Keys below it were counted.
+    """
+    return max(0, (drawn * KEY_SPACE + threshold // 2) // threshold)
+
+
+def is_saturated(drawn: int, mechanism: Mechanism, *, k: int) -> bool:
+    """Whether the sketch may have been full below the threshold, so that the value is a lower bound.
+
+    A full sketch is recognised with probability above 99.9 %; the price is that one within the noise of being full is
+    flagged too.
+
+    Args:
+        drawn: The noisy count.
+        mechanism: What drew it.
+        k: Keys that the sketch retained.
+    """
+    return drawn >= k - mechanism.noise_quantile(SATURATION_PROBABILITY)
+
+
+def threshold_for(users: float, *, k: int) -> int:
+    """The threshold under which `users` and their growth fill a sketch but, to four deviations, do not overfill it.
+
+    theta = (k - 4 sqrt k) / (users (1 + EXPECTED_GROWTH)), at most 1.
+
+    Args:
+        users: A public number: a published value or EXPECTED_USERS; positive.
+        k: Keys that the sketch retains.
+
+    Returns:
+        T in 1 .. 2^64.
+    """
+    theta = (k - 4 * math.sqrt(k)) / (users * (1 + EXPECTED_GROWTH))
+    return max(1, min(KEY_SPACE, int(theta * KEY_SPACE)))
+
+
+def next_threshold(previous: ReleaseResult, *, k: int) -> int:
+    """The threshold of the next release of a metric, from its previous release alone.
+
+    Half the previous one if that was saturated, twice if it kept fewer than k / 4 keys, else as `threshold_for` says of
+    the previous value.
+
+    Args:
+        previous: An earlier published result of the same metric.
+        k: Keys that the sketch retains now.
+
+    Returns:
+        T in 1 .. 2^64.
+    """
+    if previous.is_lower_bound:
+        return max(1, previous.threshold // 2)
+    if previous.drawn * STARVATION_SHARE < (previous.sketch_k or k):
+        return min(KEY_SPACE, previous.threshold * 2)
+    return threshold_for(previous.drawn * KEY_SPACE / previous.threshold, k=k)
+
+
+def require_releasable_sketch(mechanism: Mechanism, *, k: int) -> None:
+    """Refuses a sketch in which this noise would hide whether it is full or starved.
+
+    Args:
+        mechanism: What will draw.
+        k: Keys that the sketch retains.
+
+    Raises:
+        ConfigurationError: 4 sqrt k, the room left under k, is smaller than the 99.9 % quantile of the noise, or a
+            sketch filled as planned would look starved.
+    """
+    reach = mechanism.noise_quantile(SATURATION_PROBABILITY)
+    planned = (k - 4 * math.sqrt(k)) / (1 + EXPECTED_GROWTH)
+    if 4 * math.sqrt(k) < reach or planned < k / STARVATION_SHARE + reach:
+        raise ConfigurationError(
+            f"SKETCH_K={k} is too small for noise that reaches {reach} users ({mechanism.name})",
+            hint="raise SKETCH_K (65536 is the default), raise the metric's epsilon, or set SKETCH_IMPL=set",
+        )
+
+
+def body(result: ReleaseResult, *, budget: BudgetSnapshot) -> dict[str, Any]:
+    """The document that every outlet shows for a release: the stored value beside the state of its budget.
+
+    Args:
+        result: The stored result; nothing of it is recomputed.
+        budget: The budget of the result's metric and month, as of now.
+    """
+    return {
+        **{name: getattr(result, name) for name in BODY_FIELDS},
+        "day": result.day.isoformat(),
+        "budget_remaining": budget.budget_remaining,
+        "budget": budget.to_json(),
+        "version": __version__,
+    }
