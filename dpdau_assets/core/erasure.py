@@ -1,0 +1,77 @@
+"""The liveness rule, and which days, windows and epochs an erasure touches.
+
+    live(user, day) = some "+" on that day and no erasure of the user through that day or a later one
+
+The rule looks at the set of entries, never at their order of arrival, so any replay of the log gives the same
+live users. Finding and rewriting files does not belong here (operations/replay_erasures.py). Pure calendar
+arithmetic apart from `is_live`, whose arguments are one user's and sensitive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from dpdau_assets.core.hashing import EpochCalendar
+from dpdau_assets.core.quantities import DayRange
+
+
+def is_live(day: date, *, active_days: Iterable[date], erased_through: Iterable[date]) -> bool:
+    """Whether one user counts on `day`: the reference that folding and replay are tested against.
+
+    Guarantee: independent of the order and number of repeats of the entries, and of when they arrived.
+
+    Args:
+        day: The day asked for.
+        active_days: Days of the user's "+" events (sensitive).
+        erased_through: Last days of the user's erasures, each covering every day up to it (sensitive).
+
+    Returns:
+        True when the user is live on `day` (sensitive).
+    """
+    return day in set(active_days) and not any(through >= day for through in erased_through)
+
+
+def erased_days(through: date, *, held: DayRange) -> DayRange | None:
+    """The held days that an erasure through `through` covers.
+
+    Args:
+        through: Last erased day.
+        held: First to last day with any data (trusted side).
+
+    Returns:
+        A range at the front of `held`, the same for every user whatever days they were active on; `None` when
+        `through` lies before it.
+    """
+    if through < held.first:
+        return None
+    return DayRange(held.first, min(through, held.last))
+
+
+def windows_over(days: DayRange, window_days: int) -> DayRange:
+    """The last days of all windows of `window_days` days that hold one of `days`.
+
+    Guarantee: a window ending on another day holds none of them.
+    """
+    return days.widened(after=window_days - 1)
+
+
+def tombstone_epochs(calendar: EpochCalendar, *, floor: date, through: date, window_days: int) -> range:
+    """The epochs in which a user's pseudonym must be remembered as erased.
+
+    Guarantee: contains every epoch under which a day from `floor` to `through` is keyed, so no accepted event of
+    an erased day can bring the user back under any epoch.
+
+    Args:
+        calendar: Epochs in use (public).
+        floor: Oldest day that is still accepted or held, 1970-01-01 or later (public).
+        through: Last erased day (sensitive: chosen by the user).
+        window_days: Longest window in use, MAU_WINDOW_DAYS (public).
+
+    Returns:
+        Consecutive epoch numbers; empty when `through` lies before `floor`.
+    """
+    if through < floor:
+        return range(0)
+    earliest_start = floor - timedelta(days=window_days - 1)
+    return range(calendar.window_epoch(earliest_start), calendar.epoch_of(through) + 1)
