@@ -184,7 +184,12 @@ def epochs(connection: Connection, *, only_pending: bool = False) -> list[int]:
 
 
 def tombstones(
-    connection: Connection, epoch: int, *, through_at_least: date | None = None, only_pending: bool = False
+    connection: Connection,
+    epoch: int,
+    *,
+    through_at_least: date | None = None,
+    only_pending: bool = False,
+    applied_upto: int | None = None,
 ) -> Tombstones:
     """The tombstones of one epoch.
 
@@ -193,6 +198,7 @@ def tombstones(
         epoch: The epoch.
         through_at_least: Only those that erase this day; None for all.
         only_pending: Only those whose request is not complete.
+        applied_upto: Leaves out those of pending requests after this one.
     """
     condition, values = "epoch = ?", [str(epoch)]
     if through_at_least is not None:
@@ -200,6 +206,9 @@ def tombstones(
         values.append(through_at_least.isoformat())
     if only_pending:
         condition += " AND pending = 1"
+    if applied_upto is not None:
+        condition += " AND (pending = 0 OR seq <= ?)"
+        values.append(str(applied_upto))
     rows = connection.exec_driver_sql(
         f"SELECT user_key, through_day FROM erasure_log WHERE {condition}", tuple(values)
     ).all()
