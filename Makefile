@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 COVERAGE_THRESHOLD ?= 85
+PORT ?= 3000
 
 .PHONY: help setup demo ui backfill test test-slow architecture bench lint types check clean
 
@@ -30,8 +31,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## 90 days of synthetic activity through the whole graph, in its own home data/demo
 	@$(PY) -m dpdau_assets.cli.demo
 
-ui: $(INSTALLED) ## Dagster's pages and its daemon on your data, or on the demo while there is no other
-	@$(PY) -m dpdau_assets.cli.ui
+ui: $(INSTALLED) ## Dagster's pages and its daemon on your data; on the demo with DEMO=1 or while there is no other
+	@$(PY) -m dpdau_assets.cli.ui $(if $(DEMO),--demo) --port $(PORT)
 
 backfill: $(INSTALLED) ## START=2026-01-01 END=2026-01-31: print the cost, then build and release those days
 	@$(PY) -m dpdau_assets.cli.backfill --start "$(START)" --end "$(END)"

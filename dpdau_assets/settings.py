@@ -22,6 +22,16 @@ from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingEr
 PRIVATE_PREFIXES = ("DAGSTER_", "OTEL_")
 """Names of other programs that may share our `.env`."""
 
+WORKSPACE_FILE = "workspace.yaml"
+"""What marks a project folder: Dagster's own file."""
+
+WORKSPACE = """\
+load_from:
+  - python_module:
+      module_name: dpdau_assets.definitions
+      attribute: defs
+"""
+
 SMALL_SKETCH_K = 2048
 """Below this a sketch is too coarse for production traffic."""
 
@@ -180,10 +190,10 @@ def project_root() -> Path:
     `workspace.yaml`, else the folder this package is installed from if it has one, else the working directory."""
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / "workspace.yaml").is_file():
+        if (folder / WORKSPACE_FILE).is_file():
             return folder
     checkout = Path(__file__).resolve().parent.parent
-    return checkout if (checkout / "workspace.yaml").is_file() else here
+    return checkout if (checkout / WORKSPACE_FILE).is_file() else here
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -198,8 +208,41 @@ def load_settings(**overrides: Any) -> Settings:
     from_environment = {
         name: os.environ[name.upper()] for name in Settings.model_fields if os.environ.get(name.upper())
     }
+    return _checked({**dotenv, **from_environment, **overrides})
+
+
+def project_settings(folder: Path) -> Settings:
+    """Settings of another project folder: its `.env` over the defaults, whatever the environment says.
+
+    Raises:
+        UnknownSettingError, InputError, ConfigurationError: As `load_settings`.
+    """
+    values = _read_dotenv(folder / ".env")
+    data_dir = folder.absolute() / values.get("data_dir", "data")
+    return _checked({**values, "data_dir": data_dir.resolve()})
+
+
+def create_project(folder: Path, **values: str) -> None:
+    """Make `folder` a project of its own, with `workspace.yaml` and `.env`, unless it is one already.
+
+    Whoever works inside it, the command line and Dagster alike, then uses these settings and no others.
+
+    Args:
+        folder: The folder, made when missing (public).
+        values: Settings by their names in capitals.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {WORKSPACE_FILE: WORKSPACE, ".env": "".join(f"{name}={value}\n" for name, value in values.items())}
+    for name, text in texts.items():
+        if not (folder / name).exists():
+            temporary = folder / f"{name}.part"
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(folder / name)
+
+
+def _checked(values: dict[str, Any]) -> Settings:
     try:
-        settings = Settings(**{**dotenv, **from_environment, **overrides})
+        settings = Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
@@ -258,9 +301,17 @@ def notices(settings: Settings) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def child_environment(**overrides: str) -> dict[str, str]:
-    """The environment for a process we start: ours, with `overrides` on top."""
-    return {**os.environ, **overrides}
+def dagster_home(settings: Settings) -> Path:
+    """Dagster's home: DAGSTER_HOME when it is set, else the folder `dagster` in DATA_DIR."""
+    return Path(os.environ.get("DAGSTER_HOME") or settings.root / "dagster").absolute()
+
+
+def child_environment(*, keep_settings: bool = False, **overrides: str) -> dict[str, str]:
+    """The environment for a process we start: ours, `overrides` on top; without our settings unless they are kept."""
+    kept = {
+        name: value for name, value in os.environ.items() if keep_settings or name.lower() not in Settings.model_fields
+    }
+    return {**kept, **overrides}
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:

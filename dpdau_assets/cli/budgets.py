@@ -8,15 +8,16 @@ import typer
 
 from dpdau_assets.cli.options import Json, open_existing, parse_month
 from dpdau_assets.cli.output import emit
+from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.errors import UsageError
 
-METRICS = ("dau", "wau", "mau")
 
-
-def _known(metric: str) -> str:
-    if metric not in METRICS:
-        raise UsageError(f"metric {metric} is unknown", hint="use dau, wau or mau")
-    return metric
+def known_metric(text: str) -> Metric:
+    """The metric called `text`; anything else is a usage error."""
+    for metric in METRICS:
+        if metric == text:
+            return metric
+    raise UsageError(f"metric {text} is unknown", hint="use dau, wau or mau")
 
 
 def budget(
@@ -32,7 +33,7 @@ def budget(
 
     workspace = open_existing()
     period = month or f"{workspace.now().astimezone(workspace.settings.zone):%Y-%m}"
-    document = report_budget(workspace, _known(metric), period)
+    document = report_budget(workspace, known_metric(metric), period)
     emit(document, as_json=as_json, text=lambda: budget_text(document))
 
 
@@ -71,7 +72,7 @@ def reset(
 
     if not reason.strip():
         raise UsageError("--reason is empty", hint="say who approved the reset and why")
-    names = (_known(metric),) if metric else METRICS
+    names = (known_metric(metric),) if metric else METRICS
     workspace = open_existing()
     for name in names:
         reset_budget(workspace, name, month, reason)

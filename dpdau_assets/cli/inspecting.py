@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -21,9 +23,18 @@ def status(as_json: Json = False) -> None:
     Days built and released, pending work with its age, whether the month's budget fits.
     """
     from dpdau_assets.operations.report_status import report_status
+    from dpdau_assets.settings import dagster_home
 
-    document = report_status(open_existing())
+    workspace = open_existing()
+    document = {**report_status(workspace), **_daemon(dagster_home(workspace.settings), now=workspace.now())}
     emit(document, as_json=as_json, text=lambda: status_text(document))
+
+
+def _daemon(home: Path, *, now: datetime) -> dict[str, Any]:
+    """Whether a Dagster daemon works on this data folder."""
+    from dpdau_assets.orchestration.heartbeat import is_daemon_alive, last_heartbeat
+
+    return {"daemon_alive": is_daemon_alive(home, now=now), "daemon_heartbeat": last_heartbeat(home)}
 
 
 def status_text(document: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -58,8 +59,15 @@ def wants_json(arguments: Sequence[str]) -> bool:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; nothing but an interrupt ever leaves this function."""
     as_json = wants_json(arguments)
+    return guarded(
+        lambda: app(list(arguments) or ["--help"], prog_name="dpdau", standalone_mode=False), as_json=as_json
+    )
+
+
+def guarded(action: Callable[[], Any], *, as_json: bool) -> int:
+    """The exit code after `action`: every failure becomes one line without a traceback or a value of the data."""
     try:
-        result = app(list(arguments) or ["--help"], prog_name="dpdau", standalone_mode=False)
+        result = action()
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except DpdauError as error:
@@ -73,10 +81,11 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except MemoryError:
         return fail_with("storage", "out of memory", "ingest smaller files", exit_code=1, as_json=as_json)
-    except Exception as fault:  # noqa: BLE001 - the edge: no traceback ever reaches a user, nor a value of the data
-        if isinstance(fault, OSError) and fault.errno is not None:
-            message = f"the machine refused: {os.strerror(fault.errno)} (at {where_it_broke(fault)})"
-            return fail_with("storage", message, "look at disk space and permissions", exit_code=1, as_json=as_json)
+    except OSError as fault:
+        reason = os.strerror(fault.errno) if fault.errno else type(fault).__name__
+        message = f"the machine refused: {reason} (at {where_it_broke(fault)})"
+        return fail_with("storage", message, "look at disk space and permissions", exit_code=1, as_json=as_json)
+    except Exception as fault:  # noqa: BLE001 - the edge: whatever it is, a user gets one line
         message = f"unexpected {type(fault).__name__} at {where_it_broke(fault)}"
         return fail_with("internal", message, "a fault of dpdau: report this line", exit_code=1, as_json=as_json)
 
@@ -86,14 +95,18 @@ def _help_hint(error: TyperException) -> str:
     return f"try `{context.command_path if context else 'dpdau'} --help`"
 
 
-def main() -> None:
-    """What the console script `dpdau` calls."""
-    code = run(sys.argv[1:])
+def leave(code: int) -> NoReturn:
+    """End the process with `code`; after an interrupt by the signal itself."""
     if code == INTERRUPTED:
         fail_with("interrupted", "interrupted", "the same command can be given again", exit_code=1, as_json=False)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     sys.exit(code)
+
+
+def main() -> None:
+    """What the console script `dpdau` calls."""
+    leave(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

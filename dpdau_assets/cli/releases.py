@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from dpdau_assets.cli.budgets import known_metric
 from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing, parse_day
 from dpdau_assets.cli.output import emit, estimate_with_interval, number, progress_bar, table
+from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.errors import BudgetExhaustedError, UsageError
 
-METRICS = ("dau", "wau", "mau")
 Day = Annotated[
     date | None, typer.Option("--day", parser=parse_day, metavar="DAY", help="Default: the last closed day.")
 ]
@@ -37,9 +38,8 @@ def release(
     """
     from dpdau_assets.operations.publish_release import publish_releases
 
-    metrics = tuple(name for name in METRICS if name in metric) if metric else METRICS
-    if unknown := set(metric or ()) - set(METRICS):
-        raise UsageError(f"--metric {min(unknown)} is unknown", hint="use dau, wau or mau")
+    asked = {known_metric(name) for name in metric or METRICS}
+    metrics = tuple(name for name in METRICS if name in asked)
     if revise and not (reason or "").strip():
         raise UsageError("--revise needs --reason", hint="give a public reason; an erasure or late data is none")
     if reason and not revise:
@@ -90,7 +90,7 @@ def mau(end: WindowEnd = None, as_json: Json = False) -> None:
     _show_one("mau", end, as_json=as_json)
 
 
-def _show_one(metric: str, day: date | None, *, as_json: bool) -> None:
+def _show_one(metric: Metric, day: date | None, *, as_json: bool) -> None:
     """Release one value when it is releasable and print it."""
     from dpdau_assets.core.quantities import last_closed_day
     from dpdau_assets.operations.publish_release import publish_releases

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dpdau_assets.evaluation.benchmarks.measuring import Measured, measure
 from dpdau_assets.evaluation.benchmarks.workload import DAYS, FIRST_DAY, LARGE, SMALL, Workload, parquet_of
-from dpdau_assets.settings import child_environment, project_root
+from dpdau_assets.settings import child_environment, create_project, project_root
 
 MAX_RATIO = 3.0
 MAX_PEAK_BYTES = 2 * 2**30
@@ -82,13 +82,12 @@ def _ours(
 ) -> Measured:
     """`dpdau ingest` and `dpdau release` in a new data folder, as a user would give them."""
     shutil.rmtree(home, ignore_errors=True)
-    environment = child_environment(DATA_DIR=str(home), SERIES_START=str(FIRST_DAY), SKETCH_IMPL=sketch_impl)
+    create_project(home, DATA_DIR=".", SERIES_START=str(FIRST_DAY), SKETCH_IMPL=sketch_impl)
+    environment = child_environment()
     dpdau = [sys.executable, "-m", "dpdau_assets.cli.main"]
     days = ["--start", str(FIRST_DAY), "--end", str(workload.last_day)]
-    ingest = measure(
-        [*dpdau, "ingest", "--json", "--from", str(parquet)], environment=environment, folder=project_root()
-    )
-    release = measure([*dpdau, "release", "--json", *days], environment=environment, folder=project_root())
+    ingest = measure([*dpdau, "ingest", "--json", "--from", str(parquet)], environment=environment, folder=home)
+    release = measure([*dpdau, "release", "--json", *days], environment=environment, folder=home)
     if truth is not None:
         _check(json.loads(release.output), truth)
     _tell(f"  {sketch_impl}: ingest {ingest.seconds:.2f} s, release {release.seconds:.2f} s")

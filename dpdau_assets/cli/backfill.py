@@ -1,0 +1,103 @@
+"""What `make backfill START= END=` runs: print the cost, then build and release the days in one Dagster run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+import typer
+
+from dpdau_assets.cli.main import guarded, leave
+from dpdau_assets.cli.options import day_range, open_existing, parse_day
+from dpdau_assets.cli.output import say, table
+from dpdau_assets.core.quantities import METRICS, DayRange, last_closed_day, period_of
+from dpdau_assets.errors import InputError, NotClosedError, OperatorError, OutsideSeriesError, UsageError
+
+if TYPE_CHECKING:
+    from dpdau_assets.operations.workspace import Workspace
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read START and END, and end the process as the command line does."""
+    parser = argparse.ArgumentParser(prog="make backfill", description=__doc__)
+    parser.add_argument("--start", default="")
+    parser.add_argument("--end", default="")
+    options = parser.parse_args(arguments)
+    leave(guarded(lambda: run(options.start, options.end), as_json=False))
+
+
+def run(start: str, end: str) -> None:
+    """Print the cost of the days from `start` to `end`, ask when somebody can answer, then run."""
+    from dpdau_assets.orchestration.range_run import run_range
+    from dpdau_assets.settings import dagster_home
+
+    days = day_range(_day("START", start), _day("END", end))
+    workspace = open_existing()
+    check_calendar(workspace, days)
+    say(cost(workspace, days))
+    if sys.stdin.isatty() and not typer.confirm("Budget that is spent does not come back. Go on?"):
+        return
+    outcome = run_range(workspace.settings, days, home=dagster_home(workspace.settings))
+    if outcome.failures:
+        raise OperatorError(f"the Dagster run failed at {outcome.failures[0]}", hint="`make ui` shows the run")
+    say(f"built and released {len(days)} days in Dagster run {outcome.run_id}")
+
+
+def _day(name: str, text: str) -> date:
+    if not text:
+        raise UsageError(f"{name} is missing", hint="make backfill START=2026-01-01 END=2026-01-31")
+    return parse_day(text)
+
+
+def check_calendar(workspace: Workspace, days: DayRange) -> None:
+    """Refuse days that cannot be released or have no Dagster partition, before anything runs."""
+    settings = workspace.settings
+    if settings.series_start is None:
+        raise OutsideSeriesError(
+            "SERIES_START is not set", day=days.first, hint="set it in .env to the first public day"
+        )
+    if days.first < settings.series_start:
+        raise OutsideSeriesError(
+            f"{days.first} lies before SERIES_START {settings.series_start}", day=days.first, hint="start later"
+        )
+    if settings.series_end and days.last > settings.series_end:
+        raise OutsideSeriesError(f"{days.last} lies after SERIES_END", day=days.last, hint="end earlier")
+    now = workspace.now()
+    closed = last_closed_day(now, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+    if days.last > closed:
+        raise NotClosedError(f"{days.last} is not closed", day=days.last, hint=f"the last closed day is {closed}")
+    newest = min(now.astimezone(settings.zone).date(), settings.series_end or date.max)
+    if (newest - days.first).days >= settings.dagster_history_days:
+        raise InputError(
+            f"{days.first} is older than Dagster's {settings.dagster_history_days} days of history",
+            hint="use `dpdau release`, or raise DAGSTER_HISTORY_DAYS",
+        )
+
+
+def cost(workspace: Workspace, days: DayRange) -> str:
+    """What the missing releases of `days` would spend: a table by month and metric."""
+    from dpdau_assets.operations.report_budget import report_budget
+    from dpdau_assets.storage.budget import releases_between
+
+    with workspace.ledger.read() as connection:
+        made = {(one.metric, one.day) for one in releases_between(connection, days.first, days.last)}
+    missing = Counter((period_of(day), metric) for day in days for metric in METRICS if (metric, day) not in made)
+    rows = []
+    for (period, metric), count in sorted(missing.items()):
+        budget = report_budget(workspace, metric, period)
+        fits = min(count, budget["releases_remaining"])
+        spent = f"{budget['epsilon_spent']:.3f} of {budget['epsilon_cap']:g}"
+        rows.append((period, metric.upper(), str(count), str(fits), spent))
+    if not rows:
+        return f"{len(days)} days, every one released: costs nothing"
+    headers = ("month", "metric", "missing releases", "of them fit", "epsilon spent so far")
+    each = ", ".join(f"{metric.upper()} {workspace.settings.epsilon_of(metric):g}" for metric in METRICS)
+    return f"{len(days)} days; each release costs epsilon {each}\n{table(headers, rows)}"
+
+
+if __name__ == "__main__":
+    main()
