@@ -303,11 +303,16 @@ def find_release(connection: Connection, metric: str, day: date) -> Release | No
     return None if row is None else Release(**row._mapping)
 
 
-def previous_release(connection: Connection, metric: str, day: date) -> Release | None:
-    """The latest revision of the nearest released day before `day`; None when there is none."""
-    query = select(releases).where(releases.c.metric == metric, releases.c.day < day)
-    row = connection.execute(query.order_by(releases.c.day.desc(), releases.c.revision.desc()).limit(1)).one_or_none()
+def last_release(connection: Connection, metric: str) -> Release | None:
+    """The release of a metric that was made last, whatever its day; None when there is none."""
+    query = select(releases).where(releases.c.metric == metric).order_by(releases.c.charge.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
     return None if row is None else Release(**row._mapping)
+
+
+def released_days(connection: Connection, metric: str) -> set[date]:
+    """The days of which a metric is released."""
+    return set(connection.scalars(select(releases.c.day).where(releases.c.metric == metric)))
 
 
 def releases_between(

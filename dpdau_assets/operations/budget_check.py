@@ -1,0 +1,231 @@
+"""Whether a further charge fits under every cap, decided from one state of the ledger, before any transaction opens.
+
+Belongs here: what has been charged (`BudgetBook`), the caps, refusals with their amounts, the next funded day. Does not
+belong here: writing anything, or what a release draws (`publish_release`).
+
+Three caps hold at once: the metric's account of the month; the month over all metrics and all accounts, those before a
+reset included; every window of 365 days that the day lies in, over all metrics. All of it is public.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TypedDict
+
+from dpdau_assets.core.accounting.snapshot import fits, smallest_epsilon
+from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
+from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
+from dpdau_assets.core.mechanisms.interface import Mechanism
+from dpdau_assets.core.quantities import days_of_period, period_of
+from dpdau_assets.errors import Refusal
+from dpdau_assets.operations.trailing_loss import TrailingLoss
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import Ledger
+
+FUNDED_WITHIN_DAYS = 800
+"""How far ahead the next funded day is looked for: no window of 365 days stays full for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the next release of a metric in a month is made, and what its account may spend.
+
+    Attributes:
+        account: The open account, or None when the release will open it.
+        mechanism: The noise: an open account keeps its own, whatever the settings say now.
+        cap: Epsilon cap of the account: the smaller of the frozen one and the present setting.
+        cap_delta: Delta at which the cap is compared: the smaller of the frozen one and the present setting.
+        events: Everything charged to the account so far.
+    """
+
+    account: budget.Account | None
+    mechanism: Mechanism
+    cap: float
+    cap_delta: float
+    events: EventCounts
+
+
+class AccountingOptions(TypedDict):
+    """Public parameters that every bound takes besides its delta."""
+
+    advanced_delta: float
+    rdp_orders: tuple[float, ...]
+
+
+class BudgetBook:
+    """What has been charged, as of `version` of the ledger or later; read when first needed, then kept in step.
+
+    A decision may be acted on only in a write transaction that finds the ledger still at `version`: then nothing read
+    here since can be outdated.
+
+    Args:
+        ledger: Where the charges are.
+        settings: Caps, deltas, orders, and the mechanism of accounts that are not open yet.
+    """
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._options: AccountingOptions = {
+            "advanced_delta": settings.advanced_delta,
+            "rdp_orders": settings.rdp_orders,
+        }
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Forgets everything read so far."""
+        self._terms: dict[tuple[str, str], Terms] = {}
+        self._months: dict[str, EventCounts] = {}
+        self._last_releases: dict[str, budget.Release | None] = {}
+        self._released_days: dict[str, frozenset[date]] = {}
+        self._trailing: TrailingLoss | None = None
+        with self._ledger.read() as connection:
+            self.version = budget.version(connection)
+
+    def terms(self, metric: str, period: str) -> Terms:
+        """How the next release of `metric` in `period` is made."""
+        if (metric, period) not in self._terms:
+            with self._ledger.read() as connection:
+                account = budget.current_account(connection, metric, period)
+                events = budget.events_of_account(connection, account) if account else ()
+            self._terms[metric, period] = self._terms_of(metric, account, events)
+        return self._terms[metric, period]
+
+    def _terms_of(self, metric: str, account: budget.Account | None, events: EventCounts) -> Terms:
+        settings = self._settings
+        cap, delta = settings.cap_of(metric), settings.delta
+        if account is None:
+            mechanism = mechanism_from(settings.mechanism, epsilon=settings.epsilon_of(metric), delta=delta)
+            return Terms(None, mechanism, cap, delta, events)
+        return Terms(
+            account=account,
+            mechanism=mechanism_from_parameters(account.mechanism, account.parameters),
+            cap=min(account.epsilon_cap, cap),
+            cap_delta=min(account.delta, delta),
+            events=events,
+        )
+
+    def month_events(self, period: str) -> EventCounts:
+        """Everything charged in a month, over all metrics and accounts."""
+        if period not in self._months:
+            with self._ledger.read() as connection:
+                self._months[period] = budget.events_of_period(connection, period)
+        return self._months[period]
+
+    def trailing(self) -> TrailingLoss:
+        """Everything ever charged, by day."""
+        if self._trailing is None:
+            with self._ledger.read() as connection:
+                daily = budget.daily_events(connection, date.min, date.max)
+            self._trailing = TrailingLoss(daily, orders=self._settings.rdp_orders, delta=self._settings.delta)
+        return self._trailing
+
+    def last_release(self, metric: str) -> budget.Release | None:
+        """The newest release of `metric` in the order of the ledger, whatever its day."""
+        if metric not in self._last_releases:
+            with self._ledger.read() as connection:
+                self._last_releases[metric] = budget.last_release(connection, metric)
+        return self._last_releases[metric]
+
+    def released_days(self, metric: str) -> frozenset[date]:
+        """Days of which `metric` is released."""
+        if metric not in self._released_days:
+            with self._ledger.read() as connection:
+                self._released_days[metric] = frozenset(budget.released_days(connection, metric))
+        return self._released_days[metric]
+
+    def refusal(self, metric: str, day: date, events: EventCounts) -> Refusal | None:
+        """Why `events` may not be charged for `day`, or None when they fit under every cap.
+
+        Args:
+            metric: The metric.
+            day: The day to release.
+            events: What the release would charge.
+        """
+        terms, period = self.terms(metric, period_of(day)), period_of(day)
+        caps = (
+            ("metric", terms.events, terms.cap, terms.cap_delta),
+            ("month", self.month_events(period), self._settings.total_budget_month, self._settings.delta),
+        )
+        for scope, spent, cap, delta in caps:
+            needed = merge_events(spent, events)
+            if not fits(needed, cap, delta=delta, **self._options):
+                amounts = (smallest_epsilon(part, delta=delta, **self._options) for part in (spent, needed))
+                return Refusal(metric, day, period, scope, next(amounts), cap, next(amounts), delta, None)
+        before, after = self.trailing().worst_windows(day, events)
+        if after > self._settings.total_budget_365d:
+            cap = self._settings.total_budget_365d
+            return Refusal(metric, day, period, "trailing_365d", before, cap, after, self._settings.delta, None)
+        return None
+
+    def charged(
+        self,
+        metric: str,
+        day: date,
+        *,
+        events: EventCounts,
+        account: budget.Account,
+        release: budget.Release,
+        version: int,
+    ) -> None:
+        """Notes a charge of our own, committed in a transaction that began at `self.version`.
+
+        Args:
+            metric: The metric.
+            day: The released day.
+            events: What was charged.
+            account: The account charged.
+            release: What was released.
+            version: The ledger's version after the charge.
+        """
+        period = period_of(day)
+        self._terms[metric, period] = self._terms_of(
+            metric, account, merge_events(self._terms[metric, period].events, events)
+        )
+        if period in self._months:
+            self._months[period] = merge_events(self._months[period], events)
+        if self._trailing is not None:
+            self._trailing.add(day, events)
+        self._last_releases[metric] = release
+        self._released_days.pop(metric, None)
+        self.version = version
+
+    def releases_under_totals(self, metric: str, day: date, *, at_most: int) -> int:
+        """How many further releases of `metric` for `day` the two totals allow, up to `at_most`."""
+        event = self.terms(metric, period_of(day)).mechanism.event()
+        month, settings = self.month_events(period_of(day)), self._settings
+
+        def enough(releases: int) -> bool:
+            more = repeat_event(event, releases)
+            if self.trailing().worst_windows(day, more)[1] > settings.total_budget_365d:
+                return False
+            total = merge_events(month, more)
+            return fits(total, settings.total_budget_month, delta=settings.delta, **self._options)
+
+        if enough(at_most):
+            return at_most
+        return max(0, bisect_left(range(1, at_most + 1), True, key=lambda releases: not enough(releases)))
+
+    def next_funded_day(self, metric: str, first: date) -> date | None:
+        """The first day from `first` on that is not released yet and whose release would fit under every cap.
+
+        None when there is none within 800 days. Whether the day is closed, or in the series, is not asked.
+        """
+        day, end = first, first + timedelta(days=FUNDED_WITHIN_DAYS)
+        while day <= end:
+            if day in self.released_days(metric):
+                day += timedelta(days=1)
+                continue
+            refused = self.refusal(metric, day, repeat_event(self.terms(metric, period_of(day)).mechanism.event(), 1))
+            if refused is None:
+                return day
+            in_period = refused.scope != "trailing_365d"
+            day = (days_of_period(period_of(day)).last if in_period else day) + timedelta(days=1)
+        return None
+
+    def with_next_funded_day(self, refused: Refusal) -> Refusal:
+        """`refused`, naming the first day after it that can still be released."""
+        return replace(refused, next_funded_day=self.next_funded_day(refused.metric, refused.day + timedelta(days=1)))

@@ -1,0 +1,103 @@
+"""Whether the calendar allows a release: the day lies in the series and is closed. Nothing else is asked.
+
+Belongs here: rules that look at dates and the clock only. Whether data has arrived, was erased or waits to be built
+never decides about a release, because that would tell about people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from dpdau_assets.core.quantities import Metric, close_time, last_closed_day, window_days
+from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage.ledger import get_meta
+
+TOMBSTONE_FLOOR_KEY = "tombstone_floor"
+
+
+def check_calendar(workspace: Workspace, wanted: Iterable[tuple[Metric, date]]) -> None:
+    """Returns when every release asked for is allowed by the calendar.
+
+    Args:
+        workspace: The open data folder.
+        wanted: Metrics and days to release, at least one.
+
+    Raises:
+        OutsideSeriesError: A day lies before SERIES_START or after SERIES_END, or there is no SERIES_START.
+        NotClosedError: A day is not closed yet by the clock that never goes back.
+        ConfigurationError: A window reaches back to days whose late erasures can no longer be applied.
+    """
+    pairs = list(wanted)
+    first, last = min(day for _, day in pairs), max(day for _, day in pairs)
+    _check_series(workspace.settings, first, last)
+    _check_closed(workspace, last)
+    _check_floor(workspace, pairs)
+
+
+def _check_series(settings: Settings, first: date, last: date) -> None:
+    if settings.series_start is None:
+        raise OutsideSeriesError(
+            "no release is possible: SERIES_START is not set",
+            day=first,
+            hint="set SERIES_START to the first day to publish (public, and final once published)",
+        )
+    if first < settings.series_start:
+        raise OutsideSeriesError(
+            f"{first} lies before the first day of the series, {settings.series_start}",
+            day=first,
+            hint=f"ask for {settings.series_start} or later",
+        )
+    if settings.series_end is not None and last > settings.series_end:
+        raise OutsideSeriesError(
+            f"{last} lies after the last day of the series, {settings.series_end}",
+            day=last,
+            hint=f"ask for {settings.series_end} or earlier",
+        )
+
+
+def _check_closed(workspace: Workspace, last: date) -> None:
+    settings = workspace.settings
+    closed = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+    if last > closed:
+        closes = close_time(last, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+        raise NotClosedError(
+            f"{last} is not closed yet: it closes at {closes:%Y-%m-%d %H:%M} UTC",
+            day=last,
+            hint=f"the last closed day is {closed}",
+        )
+
+
+def _check_floor(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:
+    with workspace.ledger.read() as connection:
+        stored = get_meta(connection, TOMBSTONE_FLOOR_KEY)
+    if stored is None:
+        return
+    floor = date.fromisoformat(stored)
+    for metric, day in pairs:
+        start = window_start(workspace.settings, metric, day)
+        if start < floor:
+            raise ConfigurationError(
+                f"the window of {metric} on {day} starts on {start}, before {floor}, the first day erasures reach",
+                hint="SERIES_START was later when the first erasure came; set it back",
+            )
+
+
+def window_start(settings: Settings, metric: Metric, day: date) -> date:
+    """First day of the window of `metric` that ends on `day`."""
+    return day - timedelta(days=window_days(metric, settings.mau_window_days) - 1)
+
+
+def days_in_window(settings: Settings, metric: Metric, day: date) -> int:
+    """Days of the window that lie in the series; depends on SERIES_START alone.
+
+    Args:
+        settings: With SERIES_START set.
+        metric: The metric.
+        day: A day of the series.
+    """
+    first = window_start(settings, metric, day)
+    begin = max(first, settings.series_start) if settings.series_start else first
+    return (day - begin).days + 1

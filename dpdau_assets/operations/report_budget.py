@@ -1,0 +1,100 @@
+"""What a metric's budget of a month looks like now, and released values as documents with that budget beside them.
+
+Belongs here: gathering what `core.accounting.snapshot` states. Does not belong here: any decision (`budget_check`).
+Everything here is public; it takes seconds at first, because the tightest bound is loaded then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dpdau_assets.core.accounting.rdp import TRAILING_DAYS
+from dpdau_assets.core.accounting.snapshot import BudgetSnapshot, budget_snapshot
+from dpdau_assets.core.dp_events import EventCounts, merge_events
+from dpdau_assets.core.quantities import DayRange, days_of_period, period_of
+from dpdau_assets.core.release import ReleaseResult, body
+from dpdau_assets.operations.budget_check import BudgetBook
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import budget
+
+
+def report_budget(workspace: Workspace, metric: str, period: str | date) -> dict[str, Any]:
+    """The budget document of a metric and month.
+
+    Args:
+        workspace: The open data folder.
+        metric: `dau`, `wau` or `mau`.
+        period: Calendar month `YYYY-MM`, or any day of it; the trailing 365 days end on that day, for a month on its
+            last.
+
+    Raises:
+        UsageError: `period` is not a month.
+        DataError: A stored charge cannot be read, so that no loss can be stated.
+    """
+    day = days_of_period(period).last if isinstance(period, str) else period
+    return snapshot(BudgetBook(workspace.ledger, workspace.settings), workspace, metric, day).to_json()
+
+
+def release_bodies(workspace: Workspace, results: Iterable[ReleaseResult]) -> list[dict[str, Any]]:
+    """Released values as documents, in the order given; each month's budget is computed once."""
+    book = BudgetBook(workspace.ledger, workspace.settings)
+    budgets: dict[tuple[str, str], BudgetSnapshot] = {}
+    bodies = []
+    for result in results:
+        key = (result.metric, period_of(result.day))
+        if key not in budgets:
+            budgets[key] = snapshot(book, workspace, result.metric, days_of_period(key[1]).last)
+        bodies.append(body(result, budget=budgets[key]))
+    return bodies
+
+
+def snapshot(book: BudgetBook, workspace: Workspace, metric: str, day: date) -> BudgetSnapshot:
+    """The state of the budget of `metric` in the month of `day`.
+
+    What remains counts every cap: the metric's own, the month's over all metrics, the trailing 365 days'.
+
+    Args:
+        book: What has been charged.
+        workspace: The open data folder.
+        metric: The metric.
+        day: A day of the month; the trailing 365 days end on it.
+    """
+    settings, period = workspace.settings, period_of(day)
+    days, terms = days_of_period(period), book.terms(metric, period)
+    with workspace.ledger.read() as connection:
+        accounts = budget.accounts_of(connection, metric, period)
+        earlier = merge_events(*_events_of(connection, accounts, without=terms.account))
+        window = DayRange(day - timedelta(days=TRAILING_DAYS - 1), day)
+        trailing = merge_events(*budget.daily_events(connection, window.first, window.last).values())
+        lifetime = budget.lifetime_events(connection)
+        made = budget.releases_between(connection, days.first, days.last, metric=metric, all_revisions=True)
+        resets = len(budget.resets_of(connection, metric, period))
+    stated = budget_snapshot(
+        metric,
+        day,
+        terms.cap,
+        terms.cap_delta,
+        settings.rdp_orders,
+        settings.advanced_delta,
+        events=terms.events,
+        earlier_events=earlier,
+        trailing_events=trailing,
+        lifetime_events=lifetime,
+        release_count=len(made),
+        resets=resets,
+        next_event=terms.mechanism.event(),
+        next_funded_day=book.next_funded_day(metric, max(days.first, settings.series_start or days.first)),
+    )
+    more = book.releases_under_totals(metric, day, at_most=stated.releases_remaining or 0)
+    return replace(stated, releases_remaining=more, budget_remaining=stated.budget_remaining if more else 0.0)
+
+
+def _events_of(
+    connection: Connection, accounts: Iterable[budget.Account], *, without: budget.Account | None
+) -> list[EventCounts]:
+    return [budget.events_of_account(connection, account) for account in accounts if account != without]

@@ -1,0 +1,69 @@
+"""Loss over every window of 365 days that a released day lies in, added up by Renyi order.
+
+Belongs here: the sliding sums that make a check of 365 windows cost microseconds. The divergences and their conversion
+to epsilon are `core.accounting.rdp`. Everything is public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+
+from dpdau_assets.core.accounting.rdp import TRAILING_DAYS, epsilons_of_rdp, events_rdp
+from dpdau_assets.core.dp_events import EventCounts
+
+FINE_ORDERS = (1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)
+"""Orders added to RDP_ORDERS: a year's loss is large, and there the best order lies between 2 and 4."""
+
+
+class TrailingLoss:
+    """What was charged on each day, summed over any window of 365 days.
+
+    Args:
+        daily: Events charged for each day, over all metrics.
+        orders: Orders of the setting RDP_ORDERS.
+        delta: Delta at which epsilon is stated.
+    """
+
+    def __init__(self, daily: Mapping[date, EventCounts], *, orders: tuple[float, ...], delta: float) -> None:
+        self._orders = tuple(sorted({*orders, *FINE_ORDERS}))
+        self._delta = delta
+        self._first = min(daily, default=date(1970, 1, 1)).toordinal()
+        last = max(daily, default=date(1970, 1, 1)).toordinal()
+        self._rdp = np.zeros((last - self._first + 1, len(self._orders)))
+        for day, events in daily.items():
+            self.add(day, events)
+
+    def add(self, day: date, events: EventCounts) -> None:
+        """Notes that `events` were charged for `day`."""
+        row = day.toordinal() - self._first
+        before, after = max(-row, 0), max(row + 1 - len(self._rdp), 0)
+        if before or after:
+            self._rdp = np.pad(self._rdp, ((before, after), (0, 0)))
+            self._first -= before
+        self._rdp[day.toordinal() - self._first] += events_rdp(events, self._orders)
+
+    def worst_windows(self, day: date, events: EventCounts) -> tuple[float, float]:
+        """Epsilon before and after `events` are charged for `day`, in the window of 365 days that they fill most.
+
+        Looks at every window of 365 days that `day` lies in.
+        """
+        width = TRAILING_DAYS - 1
+        sums = np.zeros((2 * width + 2, len(self._orders)))
+        start = day.toordinal() - width - self._first
+        low, high = max(start, 0), min(start + 2 * width + 1, len(self._rdp))
+        if high > low:
+            sums[1 + low - start : 1 + high - start] = self._rdp[low:high]
+        np.cumsum(sums, axis=0, out=sums)
+        # rounding of a difference of sums must not make a divergence negative
+        windows = np.maximum(sums[TRAILING_DAYS:] - sums[:-TRAILING_DAYS], 0.0)
+        after = self._epsilons(windows + events_rdp(events, self._orders))
+        worst = int(np.argmax(after))
+        return float(self._epsilons(windows[worst : worst + 1])[0]), float(after[worst])
+
+    def _epsilons(self, rdp: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        epsilons = epsilons_of_rdp(rdp, self._orders, delta=self._delta).min(axis=-1)
+        return np.where(rdp.any(axis=-1), epsilons, 0.0)
