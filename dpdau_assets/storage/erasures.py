@@ -10,6 +10,7 @@ late data, restores and rebuilds must not bring the user back; what linked it to
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -130,19 +131,16 @@ def _upsert(connection: Connection, epoch: int, stones: Tombstones, seq: int) ->
     """Upserts the tombstones of one epoch; returns how many rows are new or moved."""
     if not len(stones):
         return 0
-    days = np.datetime_as_string(stones.through, unit="D").tolist()
-    keys = to_signed(stones.keys)
-    order = np.argsort(keys)  # SQL's order: neighbouring rows share pages
-    rows = [
-        (epoch, key, day, seq) for key, day in zip(keys[order].tolist(), np.asarray(days)[order].tolist(), strict=True)
-    ]
     before = _total_changes(connection)
-    connection.exec_driver_sql(
-        "INSERT INTO erasure_log (epoch, user_key, through_day, seq, pending) VALUES (?, ?, ?, ?, 1) "
-        "ON CONFLICT (epoch, user_key) DO UPDATE SET through_day = excluded.through_day, seq = excluded.seq, "
-        "pending = 1 WHERE excluded.through_day > through_day",
-        rows,
-    )
+    for day in np.unique(stones.through):
+        keys = np.sort(to_signed(stones.keys[stones.through == day]))  # SQL's order: neighbouring rows share pages
+        connection.exec_driver_sql(
+            "INSERT INTO erasure_log (epoch, user_key, through_day, seq, pending) "
+            "SELECT ?, value, ?, ?, 1 FROM json_each(?) WHERE true "
+            "ON CONFLICT (epoch, user_key) DO UPDATE SET through_day = excluded.through_day, seq = excluded.seq, "
+            "pending = 1 WHERE excluded.through_day > through_day",
+            (epoch, str(day), seq, json.dumps(keys.tolist())),
+        )
     return _total_changes(connection) - before
 
 
@@ -209,13 +207,16 @@ def tombstones(
     if applied_upto is not None:
         condition += " AND (pending = 0 OR seq <= ?)"
         values.append(str(applied_upto))
-    rows = connection.exec_driver_sql(
-        f"SELECT user_key, through_day FROM erasure_log WHERE {condition}", tuple(values)
-    ).all()
-    keys = to_unsigned(np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows)))
-    days = np.array([row[1] for row in rows], dtype="datetime64[D]")
+    found, days = connection.exec_driver_sql(
+        f"SELECT group_concat(user_key), group_concat(through_day, '') FROM erasure_log WHERE {condition}",
+        tuple(values),
+    ).one()
+    if found is None:
+        return Tombstones(np.empty(0, np.uint64), np.empty(0, "datetime64[D]"))
+    keys = to_unsigned(np.fromstring(found, dtype=np.int64, sep=","))  # three times faster than rows
+    through = np.frombuffer(days.encode("ascii"), dtype="S10").astype("datetime64[D]")
     order = np.argsort(keys)
-    return Tombstones(keys[order], days[order])
+    return Tombstones(keys[order], through[order])
 
 
 def complete(connection: Connection, upto_seq: int, *, now: datetime) -> int:

@@ -2,62 +2,163 @@
 
 Belongs here: reading many sorted key files and merging them. Does not belong here: counting windows over the words
 (`core.windows`). Keys are never returned with their words, so no row of the result names anyone.
+
+The method: keys are cut into ranges by their leading bits, each file's part of a range being one slice because files
+are sorted. Within a range the leading bits say nothing, so they are shifted out and the day takes their place: sorting
+these 64-bit numbers once groups each key's days, and no hash table is needed. On 21.6 million keys of 2 million users
+in 60 files this takes about a third of the time of a GROUP BY in DuckDB, in bounded memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from dpdau_assets.errors import InternalError
 from dpdau_assets.storage.files import Keys, read_keys
 
+Words = npt.NDArray[np.uint64]
 
-def union_keys(paths: Sequence[Path]) -> Keys:
+WORD_BITS = 6
+"""log2 of the days in a word."""
+MAXIMUM_WORDS = 1 << WORD_BITS
+RANGE_KEYS = 1 << 17
+"""Keys in one range at most, about: small enough for the processor's cache."""
+_BIT = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
+_DAY_MASK = np.uint64(63)
+
+
+def read_many(paths: Sequence[Path], *, threads: int = 1) -> list[Keys]:
+    """The keys of each file, in the order of `paths`; sensitive; errors as `read_keys`."""
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        return list(pool.map(read_keys, paths, chunksize=64))
+
+
+def union_keys(paths: Sequence[Path], *, threads: int = 1) -> Keys:
     """The sorted distinct keys of several key files: uint64[n]; sensitive."""
-    parts = [read_keys(path) for path in paths]
+    parts = read_many(paths, threads=threads)
     if not parts:
         return np.empty(0, np.uint64)
     return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
 
 
-def key_words(
-    connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
-    files: Sequence[tuple[Path, date]],
-    *,
-    first_day: date,
-    words: int,
-) -> npt.NDArray[np.uint64]:
+def key_words(files: Sequence[tuple[Path, date]], *, first_day: date, words: int, threads: int = 1) -> Words:
     """For each distinct key the days it was seen: bit `i % 64` of word `i // 64` is day `first_day + i`.
 
+    Exact. Memory: the keys of all files once, the result, and one range per thread.
+
     Args:
-        connect: Opens a DuckDB connection.
-        files: Key files with the day each belongs to; all of one epoch; days in range; sensitive content.
-        first_day: The day of bit 0 of word 0.
-        words: Words per key, at least 1.
+        files: Key files with the day each belongs to, all of one epoch; several files may share a day; sensitive.
+        first_day: The day of bit 0 of word 0; public.
+        words: Words per key, 1 to 64; public.
+        threads: Ranges worked on at a time.
 
     Returns:
-        uint64[n_keys, words], rows in no order; sensitive.
+        uint64[n_keys, words], rows in no meaningful order; sensitive.
+
+    Raises:
+        DataError: A file is missing or damaged.
+        InternalError: A day lies outside the words.
     """
-    if not files:
+    offsets = [(day - first_day).days for _, day in files]
+    if not 1 <= words <= MAXIMUM_WORDS or any(not 0 <= offset < words << WORD_BITS for offset in offsets):
+        raise InternalError(f"key_words was asked for days outside its {words} words")
+    return merge_days(offsets, read_many([path for path, _ in files], threads=threads), words=words, threads=threads)
+
+
+def merge_days(offsets: Sequence[int], parts: Sequence[Keys], *, words: int, threads: int = 1) -> Words:
+    """As `key_words`, over keys in memory.
+
+    Args:
+        offsets: Day of each part, counted from bit 0 of word 0.
+        parts: uint64[n] each, sorted; sensitive.
+        words: Words per key, 1 to 64.
+        threads: Ranges worked on at a time.
+    """
+    by_day: dict[int, list[Keys]] = {}
+    for offset, part in zip(offsets, parts, strict=True):
+        if len(part):
+            by_day.setdefault(offset, []).append(part)
+    days = [(offset, _sorted_together(found)) for offset, found in sorted(by_day.items())]
+    if not days:
         return np.empty((0, words), np.uint64)
-    parts = []
-    parameters = []
-    for path, day in files:
-        offset = (day - first_day).days
-        columns = ", ".join(
-            f"{1 << (offset % 64) if word == offset // 64 else 0}::UBIGINT AS w{word}" for word in range(words)
-        )
-        parts.append(f"SELECT user_key, {columns} FROM read_parquet(?)")
-        parameters.append(str(path))
-    totals = ", ".join(f"bit_or(w{word}) AS w{word}" for word in range(words))
-    with connect() as connection:
-        found = connection.execute(
-            f"SELECT {totals} FROM ({' UNION ALL '.join(parts)}) GROUP BY user_key", parameters
-        ).fetchnumpy()
-    return np.column_stack([found[f"w{word}"] for word in range(words)]).astype(np.uint64, copy=False)
+    range_bits = _range_bits(sum(len(keys) for _, keys in days))
+    edges = np.arange(1, 1 << range_bits, dtype=np.uint64) << np.uint64(64 - range_bits)
+    cuts = [np.concatenate(([0], np.searchsorted(keys, edges), [len(keys)])) for _, keys in days]
+
+    def one_range(number: int) -> Words:
+        slices = [(offset, keys[cut[number] : cut[number + 1]]) for (offset, keys), cut in zip(days, cuts, strict=True)]
+        return _merge_range(slices, range_bits=range_bits, words=words)
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        return np.concatenate(list(pool.map(one_range, range(1 << range_bits))))
+
+
+def _sorted_together(parts: list[Keys]) -> Keys:
+    return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+
+
+def _range_bits(keys: int) -> int:
+    """How many leading bits make a range: at least those that a day within a word needs."""
+    return max(WORD_BITS, (keys // RANGE_KEYS).bit_length())
+
+
+def _merge_range(slices: Sequence[tuple[int, Keys]], *, range_bits: int, words: int) -> Words:
+    """The words of the keys of one range; all keys share their leading `range_bits`."""
+    keys_of_word: list[Keys] = []
+    bits_of_word: list[Words] = []
+    for word in range(words):
+        chosen = [(offset & 63, keys) for offset, keys in slices if offset >> WORD_BITS == word]
+        keys, bits = _merge_word(chosen, range_bits=range_bits)
+        keys_of_word.append(keys)
+        bits_of_word.append(bits)
+    if words == 1:
+        return bits_of_word[0][:, np.newaxis]
+    return _join_words(keys_of_word, bits_of_word)
+
+
+def _merge_word(slices: Sequence[tuple[int, Keys]], *, range_bits: int) -> tuple[Keys, Words]:
+    """Distinct keys (leading bits shifted out, WORD_BITS zero bits in front) and their days in one word."""
+    packed = np.empty(sum(len(keys) for _, keys in slices), np.uint64)
+    position = 0
+    for day, keys in slices:
+        target = packed[position : position + len(keys)]
+        np.left_shift(keys, np.uint64(range_bits), out=target)
+        # the lowest bits below the day come from a wider range than a word needs and are zero
+        np.right_shift(target, np.uint64(range_bits - WORD_BITS), out=target)
+        target |= np.uint64(day)
+        position += len(keys)
+    packed.sort()
+    keys = packed >> np.uint64(WORD_BITS)
+    starts = _starts(keys)
+    packed &= _DAY_MASK
+    bits = _BIT.take(packed.view(np.int64), mode="wrap")
+    return keys[starts], (np.bitwise_or.reduceat(bits, starts) if len(starts) else bits)
+
+
+def _join_words(keys_of_word: Sequence[Keys], bits_of_word: Sequence[Words]) -> Words:
+    """One row per distinct key over all words."""
+    packed = np.concatenate(
+        [(keys << np.uint64(WORD_BITS)) | np.uint64(word) for word, keys in enumerate(keys_of_word)]
+    )
+    order = np.argsort(packed)
+    packed = packed[order]
+    keys = packed >> np.uint64(WORD_BITS)
+    is_new = np.zeros(len(keys), np.int64)
+    is_new[_starts(keys)] = 1
+    rows = np.cumsum(is_new) - 1
+    result = np.zeros((int(rows[-1]) + 1 if len(rows) else 0, len(keys_of_word)), np.uint64)
+    result[rows, (packed & _DAY_MASK).view(np.int64)] = np.concatenate(list(bits_of_word))[order]
+    return result
+
+
+def _starts(keys: Keys) -> npt.NDArray[np.int64]:
+    """Where each run of equal keys starts."""
+    if not len(keys):
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))

@@ -18,14 +18,12 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 
 from dpdau_assets.errors import StorageError
 from dpdau_assets.storage.catalogue import write_catalogue
 from dpdau_assets.storage.faults import make_folder, storage_errors
 from dpdau_assets.storage.files import TEMPORARY_MARK, Keys, remove
-from dpdau_assets.storage.key_words import key_words, union_keys
+from dpdau_assets.storage.key_words import Words, key_words, union_keys
 from dpdau_assets.storage.lock import FileLock, try_lock
 from dpdau_assets.storage.write_batch import WriteBatch
 
@@ -191,13 +189,17 @@ class Lake:
                 removed += len(strays)
         return removed
 
-    def key_words(self, files: Sequence[tuple[Path, date]], *, first_day: date, words: int) -> npt.NDArray[np.uint64]:
-        """One row of day bits per distinct key; see `key_words.key_words`."""
-        return key_words(self.connect, files, first_day=first_day, words=words)
+    def key_words(self, files: Sequence[tuple[Path, date]], *, first_day: date, words: int) -> Words:
+        """For each distinct key of `files` the days it was seen, as bits; see `key_words.key_words`."""
+        return key_words(files, first_day=first_day, words=words, threads=self._workers)
 
-    def read_union(self, paths: Sequence[Path]) -> Keys:
+    def union_keys(self, paths: Sequence[Path]) -> Keys:
         """The sorted distinct keys of several key files: uint64[n]; sensitive."""
-        return union_keys(paths)
+        return union_keys(paths, threads=self._workers)
+
+    @property
+    def _workers(self) -> int:
+        return self.threads or min(4, os.cpu_count() or 1)
 
     def write_catalogue(self, path: Path | None = None) -> Path:
         """Writes the catalogue of views and returns its path; see `catalogue.write_catalogue`."""

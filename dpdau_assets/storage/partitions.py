@@ -15,8 +15,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from dpdau_assets.storage.ledger import time_text
+from dpdau_assets.storage.ledger import get_meta, set_meta, time_text
 from dpdau_assets.storage.schema import partitions
+
+VERSION_KEY = "partition_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +98,22 @@ def save(connection: Connection, rows: Iterable[Partition], *, now: datetime) ->
     ]
     if not values:
         return
+    set_meta(connection, VERSION_KEY, str(version + len(values)))
     statement = upsert(partitions)
     changed = {name: statement.excluded[name] for name in values[0] if name not in ("asset", "day")}
     connection.execute(statement.on_conflict_do_update(index_elements=["asset", "day"], set_=changed), values)
 
 
+def forget(connection: Connection, keys: Iterable[tuple[str, date]]) -> None:
+    """Removes the rows of partitions, by (asset, day), whose files are gone; they count as never built."""
+    rows = [(asset, day.isoformat()) for asset, day in keys]
+    if rows:
+        connection.exec_driver_sql("DELETE FROM partitions WHERE asset = ? AND day = ?", rows)
+
+
 def last_version(connection: Connection) -> int:
-    """The newest version, 0 when there is no partition."""
-    return int(connection.scalar(select(func.max(partitions.c.version))) or 0)
+    """The newest version ever given, 0 before the first; never given again, even after `forget`."""
+    return int(get_meta(connection, VERSION_KEY) or 0)
 
 
 def changed_since(connection: Connection, version: int, *, limit: int | None = None) -> list[Partition]:

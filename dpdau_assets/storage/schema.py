@@ -33,7 +33,7 @@ meta = Table(
     Column("key", String, primary_key=True),
     Column("value", String, nullable=False),
     comment="ledger_id, created_at, synthetic, timezone, mau_window_days, epoch_anchor, salts_identity, "
-    "clock_high_water, tombstone_floor",
+    "clock_high_water, tombstone_floor, partition_version",
 )
 
 batches = Table(
@@ -99,7 +99,6 @@ erasure_log = Table(
     Column("through_day", Date, nullable=False),
     Column("seq", BigKey, nullable=True),
     Column("pending", Boolean, nullable=False),
-    Index("erasure_log_pending", "pending", "seq"),
     sqlite_with_rowid=False,
     comment="tombstones, one row per epoch; `seq` links the rows of a request only while it is pending",
 )

@@ -86,7 +86,6 @@ def _erasures() -> None:
         sa.Column("pending", sa.Boolean(), nullable=False),
         sqlite_with_rowid=False,
     )
-    op.create_index("erasure_log_pending", "erasure_log", ["pending", "seq"])
 
 
 def _accounts() -> None:
