@@ -17,7 +17,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, String, func, insert, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, String, bindparam, func, insert, literal, select, type_coerce
 
 from dpdau_assets.core.dp_events import (
     DpEvent,
@@ -86,13 +86,23 @@ class Reset:
     reset_at: str
 
 
+_VERSION = select(
+    sum(
+        (
+            func.coalesce(select(func.max(column)).scalar_subquery(), 0)
+            for column in (accounts.c.account, charges.c.charge, resets.c.reset)
+        ),
+        literal(0),
+    )
+)
+
+
 def version(connection: Connection) -> int:
     """A number that grows with every account, charge and reset, and with nothing else.
 
     Their numbers never decrease and are never reused, so equal versions mean equal budgets.
     """
-    tables = ((accounts.c.account, accounts), (charges.c.charge, charges), (resets.c.reset, resets))
-    return sum(int(connection.scalar(select(func.max(column)).select_from(table)) or 0) for column, table in tables)
+    return int(connection.scalar(_VERSION) or 0)
 
 
 def current_generation(connection: Connection, metric: str, period: str) -> int:
@@ -292,14 +302,21 @@ def insert_release(
         "reason": reason,
         "released_at": time_text(now),
     }
-    connection.execute(insert(releases).values(**values))
+    connection.execute(insert(releases), values)
     return Release(**values)
+
+
+_LATEST_RELEASE = (
+    select(releases)
+    .where(releases.c.metric == bindparam("asked_metric"), releases.c.day == bindparam("asked_day"))
+    .order_by(releases.c.revision.desc())
+    .limit(1)
+)
 
 
 def find_release(connection: Connection, metric: str, day: date) -> Release | None:
     """The latest revision published for a metric and day; None when nothing was."""
-    query = select(releases).where(releases.c.metric == metric, releases.c.day == day)
-    row = connection.execute(query.order_by(releases.c.revision.desc()).limit(1)).one_or_none()
+    row = connection.execute(_LATEST_RELEASE, {"asked_metric": metric, "asked_day": day}).one_or_none()
     return None if row is None else Release(**row._mapping)
 
 
