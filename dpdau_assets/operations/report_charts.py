@@ -28,7 +28,7 @@ class ChartPoint:
         day: The released day.
         estimate: Published estimate, in users.
         lower: Lower end of the 95 % interval, in users.
-        upper: Upper end of the 95 % interval, in users.
+        upper: Upper end of the 95 % interval, in users; the estimate where nothing is known above it.
         is_lower_bound: The sketch was saturated, the value is "at least".
         is_window_complete: The whole window lies inside the series.
     """

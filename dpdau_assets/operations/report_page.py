@@ -21,10 +21,18 @@ NAMES = {"dau": "Daily active users", "wau": "Weekly active users", "mau": "Mont
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Loss under one cap: epsilon spent, the cap, and the number of releases behind it."""
+    """Loss under one cap.
+
+    Attributes:
+        epsilon: What everything released composes to, accounts before a reset included.
+        cap: Cap of the current account.
+        left: What the current account has left.
+        releases: Number of released days.
+    """
 
     epsilon: float
     cap: float
+    left: float
     releases: int
 
 
@@ -119,19 +127,19 @@ def _card(page: Page, metric: str) -> str:
         last = points[-1]
         at_least = "≥ " if last.is_lower_bound else ""
         figure = f"{at_least}{last.estimate:,.0f}"
-        interval = f"95 % between {last.lower:,.0f} and {last.upper:,.0f} · {last.day:%b} {last.day.day}"
+        upper = "more" if last.is_lower_bound else f"{last.upper:,.0f}"
+        interval = f"95 % between {last.lower:,.0f} and {upper} · {last.day:%b} {last.day.day}"
     else:
         figure, interval = "–", "not released"
     month = page.months[-1]
     spent = month.metrics[metric]
-    left = max(spent.cap - spent.epsilon, 0.0)
-    share = 100.0 * min(left / spent.cap, 1.0)
+    share = 100.0 * min(spent.left / spent.cap, 1.0)
     return (
         f'<div class="card {metric}"><div class="name">{NAMES[metric]}</div><div class="figure">{figure}</div>'
         f'<div class="interval">{interval}</div>'
         f'<div class="meter" role="img" aria-label="{share:.0f} percent of the budget is left">'
         f'<i style="width:{share:.1f}%"></i></div><div class="budget"><span>Budget left in {month.period}</span>'
-        f"<span><b>ε {left:.2f}</b> of {spent.cap:.2f}</span></div></div>"
+        f"<span><b>ε {spent.left:.2f}</b> of {spent.cap:.2f}</span></div></div>"
     )
 
 
@@ -226,8 +234,9 @@ def _table(page: Page) -> str:
 def _value_cells(point: ChartPoint | None) -> str:
     if point is None:
         return '<td class="none">–</td><td class="none">–</td>'
-    at_least = "≥ " if point.is_lower_bound else ""
-    return f"<td>{at_least}{point.estimate:,.0f}</td><td>{point.lower:,.0f} – {point.upper:,.0f}</td>"
+    if point.is_lower_bound:
+        return f"<td>≥ {point.estimate:,.0f}</td><td>{point.lower:,.0f} or more</td>"
+    return f"<td>{point.estimate:,.0f}</td><td>{point.lower:,.0f} – {point.upper:,.0f}</td>"
 
 
 def _series_json(page: Page, first: date, last: date) -> str:

@@ -117,7 +117,7 @@ SCRIPT = """
       }
       readout.innerHTML = value
         ? `${day} &ensp;<b>${value[3] ? '≥ ' : ''}${number.format(value[0])}</b> &ensp;` +
-          `${number.format(value[1])} – ${number.format(value[2])}`
+          `${number.format(value[1])} ${value[3] ? 'or more' : '– ' + number.format(value[2])}`
         : `${day} &ensp;not released`;
       chart.classList.add('active');
     });

@@ -1,0 +1,73 @@
+"""The released values as files for readers: published/metrics.csv and published/metrics.parquet.
+
+Belongs here: which columns leave the house, and that a reader never sees half a file. Both files are written whole from
+the ledger each time; the latest revision of each metric and day is in them, earlier ones stay in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import budget
+from dpdau_assets.storage.files import make_durable, write_bytes, write_table
+
+COLUMNS = pa.schema(
+    [
+        ("metric", pa.string()),
+        ("day", pa.date32()),
+        ("window_days", pa.int32()),
+        ("window_complete", pa.bool_()),
+        ("days_in_window", pa.int32()),
+        ("estimate", pa.int64()),
+        ("lower_95", pa.int64()),
+        ("upper_95", pa.int64()),
+        ("is_lower_bound", pa.bool_()),
+        ("epsilon_used", pa.float64()),
+        ("delta", pa.float64()),
+        ("mechanism", pa.string()),
+        ("sketch_impl", pa.string()),
+        ("noise_source", pa.string()),
+        ("private", pa.bool_()),
+        ("revision", pa.int32()),
+    ]
+)
+"""The exported columns, the same as in a release body; nothing else of the ledger is published."""
+
+
+def export_metrics(workspace: Workspace) -> list[Path]:
+    """Writes every released value, by day and metric; the paths of the CSV and the Parquet file.
+
+    The same releases give the same bytes. Each file appears whole or not at all.
+
+    Args:
+        workspace: The open data folder.
+
+    Raises:
+        StorageError: The disk refused; the files written before stay.
+    """
+    table = _table(released(workspace))
+    paths = [workspace.lake.published / name for name in ("metrics.csv", "metrics.parquet")]
+    sink = pa.BufferOutputStream()
+    arrow_csv.write_csv(table, sink, arrow_csv.WriteOptions(quoting_style="needed"))
+    write_bytes(paths[0], sink.getvalue())
+    write_table(paths[1], table)
+    make_durable(paths)
+    return paths
+
+
+def released(workspace: Workspace) -> list[ReleaseResult]:
+    """The latest revision of every released value, by day and metric."""
+    with workspace.ledger.read() as connection:
+        found = budget.releases_between(connection)
+    return [ReleaseResult.from_json(release.result) for release in found]
+
+
+def _table(results: Sequence[ReleaseResult]) -> pa.Table:
+    columns = [pa.array([getattr(result, field.name) for result in results], type=field.type) for field in COLUMNS]
+    return pa.Table.from_arrays(columns, schema=COLUMNS)
