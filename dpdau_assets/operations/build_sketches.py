@@ -1,0 +1,126 @@
+"""Daily sketches: a summary of each day's live users, one for each epoch the day is keyed under.
+
+Belongs here: daily_sketches(D). What a sketch is belongs to core/sketches; which users are live, to `replay_erasures`.
+With SKETCH_IMPL=set a sketch would be a copy of the live users, so the partition refers to their files instead. A
+complete kmv sketch could drop an erased key in place; it is made again from the live users like a saturated one,
+because the bytes are the same and there is one way to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import pyarrow as pa
+
+from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.errors import DataError
+from dpdau_assets.operations.fold import fold_locked
+from dpdau_assets.operations.lake_session import LakeSession, in_chunks, lake_session
+from dpdau_assets.operations.lineage import DAILY_SKETCHES, ERASURE_REPLAY, sketch_inputs
+from dpdau_assets.operations.live_users import replay_locked
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage.files import read_table
+from dpdau_assets.storage.partitions import Partition, digest_of
+
+SKETCH_COLUMN = "sketch"
+NO_FILES = digest_of({})
+
+
+def build_sketches(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
+    """Brings the closed days of `days` up to date as far as their sketches.
+
+    Args:
+        workspace: The open data folder.
+        days: Days to build.
+        progress: Shows how far it is.
+
+    Returns:
+        Days whose sketches changed (trusted side).
+
+    Raises:
+        DataError: A stored file is not the recorded one.
+        StorageError: The disk or the ledger refused.
+    """
+    with lake_session(workspace, days) as session:
+        return sketches_up_to_date(session, days, progress=progress)
+
+
+def sketches_up_to_date(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
+    """Folds, replays and builds the sketches of `days` at the session's cut; the days whose sketches changed."""
+    fold_locked(session, days, progress=progress)
+    replay_locked(session, days, progress=progress)
+    return build_sketches_locked(session, session.closed(days), progress=progress)
+
+
+def build_sketches_locked(session: LakeSession, days: Sequence[date], *, progress: Progress = no_progress) -> set[date]:
+    """Builds the sketches of `days` that are not current with the live users; the days that changed."""
+    stale = [day for day in days if not _is_current(session, day)]
+    changed: set[date] = set()
+    for done, chunk in enumerate(in_chunks(stale, DAYS_PER_PUBLICATION)):
+        progress("sketches", done * DAYS_PER_PUBLICATION, len(stale))
+        before = {day: dict(session.files(DAILY_SKETCHES, day)) for day in chunk}
+        with session.publication() as new:
+            for day in chunk:
+                _build(session, new, day)
+        changed |= {day for day in chunk if dict(session.files(DAILY_SKETCHES, day)) != before[day]}
+    progress("sketches", len(stale), len(stale))
+    return changed
+
+
+def read_sketch(session: LakeSession, day: date, *, epoch: int) -> KmvSketch | None:
+    """The kmv sketch of a day under one epoch, None when the day has no users; sensitive.
+
+    Raises:
+        DataError: The file is not the recorded one.
+    """
+    digest = session.files(DAILY_SKETCHES, day).get(str(epoch))
+    if digest is None:
+        return None
+    path = session.workspace.lake.partition_path(DAILY_SKETCHES, day, epoch=epoch)
+    table = read_table(path, digest=digest)
+    if table.column_names != [SKETCH_COLUMN] or table.num_rows != 1:
+        raise DataError(f"{path} is not a sketch file", hint="run `dpdau rebuild` over that day")
+    return KmvSketch.from_bytes(table.column(SKETCH_COLUMN)[0].as_py())
+
+
+def _is_current(session: LakeSession, day: date) -> bool:
+    row = session.partition(DAILY_SKETCHES, day)
+    if row is None or session.is_thorough:
+        return False
+    return row.input_digest == _inputs(session, day) and row.applied_erasure_seq >= _applied(session, day)
+
+
+def _inputs(session: LakeSession, day: date) -> str:
+    settings = session.workspace.settings
+    live = session.partition(ERASURE_REPLAY, day)
+    return sketch_inputs(live.digest if live else NO_FILES, impl=settings.sketch_impl, k=settings.sketch_k)
+
+
+def _applied(session: LakeSession, day: date) -> int:
+    live = session.partition(ERASURE_REPLAY, day)
+    return live.applied_erasure_seq if live else session.erasure_seq
+
+
+def _build(session: LakeSession, new: Publication, day: date) -> None:
+    """Adds the sketches of one day to a publication."""
+    settings, lake = session.workspace.settings, session.workspace.lake
+    inputs, applied = _inputs(session, day), _applied(session, day)
+    live = session.files(ERASURE_REPLAY, day)
+    known = session.partition(DAILY_SKETCHES, day)
+    if settings.sketch_impl == "set":
+        new.references.append(Partition(DAILY_SKETCHES, day, dict(live), inputs, applied))
+        return
+    if known is not None and known.input_digest == inputs and not session.is_thorough:
+        new.rows.append(Partition(DAILY_SKETCHES, day, dict(known.files), inputs, applied))
+        return
+    files: dict[str, str] = {}
+    for name, digest in live.items():
+        keys = session.read(lake.partition_path(ERASURE_REPLAY, day, epoch=int(name)), digest)
+        stored = KmvSketch.from_keys(keys, k=settings.sketch_k).to_bytes()
+        path = lake.partition_path(DAILY_SKETCHES, day, epoch=int(name))
+        files[name] = new.files.write_table(path, pa.table({SKETCH_COLUMN: pa.array([stored], pa.binary())}))
+    new.rows.append(Partition(DAILY_SKETCHES, day, files, inputs, applied))

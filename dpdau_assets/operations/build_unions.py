@@ -1,0 +1,237 @@
+"""Unions: the distinct users of the 7 and the N days that end on each day, one row per window.
+
+Belongs here: mau_unions(D). Counting exactly belongs to `exact_counts`, merging kmv sketches to core/sketches. For
+`set` a row holds the count and no key; for `kmv` the bottom-k of the window's union. A union is always made from its
+days and never adjusted: a user erased on one day may be live on another day of the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from dpdau_assets.core.quantities import DayRange, contiguous_ranges
+from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.core.sketches.rolling import union_per_window
+from dpdau_assets.core.windows import Window
+from dpdau_assets.errors import InternalError
+from dpdau_assets.operations.build_sketches import read_sketch, sketches_up_to_date
+from dpdau_assets.operations.exact_counts import count_windows
+from dpdau_assets.operations.lake_session import LakeSession, in_chunks, lake_session
+from dpdau_assets.operations.lineage import (
+    DAILY_SKETCHES,
+    ERASURE_REPLAY,
+    MAU_UNIONS,
+    WINDOWS_FILE,
+    days_behind_windows,
+    union_inputs,
+    union_windows,
+)
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.publication import Publication
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage.files import read_table
+from dpdau_assets.storage.partitions import Partition
+
+UNIONS_PER_PUBLICATION = {"set": 1024, "kmv": 64}
+"""A count is small and its files are read once per piece; a kmv union is up to a megabyte."""
+SCHEMA = pa.schema(
+    [
+        pa.field("window_days", pa.int32(), nullable=False),
+        pa.field("first_day", pa.date32(), nullable=False),
+        pa.field("last_day", pa.date32(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("sketch_impl", pa.string(), nullable=False),
+        pa.field("users", pa.int64()),
+        pa.field("sketch", pa.binary()),
+    ]
+)
+"""`users` is exact and for `set` only, `sketch` for `kmv` only; both are sensitive."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WindowUnion:
+    """One row of mau_unions (sensitive; prints as nothing).
+
+    Attributes:
+        window: The days.
+        epoch: The epoch it is counted under.
+        users: Exact distinct users for `set`, None for `kmv`.
+        sketch: Bottom-k of the union for `kmv`, None for `set` and for a window without users.
+    """
+
+    window: Window
+    epoch: int
+    users: int | None
+    sketch: KmvSketch | None
+
+
+def build_unions(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
+    """Brings the windows that end on the closed days of `days`, and every day in them, up to date.
+
+    Args:
+        workspace: The open data folder.
+        days: Last days of the windows.
+        progress: Shows how far it is.
+
+    Returns:
+        Days whose unions changed (trusted side).
+
+    Raises:
+        DataError: A stored file is not the recorded one.
+        StorageError: The disk or the ledger refused.
+    """
+    behind = days_behind_windows(days, workspace.settings.mau_window_days)
+    with lake_session(workspace, behind) as session:
+        return unions_up_to_date(session, days, progress=progress)
+
+
+def unions_up_to_date(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
+    """Brings everything behind the windows of `days` and their unions up to date; the days whose unions changed."""
+    sketches_up_to_date(
+        session, days_behind_windows(days, session.workspace.settings.mau_window_days), progress=progress
+    )
+    return build_unions_locked(session, session.closed(days), progress=progress)
+
+
+def build_unions_locked(session: LakeSession, days: Sequence[date], *, progress: Progress = no_progress) -> set[date]:
+    """Builds the unions of `days` that are not current with the sketches; the days that changed."""
+    inputs = {day: _inputs(session, day) for day in days}
+    stale = [day for day in days if not _is_current(session, day, inputs[day])]
+    changed: set[date] = set()
+    impl = session.workspace.settings.sketch_impl
+    size = UNIONS_PER_PUBLICATION[impl]
+    for done, chunk in enumerate(in_chunks(stale, size)):
+        progress("unions", done * size, len(stale))
+        before = {day: dict(session.files(MAU_UNIONS, day)) for day in chunk}
+        outdated = [day for day in chunk if _needs_files(session, day, inputs[day])]
+        unions = _count(session, outdated) if impl == "set" else _merge(session, outdated)
+        with session.publication() as new:
+            for day in chunk:
+                _add_row(session, new, day, unions.get(day), inputs=inputs[day])
+        changed |= {day for day in chunk if dict(session.files(MAU_UNIONS, day)) != before[day]}
+    progress("unions", len(stale), len(stale))
+    return changed
+
+
+def read_unions(session: LakeSession, day: date) -> dict[int, WindowUnion]:
+    """The unions of the windows that end on `day`, by window length; none when all its days are empty.
+
+    Raises:
+        DataError: The file is not the recorded one.
+    """
+    digest = session.files(MAU_UNIONS, day).get(WINDOWS_FILE)
+    if digest is None:
+        return {}
+    table = read_table(session.workspace.lake.windows_path(day), digest=digest)
+    return {
+        row["window_days"]: WindowUnion(
+            Window(row["first_day"], row["last_day"]),
+            row["epoch"],
+            row["users"],
+            KmvSketch.from_bytes(row["sketch"]) if row["sketch"] is not None else None,
+        )
+        for row in table.to_pylist()
+    }
+
+
+def _inputs(session: LakeSession, day: date) -> str:
+    settings = session.workspace.settings
+    windows = _windows(session, day)
+    days = max((window for window, _ in windows), key=len)
+    files = {item: session.files(DAILY_SKETCHES, item) for item in days}
+    return union_inputs(windows, files, impl=settings.sketch_impl, k=settings.sketch_k)
+
+
+def _windows(session: LakeSession, day: date) -> list[tuple[Window, int]]:
+    workspace = session.workspace
+    return union_windows(day, mau_window_days=workspace.settings.mau_window_days, calendar=workspace.salts.calendar)
+
+
+def _is_current(session: LakeSession, day: date, inputs: str) -> bool:
+    row = session.partition(MAU_UNIONS, day)
+    return row is not None and row.applied_erasure_seq >= session.erasure_seq and not _needs_files(session, day, inputs)
+
+
+def _needs_files(session: LakeSession, day: date, inputs: str) -> bool:
+    row = session.partition(MAU_UNIONS, day)
+    return session.is_thorough or row is None or row.input_digest != inputs
+
+
+def _add_row(
+    session: LakeSession, new: Publication, day: date, unions: Sequence[WindowUnion] | None, *, inputs: str
+) -> None:
+    """Adds one partition to a publication; without `unions` its files stay as they are."""
+    files = dict(session.files(MAU_UNIONS, day))
+    if unions is not None:
+        files = {}
+        if any(union.users or union.sketch is not None for union in unions):
+            files[WINDOWS_FILE] = new.files.write_table(session.workspace.lake.windows_path(day), _table(unions))
+    new.rows.append(Partition(MAU_UNIONS, day, files, inputs, session.erasure_seq))
+
+
+def _count(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[WindowUnion]]:
+    """The exact unions of the windows that end on `days`, from the live users."""
+    windows = {day: _windows(session, day) for day in days}
+
+    def files(day: date, epoch: int) -> list[Path]:
+        is_there = str(epoch) in session.files(ERASURE_REPLAY, day)
+        return [session.workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch)] if is_there else []
+
+    counts = count_windows(
+        (window for pairs in windows.values() for window, _ in pairs),
+        calendar=session.workspace.salts.calendar,
+        files=files,
+        read=lambda day, epoch, path: session.read(path, session.files(ERASURE_REPLAY, day)[str(epoch)]),
+    )
+    return {
+        day: [WindowUnion(window, epoch, counts[window], None) for window, epoch in pairs]
+        for day, pairs in windows.items()
+    }
+
+
+def _merge(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[WindowUnion]]:
+    """The kmv unions of the windows that end on `days`, from the daily sketches."""
+    unions: dict[date, list[WindowUnion]] = {day: [] for day in days}
+    groups: dict[tuple[int, int], list[Window]] = {}
+    for day in days:
+        for window, epoch in _windows(session, day):
+            groups.setdefault((epoch, len(window)), []).append(window)
+    sketches: dict[tuple[date, int], KmvSketch | None] = {}
+    for (epoch, length), windows in sorted(groups.items()):
+        for ends in contiguous_ranges(window.last for window in windows):
+            needed = {}
+            for day in ends.widened(before=length - 1):
+                if (day, epoch) not in sketches:
+                    sketches[day, epoch] = read_sketch(session, day, epoch=epoch)
+                sketch = sketches[day, epoch]
+                if sketch is not None:
+                    needed[day] = sketch
+            merged = union_per_window(needed, ends=ends, window_days=length)
+            for window in windows:
+                if window.last in ends:
+                    unions[window.last].append(WindowUnion(window, epoch, None, merged.get(window.last)))
+    return unions
+
+
+def _table(unions: Sequence[WindowUnion]) -> pa.Table:
+    """The rows of one partition, shortest window first."""
+    rows = [
+        {
+            "window_days": len(union.window),
+            "first_day": union.window.first,
+            "last_day": union.window.last,
+            "epoch": union.epoch,
+            "sketch_impl": "kmv" if union.users is None else "set",
+            "users": union.users,
+            "sketch": union.sketch.to_bytes() if union.sketch is not None else None,
+        }
+        for union in sorted(unions, key=lambda union: len(union.window))
+    ]
+    if not rows:
+        raise InternalError("a union without windows")
+    return pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -1,0 +1,79 @@
+"""Exact counts for the trusted side: NOT private, never to be published.
+
+Belongs here: DAU, WAU and MAU straight from the live users, whatever SKETCH_IMPL says, without sketches or unions.
+Released values belong to `publish_release`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpdau_assets.core.day_words import Keys
+from dpdau_assets.core.quantities import METRICS, DayRange
+from dpdau_assets.core.windows import window_of
+from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
+from dpdau_assets.operations.exact_counts import count_windows
+from dpdau_assets.operations.lake_session import LakeSession, lake_session
+from dpdau_assets.operations.lineage import ERASURE_REPLAY, days_behind_windows
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.workspace import Workspace
+
+
+def count_trusted(
+    workspace: Workspace, start: date, end: date, *, progress: Progress = no_progress
+) -> list[dict[str, Any]]:
+    """Exact distinct live users of each day from `start` to `end`, and of the windows that end on it.
+
+    Days still open are counted as far as they are staged. Windows count what exists of them.
+
+    Args:
+        workspace: The open data folder.
+        start: First day.
+        end: Last day.
+        progress: Shows how far it is.
+
+    Returns:
+        One `{"day", "dau", "wau", "mau"}` per day, the day as ISO text. Sensitive.
+
+    Raises:
+        DataError: A stored file is not the recorded one.
+        StorageError: The disk or the ledger refused.
+    """
+    days = DayRange(start, end)
+    mau_window_days = workspace.settings.mau_window_days
+    windows = {
+        (metric, day): window_of(metric, day, mau_window_days=mau_window_days) for metric in METRICS for day in days
+    }
+    with lake_session(workspace, days_behind_windows(days, mau_window_days)) as session:
+        bring_up_to_date_locked(session, days, through="live_users", progress=progress)
+        live = _LiveKeys(session)
+        counts = count_windows(windows.values(), calendar=workspace.salts.calendar, files=live.files, read=live.read)
+    return [{"day": day.isoformat()} | {metric: counts[windows[metric, day]] for metric in METRICS} for day in days]
+
+
+class _LiveKeys:
+    """The key files of a session: live users, and what is staged of days that are still open."""
+
+    def __init__(self, session: LakeSession) -> None:
+        self._session = session
+        self._staged: dict[tuple[date, int], dict[Path, str]] = {}
+        for day, files in session.staged.items():
+            for file in files:
+                self._staged.setdefault((day, file.epoch), {})[session.staged_path(file)] = file.digest
+
+    def files(self, day: date, epoch: int) -> list[Path]:
+        paths = list(self._staged.get((day, epoch), {}))
+        if str(epoch) in self._session.files(ERASURE_REPLAY, day):
+            paths.append(self._session.workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch))
+        return paths
+
+    def read(self, day: date, epoch: int, path: Path) -> Keys:
+        digest = self._staged.get((day, epoch), {}).get(path)
+        if digest is None:
+            return self._session.read(path, self._session.files(ERASURE_REPLAY, day)[str(epoch)])
+        keys = self._session.read(path, digest)
+        return np.ascontiguousarray(self._session.erased.without(keys, day=day, epoch=epoch))

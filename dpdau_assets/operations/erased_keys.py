@@ -1,0 +1,83 @@
+"""Erased pseudonyms as one operation sees them: read once, at its cut, and asked by epoch and day.
+
+Which tombstones exist belongs to storage/erasures; which files are rewritten, to `replay_erasures`. Everything here is
+sensitive and prints as nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from dpdau_assets.storage import erasures
+from dpdau_assets.storage.erasures import Tombstones
+
+Keys = NDArray[np.uint64]
+
+
+class ErasedKeys:
+    """The tombstones of some epochs.
+
+    Args:
+        tombstones: By epoch; sensitive.
+    """
+
+    def __init__(self, tombstones: Mapping[int, Tombstones]) -> None:
+        self._by_epoch = {epoch: stones for epoch, stones in tombstones.items() if len(stones)}
+
+    @classmethod
+    def read(cls, connection: Connection, *, only_pending: bool) -> ErasedKeys:
+        """The tombstones of every epoch, all from one state of the ledger.
+
+        Completed ones are needed only where files are not known to be clean of them: staging drops them at the door,
+        and a request is complete only when no file holds them any more.
+
+        Args:
+            connection: A read transaction.
+            only_pending: Leaves out those whose request is complete.
+        """
+        epochs = erasures.epochs(connection, only_pending=only_pending)
+        return cls({epoch: erasures.tombstones(connection, epoch, only_pending=only_pending) for epoch in epochs})
+
+    def __repr__(self) -> str:
+        return "ErasedKeys(...)"
+
+    def __bool__(self) -> bool:
+        return bool(self._by_epoch)
+
+    def of_epoch(self, epoch: int) -> Tombstones | None:
+        """The tombstones of `epoch`, None when it has none."""
+        return self._by_epoch.get(epoch)
+
+    def last_day(self) -> date:
+        """The last day that any of them erases; 1970-01-01 or earlier when there is none."""
+        last = max((stones.through.max() for stones in self._by_epoch.values()), default=np.datetime64(0, "D"))
+        return date.fromisoformat(str(last))
+
+    def has_any(self, keys: Keys, *, day: date, epoch: int) -> bool:
+        """Whether one of `keys` is erased on `day`."""
+        return self._positions(keys, day, epoch).size > 0
+
+    def without(self, keys: Keys, *, day: date, epoch: int) -> Keys:
+        """`keys` (sorted, unique) less those erased on `day`; the same object when none is."""
+        positions = self._positions(keys, day, epoch)
+        return np.delete(keys, positions) if positions.size else keys
+
+    def concerns(self, day: date, *, epoch: int) -> bool:
+        """Whether any tombstone of `epoch` erases `day`."""
+        stones = self._by_epoch.get(epoch)
+        return stones is not None and bool((stones.through >= np.datetime64(day, "D")).any())
+
+    def _positions(self, keys: Keys, day: date, epoch: int) -> NDArray[np.int64]:
+        """Where in `keys` the keys erased on `day` are."""
+        stones = self._by_epoch.get(epoch)
+        if stones is None or keys.size == 0:
+            return np.empty(0, np.int64)
+        erased = stones.erased_on(day)
+        positions = np.minimum(np.searchsorted(keys, erased), keys.size - 1)
+        found: NDArray[np.int64] = positions[keys[positions] == erased]
+        return found

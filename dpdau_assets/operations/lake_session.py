@@ -1,0 +1,188 @@
+"""One hold of the lake lock: the cut it works at, the partitions it knows, and the files it has checked.
+
+Belongs here: what every operation over key-level files shares from taking the lock to releasing it. How files become
+visible belongs to `publication`; what is made of what, to the operation of each asset.
+
+The cut is one state of the ledger, read once: batches and erasures accepted later are as if they did not exist, so
+everything built and counted in the session is a function of one log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, last_closed_day
+from dpdau_assets.errors import DataError
+from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.lineage import ASSETS
+from dpdau_assets.operations.publication import Publication, partition_files, publication, publish, recover
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import batches, erasures, partitions
+from dpdau_assets.storage.batches import StagedFile
+from dpdau_assets.storage.files import Keys, file_digest, read_keys
+from dpdau_assets.storage.partitions import Partition
+
+READ_THREADS = 2
+
+
+@dataclass
+class LakeSession:
+    """What an operation knows while it holds the lake lock.
+
+    Attributes:
+        workspace: The open data folder.
+        days: The days it may touch.
+        last_closed: Last day that may be folded; later days stay staged.
+        batch_seq: Newest batch of the cut.
+        erasure_seq: Newest erasure request of the cut.
+        staged: Staged files of the cut by day.
+        erased: Tombstones to be applied.
+        partitions: Rows of the ledger by (asset, day); kept up to date.
+        is_thorough: Everything that can be made again is, whether it looks current or not.
+    """
+
+    workspace: Workspace
+    days: DayRange
+    last_closed: date
+    batch_seq: int
+    erasure_seq: int
+    staged: dict[date, list[StagedFile]]
+    erased: ErasedKeys
+    partitions: dict[tuple[str, date], Partition]
+    is_thorough: bool = False
+    _checked: dict[tuple[int, int, int, int], str] = field(default_factory=dict, repr=False)
+
+    def partition(self, asset: str, day: date) -> Partition | None:
+        """The row of one (asset, day), None when nothing is known."""
+        return self.partitions.get((asset, day))
+
+    def files(self, asset: str, day: date) -> Mapping[str, str]:
+        """The files of one (asset, day); none when nothing is known."""
+        row = self.partition(asset, day)
+        return row.files if row else {}
+
+    def closed(self, days: DayRange) -> list[date]:
+        """The days of `days` that may be folded: closed, accepted and within the session."""
+        first = max(days.first, self.days.first, EARLIEST_DAY)
+        last = min(days.last, self.days.last, self.last_closed)
+        return DayRange(first, last).days() if first <= last else []
+
+    def known_days(self, asset: str, days: DayRange) -> list[date]:
+        """The days of `days` on which `asset` has a row, in order."""
+        return sorted(day for name, day in self.partitions if name == asset and day in days)
+
+    @contextmanager
+    def publication(self) -> Iterator[Publication]:
+        """A publication that is published at the end of the block, unless the block fails or leaves it empty."""
+        with publication(self.workspace) as new:
+            yield new
+            rows = [*new.rows, *new.references]
+            if rows or new.folded or new.rewritten:
+                publish(self.workspace, new, self.partitions)
+                self.partitions.update({(row.asset, row.day): row for row in rows})
+                self._forget_staged(new)
+
+    def staged_path(self, file: StagedFile) -> Path:
+        """Where a staged file is."""
+        return self.workspace.lake.staging_path(file.day, batch=file.batch, epoch=file.epoch)
+
+    def read(self, path: Path, digest: str) -> Keys:
+        """The keys of a file that has the recorded digest; sensitive.
+
+        Raises:
+            DataError: The file is missing or not the recorded one.
+        """
+        keys = read_keys(path, digest=digest)
+        self._checked[_identity(path)] = digest
+        return keys
+
+    def check(self, files: Mapping[Path, str]) -> None:
+        """Makes sure that files hold the recorded bytes; each file is read at most once in a session.
+
+        Raises:
+            DataError: A file is missing or not the recorded one.
+        """
+        unchecked = [(path, digest) for path, digest in files.items() if not self._is_checked(path, digest)]
+        with ThreadPoolExecutor(READ_THREADS) as pool:
+            found = list(pool.map(lambda item: file_digest(item[0]), unchecked))
+        for (path, digest), actual in zip(unchecked, found, strict=True):
+            if actual != digest:
+                raise DataError(
+                    f"{path} does not hold the bytes that the ledger recorded",
+                    hint="run `dpdau rebuild` over that day; raw_events or staging must come back from your copy",
+                )
+            self._checked[_identity(path)] = digest
+
+    def check_partitions(self, asset: str, days: Iterable[date]) -> None:
+        """As `check`, for all files of some partitions."""
+        lake = self.workspace.lake
+        self.check(
+            {path: d for day in days for path, d in partition_files(lake, asset, day, self.files(asset, day)).items()}
+        )
+
+    def _is_checked(self, path: Path, digest: str) -> bool:
+        return path.exists() and self._checked.get(_identity(path)) == digest
+
+    def _forget_staged(self, new: Publication) -> None:
+        gone = {*new.folded, *(file for file, _ in new.rewritten)}
+        for day in {file.day for file in gone}:
+            self.staged[day] = [file for file in self.staged.get(day, []) if file not in gone]
+        for file, digest in new.rewritten:
+            if digest is not None:
+                self.staged[file.day].append(StagedFile(file.batch_seq, file.batch, file.day, file.epoch, digest))
+
+
+@contextmanager
+def lake_session(
+    workspace: Workspace,
+    days: DayRange | None,
+    *,
+    is_thorough: bool = False,
+    on_wait: Callable[[str], None] | None = None,
+) -> Iterator[LakeSession]:
+    """Takes the lake lock, heals what a crash left, and reads the cut.
+
+    Args:
+        workspace: The open data folder.
+        days: Days the session may touch; None for every day that is known or staged.
+        is_thorough: Whether completed tombstones are applied again and everything is made again (see `rebuild`).
+        on_wait: Called once with one line when another process holds the lock.
+
+    Raises:
+        StorageError: The lock, the disk or the ledger refused.
+        DataError: An interrupted publication left a file that nobody recorded.
+    """
+    settings = workspace.settings
+    with workspace.lake.lock(on_wait=on_wait):
+        recover(workspace)
+        closed = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+        with workspace.ledger.read() as connection:
+            first, last = (days.first, days.last) if days else (None, None)
+            batch_seq, erasure_seq = batches.last_seq(connection), erasures.last_seq(connection)
+            staged: dict[date, list[StagedFile]] = {}
+            for file in batches.staged_between(connection, first, last):
+                staged.setdefault(file.day, []).append(file)
+            erased = ErasedKeys.read(connection, only_pending=not is_thorough)
+            rows = partitions.load(connection, ASSETS, first, last)
+        held = days or _range_of([*staged, *(day for _, day in rows)], default=closed)
+        yield LakeSession(workspace, held, closed, batch_seq, erasure_seq, staged, erased, rows, is_thorough)
+
+
+def in_chunks(days: list[date], size: int) -> Iterator[list[date]]:
+    """`days` in pieces of at most `size`."""
+    return (days[start : start + size] for start in range(0, len(days), size))
+
+
+def _range_of(days: list[date], *, default: date) -> DayRange:
+    return DayRange(min(days), max(days)) if days else DayRange.single(default)
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    """What stays the same while nobody writes to a file, and under every one of its links."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,65 @@
+"""What a partition is made of: the names of the assets and the digest of each asset's inputs.
+
+A partition is current when its recorded input digest is what these functions say now. How inputs become files belongs
+to the operation of each asset. Digests are of the trusted side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+from dpdau_assets.core.hashing import EpochCalendar
+from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY, DayRange
+from dpdau_assets.core.windows import Window
+
+RAW_EVENTS = "raw_events"
+ERASURE_REPLAY = "erasure_replay"
+DAILY_SKETCHES = "daily_sketches"
+MAU_UNIONS = "mau_unions"
+ASSETS = (RAW_EVENTS, ERASURE_REPLAY, DAILY_SKETCHES, MAU_UNIONS)
+
+WINDOWS_FILE = "windows"
+"""Name of the only file of a `mau_unions` partition in its ledger row."""
+WAU_WINDOW_DAYS = 7
+
+
+def sketch_inputs(live_digest: str, *, impl: str, k: int) -> str:
+    """The input digest of a day's sketches; `set` keeps no k, so a changed SKETCH_K concerns kmv alone."""
+    return _digest([live_digest, impl, str(k if impl == "kmv" else 0)])
+
+
+def union_inputs(
+    windows: Sequence[tuple[Window, int]], files: Mapping[date, Mapping[str, str]], *, impl: str, k: int
+) -> str:
+    """The input digest of the windows that end on one day.
+
+    Args:
+        windows: Each window with the epoch it is counted under.
+        files: For each day that has any, the files of its sketches by epoch.
+        impl: SKETCH_IMPL.
+        k: SKETCH_K.
+    """
+    lines = [impl, str(k if impl == "kmv" else 0)]
+    for window, epoch in windows:
+        name = str(epoch)
+        lines.append(f"{len(window)} {window.last} e{name}")
+        lines.extend(files[day].get(name, "-") if day in files else "-" for day in window)
+    return _digest(lines)
+
+
+def union_windows(day: date, *, mau_window_days: int, calendar: EpochCalendar) -> list[tuple[Window, int]]:
+    """The windows of a `mau_unions` partition, each with the epoch it is counted under."""
+    windows = [Window(day - (length - 1) * ONE_DAY, day) for length in (WAU_WINDOW_DAYS, mau_window_days)]
+    return [(window, calendar.window_epoch(window.first)) for window in windows]
+
+
+def days_behind_windows(days: DayRange, mau_window_days: int) -> DayRange:
+    """The days that hold activity of the windows ending on `days`, none before 1970-01-01."""
+    first = max(days.first - (mau_window_days - 1) * ONE_DAY, EARLIEST_DAY)
+    return DayRange(min(first, days.last), days.last)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

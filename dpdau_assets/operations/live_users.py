@@ -1,0 +1,102 @@
+"""Live users: erased pseudonyms leave staged files and raw events, and what remains are the live users of a day.
+
+Belongs here: the steps within a session that rewrite key files without the erased, and erasure_replay(D). When they
+run, and when a request is complete, belongs to `replay_erasures`. Nothing here records or logs on which days somebody
+was found: every row of the days concerned is saved again, changed or not, because those days would be the person's
+calendar.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.operations.lake_session import READ_THREADS, LakeSession, in_chunks
+from dpdau_assets.operations.lineage import ERASURE_REPLAY, RAW_EVENTS
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
+from dpdau_assets.storage.partitions import Partition
+
+
+def replay_locked(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
+    """Applies the erasures of the cut to raw events and brings live users up to date; the days whose users changed."""
+    known = session.known_days(RAW_EVENTS, days)
+    behind = [day for day in known if session.is_thorough or _is_behind(session, day)]
+    for done, chunk in enumerate(in_chunks(behind, DAYS_PER_PUBLICATION)):
+        progress("replay", done * DAYS_PER_PUBLICATION, len(behind))
+        with session.publication() as new, ThreadPoolExecutor(READ_THREADS) as pool:
+            new.rows.extend(pool.map(lambda day: _without_erased(session, new, day), chunk))
+    changed: set[date] = set()
+    stale = [day for day in known if not _is_current(session, day)]
+    for chunk in in_chunks(stale, DAYS_PER_PUBLICATION):
+        before = {day: dict(session.files(ERASURE_REPLAY, day)) for day in chunk}
+        with session.publication() as new:
+            for day in chunk:
+                _refer_to_raw_events(session, new, day)
+        changed |= {day for day in chunk if dict(session.files(ERASURE_REPLAY, day)) != before[day]}
+    progress("replay", len(behind), len(behind))
+    return changed
+
+
+def clean_staged_locked(session: LakeSession) -> None:
+    """Rewrites every staged file of the session that holds an erased pseudonym."""
+    files = [
+        file
+        for day in sorted(session.staged)
+        for file in session.staged[day]
+        if session.erased.concerns(file.day, epoch=file.epoch)
+    ]
+    for start in range(0, len(files), DAYS_PER_PUBLICATION):
+        with session.publication() as new:
+            for file in files[start : start + DAYS_PER_PUBLICATION]:
+                path = session.staged_path(file)
+                digest = _rewrite(session, new, path, file.digest, day=file.day, epoch=file.epoch)
+                if digest != file.digest:
+                    new.rewritten.append((file, digest))
+
+
+def _is_behind(session: LakeSession, day: date) -> bool:
+    return session.partitions[RAW_EVENTS, day].applied_erasure_seq < session.erasure_seq
+
+
+def _without_erased(session: LakeSession, new: Publication, day: date) -> Partition:
+    """The row of a day's raw events after the erasures of the cut."""
+    row = session.partitions[RAW_EVENTS, day]
+    files: dict[str, str] = {}
+    for name, digest in row.files.items():
+        path = session.workspace.lake.partition_path(RAW_EVENTS, day, epoch=int(name))
+        kept = _rewrite(session, new, path, digest, day=day, epoch=int(name))
+        if kept is not None:
+            files[name] = kept
+    return replace(row, files=files, applied_erasure_seq=session.erasure_seq)
+
+
+def _rewrite(session: LakeSession, new: Publication, path: Path, digest: str, *, day: date, epoch: int) -> str | None:
+    """The digest of a key file without the erased: the same when none is in it, None when nobody is left."""
+    if not session.erased.concerns(day, epoch=epoch):
+        return digest
+    keys = session.read(path, digest)
+    live = session.erased.without(keys, day=day, epoch=epoch)
+    if live is keys:
+        return digest
+    return new.files.write_keys(path, live) if live.size else None
+
+
+def _is_current(session: LakeSession, day: date) -> bool:
+    raw, live = session.partitions[RAW_EVENTS, day], session.partition(ERASURE_REPLAY, day)
+    is_same = live is not None and live.input_digest == raw.digest and not session.is_thorough
+    return is_same and live is not None and live.applied_erasure_seq >= raw.applied_erasure_seq
+
+
+def _refer_to_raw_events(session: LakeSession, new: Publication, day: date) -> None:
+    """Makes a day's live users links of its raw events, which hold no erased pseudonym."""
+    raw, lake = session.partitions[RAW_EVENTS, day], session.workspace.lake
+    known = session.files(ERASURE_REPLAY, day)
+    for name, digest in raw.files.items():
+        if known.get(name) != digest or session.is_thorough:
+            source = lake.partition_path(RAW_EVENTS, day, epoch=int(name))
+            new.files.link(source, lake.partition_path(ERASURE_REPLAY, day, epoch=int(name)))
+    new.rows.append(Partition(ERASURE_REPLAY, day, dict(raw.files), raw.digest, raw.applied_erasure_seq))

@@ -1,0 +1,89 @@
+"""Replay: erased pseudonyms leave every file, and a day's live users are what remains of its raw events.
+
+Belongs here: when erasures are applied, and when a request is complete. How files are rewritten belongs to
+`live_users`; recording a request, to `request_erasure`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.operations.build_sketches import build_sketches_locked
+from dpdau_assets.operations.build_unions import build_unions_locked
+from dpdau_assets.operations.lake_session import LakeSession, lake_session
+from dpdau_assets.operations.lineage import DAILY_SKETCHES, MAU_UNIONS
+from dpdau_assets.operations.live_users import clean_staged_locked, replay_locked
+from dpdau_assets.operations.orphans import remove_orphans
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import batches, erasures, partitions
+
+
+def replay_erasures(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
+    """Applies every erasure of the cut to `days` and brings their live users up to date.
+
+    Guarantee: afterwards no staged file, raw event or live user of `days` holds a pseudonym erased on its day.
+
+    Args:
+        workspace: The open data folder.
+        days: A contiguous range chosen without looking at who was active.
+        progress: Shows how far it is.
+
+    Returns:
+        Days whose live users changed (trusted side; tell nobody: they may be one person's).
+
+    Raises:
+        DataError: A stored file is not the recorded one.
+        StorageError: The disk or the ledger refused.
+    """
+    with lake_session(workspace, days) as session:
+        clean_staged_locked(session)
+        return replay_locked(session, days, progress=progress)
+
+
+def flush_deletes(workspace: Workspace, *, progress: Progress = no_progress) -> int:
+    """Applies every pending erasure everywhere and completes the requests; how many requests that were.
+
+    Guarantee: afterwards no file of the data folder holds a pseudonym for a day on which it is erased, except the
+    tombstone; sketches and unions that were built are built again where their inputs changed; and nothing links the
+    tombstones of one person.
+
+    Args:
+        workspace: The open data folder.
+        progress: Shows how far it is.
+
+    Raises:
+        DataError: A stored file is not the recorded one; the requests stay pending.
+        StorageError: The disk or the ledger refused; the requests stay pending.
+    """
+    with lake_session(workspace, None) as session:
+        with workspace.ledger.read() as connection:
+            if not erasures.pending(connection, upto_seq=session.erasure_seq):
+                return 0
+        clean_staged_locked(session)
+        replay_locked(session, session.days, progress=progress)
+        build_sketches_locked(session, session.known_days(DAILY_SKETCHES, session.days), progress=progress)
+        build_unions_locked(session, session.known_days(MAU_UNIONS, session.days), progress=progress)
+        return complete_locked(session)
+
+
+def complete_locked(session: LakeSession) -> int:
+    """Completes the requests of the cut, which has been applied everywhere; how many they were."""
+    workspace = session.workspace
+    remove_orphans(workspace)
+    workspace.lake.sweep_temporary(is_thorough=True)
+    with workspace.ledger.write() as connection:
+        partitions.mark_applied(connection, session.erasure_seq)
+        done = erasures.complete(connection, session.erasure_seq, now=workspace.clock())
+    workspace.ledger.scrub()
+    return done
+
+
+def complete_if_reached(session: LakeSession) -> int:
+    """Completes the requests of the cut if no partition is behind it and nothing is staged; how many they were."""
+    with session.workspace.ledger.read() as connection:
+        pending = erasures.pending(connection, upto_seq=session.erasure_seq)
+        lowest = partitions.lowest_applied(connection)
+        is_reached = (lowest is None or lowest >= session.erasure_seq) and not batches.staged_days(connection)
+    return complete_locked(session) if pending and is_reached else 0

@@ -1,0 +1,139 @@
+"""The counts that releases are made from: one state of everything, taken under one hold of the lake lock.
+
+Belongs here: the release cut. Noise, budget and what may be published belong to `publish_release`. Every number here
+is exact or sketched without noise: it stays in memory and prints as nothing.
+
+Reference: privacy model, section 1, release cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+
+from dpdau_assets.core.quantities import DayRange, Metric, window_days
+from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.errors import InternalError
+from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
+from dpdau_assets.operations.build_sketches import read_sketch
+from dpdau_assets.operations.build_unions import read_unions
+from dpdau_assets.operations.exact_counts import count_keys
+from dpdau_assets.operations.lake_session import LakeSession, lake_session
+from dpdau_assets.operations.lineage import ERASURE_REPLAY, days_behind_windows
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.workspace import Workspace
+
+
+class Counts:
+    """Distinct users by metric and day at one cut; sensitive, prints as nothing.
+
+    Args:
+        impl: SKETCH_IMPL they were made with.
+        values: A count (`set`) or a sketch (`kmv`; None when nobody was live) for each metric and day.
+    """
+
+    def __init__(self, impl: str, values: Mapping[tuple[Metric, date], int | KmvSketch | None]) -> None:
+        self.impl = impl
+        self._values = dict(values)
+
+    def __repr__(self) -> str:
+        return "Counts(...)"
+
+    def below(self, metric: Metric, day: date, threshold: int = KEY_SPACE) -> int:
+        """Users below `threshold` in the window of `metric` that ends on `day`, at most k for `kmv` (sensitive).
+
+        Guarantee: adding one user changes it by 0 or 1.
+
+        Args:
+            metric: The metric.
+            day: The day of the release.
+            threshold: 1 to 2^64, fixed before this is called (public); `set` counts everybody, whatever it is.
+
+        Raises:
+            InternalError: The pair was not asked for when the counts were taken.
+        """
+        if (metric, day) not in self._values:
+            raise InternalError(f"no {metric} was counted for {day}")
+        value = self._values[metric, day]
+        if isinstance(value, KmvSketch):
+            return value.threshold_count(threshold)
+        return value or 0
+
+
+def snapshot_counts(
+    workspace: Workspace,
+    days: Iterable[date],
+    metrics: Sequence[Metric],
+    *,
+    progress: Progress = no_progress,
+    on_wait: Callable[[str], None] | None = None,
+) -> Counts:
+    """Brings every day of every window up to date and counts, all at one cut.
+
+    Guarantee: a function of the batches and erasures accepted before the lake lock was taken, as if everything were
+    rebuilt from them: which partitions were built or pending before changes the time taken and nothing else.
+
+    Args:
+        workspace: The open data folder.
+        days: Closed days to count (public).
+        metrics: Metrics to count (public).
+        progress: Shows how far it is.
+        on_wait: Called once with one line when another process holds the lock.
+
+    Raises:
+        DataError: A stored file is not the recorded one.
+        StorageError: The disk or the ledger refused.
+    """
+    chosen = sorted(set(days))
+    settings = workspace.settings
+    if not chosen:
+        return Counts(settings.sketch_impl, {})
+    ends = DayRange(chosen[0], chosen[-1])
+    with lake_session(workspace, days_behind_windows(ends, settings.mau_window_days), on_wait=on_wait) as session:
+        for part in _parts(chosen, settings.mau_window_days):
+            bring_up_to_date_locked(session, part, progress=progress)
+        values: dict[tuple[Metric, date], int | KmvSketch | None] = {}
+        if settings.sketch_impl == "set":
+            session.check_partitions(ERASURE_REPLAY, chosen)
+        for day in chosen:
+            values.update(_counts_of(session, day, metrics))
+    return Counts(settings.sketch_impl, values)
+
+
+def _parts(days: Sequence[date], mau_window_days: int) -> list[DayRange]:
+    """Ranges that hold `days`, joined where their windows overlap."""
+    parts = [DayRange.single(days[0])]
+    for day in days[1:]:
+        if (day - parts[-1].last).days < mau_window_days:
+            parts[-1] = DayRange(parts[-1].first, day)
+        else:
+            parts.append(DayRange.single(day))
+    return parts
+
+
+def _counts_of(
+    session: LakeSession, day: date, metrics: Sequence[Metric]
+) -> dict[tuple[Metric, date], int | KmvSketch | None]:
+    """The count or sketch of each metric of one day; None for a window without users."""
+    settings = session.workspace.settings
+    values: dict[tuple[Metric, date], int | KmvSketch | None] = {}
+    unions = read_unions(session, day) if any(metric != "dau" for metric in metrics) else {}
+    for metric in metrics:
+        if metric == "dau":
+            values[metric, day] = _of_day(session, day)
+        else:
+            union = unions.get(window_days(metric, settings.mau_window_days))
+            values[metric, day] = None if union is None else union.users if union.sketch is None else union.sketch
+    return values
+
+
+def _of_day(session: LakeSession, day: date) -> int | KmvSketch | None:
+    """The count or sketch of one day, whose live users' files were checked."""
+    workspace = session.workspace
+    epoch = workspace.salts.calendar.epoch_of(day)
+    if workspace.settings.sketch_impl == "kmv":
+        return read_sketch(session, day, epoch=epoch)
+    if str(epoch) not in session.files(ERASURE_REPLAY, day):
+        return None
+    return count_keys(workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch))

@@ -1,0 +1,55 @@
+"""For which epochs a user's erasure must be remembered, and the first day that erasures reach back to.
+
+Belongs here: the floor of tombstones, which staging of "-" rows and `request_erasure` share. The epoch arithmetic
+belongs to core/erasure; the rows to storage/erasures.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from sqlalchemy import Connection
+
+from dpdau_assets.core import erasure
+from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
+from dpdau_assets.operations.lineage import RAW_EVENTS
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import batches, erasures, partitions
+
+
+def tombstone_epochs(workspace: Workspace, connection: Connection, through: date) -> range:
+    """The epochs that need a tombstone for a user erased through `through`; fixes the floor when it is the first.
+
+    Guarantee: contains every epoch under which an accepted day up to `through` is or will be keyed. Epochs whose secret
+    was destroyed are left out: nothing can be keyed under them any more.
+
+    Args:
+        workspace: The open data folder.
+        connection: The write transaction that records the erasure.
+        through: Last erased day.
+    """
+    salts = workspace.salts
+    needed = erasure.tombstone_epochs(
+        salts.calendar,
+        floor=_floor(workspace, connection),
+        through=through,
+        window_days=workspace.settings.mau_window_days,
+    )
+    return range(max(needed.start, salts.lowest_epoch), needed.stop)
+
+
+def _floor(workspace: Workspace, connection: Connection) -> date:
+    """The first day that tombstones cover; days before it are refused from then on.
+
+    Without SERIES_START that is 1970-01-01. With it, no release can look further back than the first window of the
+    series, so tombstones cover that, or whatever older day is held already.
+    """
+    stored = erasures.tombstone_floor(connection)
+    if stored is not None:
+        return stored
+    start, floor = workspace.settings.series_start, EARLIEST_DAY
+    if start is not None:
+        held = [*batches.staged_days(connection)[:1], *partitions.days_with(connection, RAW_EVENTS)[:1]]
+        floor = max(EARLIEST_DAY, min([start - (workspace.settings.mau_window_days - 1) * ONE_DAY, *held]))
+    erasures.set_tombstone_floor(connection, floor)
+    return floor
