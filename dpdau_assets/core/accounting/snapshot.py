@@ -14,7 +14,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -62,12 +61,6 @@ def _holds(bound: Bound, delta: float) -> bool:
     return bound.delta <= delta and math.isfinite(bound.epsilon)
 
 
-@lru_cache(maxsize=65536)
-def _cheap_epsilon(events: EventCounts, delta: float, advanced_delta: float, rdp_orders: tuple[float, ...]) -> float:
-    found = [accountant.bound(events, delta=delta) for accountant in _cheap(advanced_delta, rdp_orders)]
-    return min(bound.epsilon for bound in found if bound.delta <= delta)
-
-
 def smallest_epsilon(
     events: EventCounts, *, delta: float, advanced_delta: float, rdp_orders: tuple[float, ...]
 ) -> float:
@@ -95,9 +88,9 @@ def fits(
         advanced_delta: Slack of advanced composition.
         rdp_orders: Orders of the RDP bound.
     """
-    if _cheap_epsilon(events, delta, advanced_delta, rdp_orders) <= cap:
-        return True
-    return PldAccountant().bound(events, delta=delta).epsilon <= cap
+    accountants: tuple[Accountant, ...] = (*_cheap(advanced_delta, rdp_orders), PldAccountant())
+    found = (accountant.bound(events, delta=delta) for accountant in accountants)
+    return any(bound.delta <= delta and bound.epsilon <= cap for bound in found)
 
 
 def releases_that_fit(

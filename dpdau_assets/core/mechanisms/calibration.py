@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 
-from dpdau_assets.core.mechanisms.distributions import BISECTIONS, discrete_gaussian_delta
+from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_delta, smallest_satisfying
 from dpdau_assets.core.mechanisms.gaussian import DiscreteGaussian
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.laplace import DiscreteLaplace
@@ -101,20 +101,15 @@ def gaussian_stddev(epsilon: float, delta: float) -> float:
     insufficient, step = 1.0, 1e-6
     while discrete_gaussian_delta(epsilon, stddev=stddev * (1 + step)) > delta:
         insufficient, step = 1 + step, 1.25 * step
-    sufficient = 1 + step
-    for _ in range(BISECTIONS):
-        middle = (insufficient + sufficient) / 2
-        if middle in (insufficient, sufficient):
-            break
-        if discrete_gaussian_delta(epsilon, stddev=stddev * middle) <= delta:
-            sufficient = middle
-        else:
-            insufficient = middle
-    return stddev * sufficient
+    return smallest_satisfying(
+        lambda candidate: discrete_gaussian_delta(epsilon, stddev=candidate) <= delta,
+        low=stddev * insufficient,
+        high=stddev * (1 + step),
+    )
 
 
 def gaussian_mu(epsilon: float, delta: float) -> float:
-    """The mu for which mu-GDP is exactly (epsilon, delta)-DP; 1 / mu is the analytic Gaussian stddev.
+    """The mu for which mu-GDP is exactly (epsilon, delta)-DP, to 1e-13; 1 / mu is the analytic Gaussian stddev.
 
     Args:
         epsilon: Loss, >= 0.
@@ -123,15 +118,7 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
     low, high = 0.0, 1.0
     while gdp_delta(epsilon, mu=high) < delta:
         low, high = high, 2 * high
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if gdp_delta(epsilon, mu=middle) <= delta:
-            low = middle
-        else:
-            high = middle
-    return low
+    return smallest_satisfying(lambda mu: gdp_delta(epsilon, mu=mu) >= delta, low=low, high=high)
 
 
 def gdp_delta(epsilon: float, *, mu: float) -> float:

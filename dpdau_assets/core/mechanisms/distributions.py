@@ -10,6 +10,7 @@ a few units of rounding.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -23,10 +24,11 @@ GAUSSIAN_REACH = 12
 """Standard deviations kept on either side: exp(-12^2 / 2) < 1e-31."""
 LAPLACE_REACH = 75
 """Scales kept on either side: exp(-75) < 1e-32."""
-BISECTIONS = 200
+RELATIVE_TOLERANCE = 1e-13
+"""Where a search for a boundary stops; the side that satisfies the condition is returned."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
 def discrete_gaussian_pmf(stddev: float) -> Pmf:
     """The pmf of N_Z(0, stddev^2): Pr[x] proportional to exp(-x^2 / (2 stddev^2)).
 
@@ -40,7 +42,7 @@ def discrete_gaussian_pmf(stddev: float) -> Pmf:
     return _normalised(reach, np.exp(-0.5 * (values / stddev) ** 2))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
 def discrete_laplace_pmf(scale: float) -> Pmf:
     """The pmf of discrete Laplace noise: Pr[x] proportional to exp(-|x| / scale).
 
@@ -115,12 +117,22 @@ def discrete_gaussian_epsilon(delta: float, *, stddev: float, l2_sensitivity: in
     low, high = 0.0, 1.0
     while discrete_gaussian_delta(high, stddev=stddev, l2_sensitivity=l2_sensitivity) > delta:
         low, high = high, 2 * high
-    for _ in range(BISECTIONS):
+    return smallest_satisfying(
+        lambda epsilon: discrete_gaussian_delta(epsilon, stddev=stddev, l2_sensitivity=l2_sensitivity) <= delta,
+        low=low,
+        high=high,
+    )
+
+
+def smallest_satisfying(condition: Callable[[float], bool], *, low: float, high: float) -> float:
+    """A point that satisfies the condition, within a relative 1e-13 of one that does not.
+
+    Args:
+        condition: False at `low`, True at `high`; with one boundary between them, that boundary is found.
+        low: At or below the boundary, >= 0.
+        high: At or above the boundary.
+    """
+    while high - low > RELATIVE_TOLERANCE * high:
         middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if discrete_gaussian_delta(middle, stddev=stddev, l2_sensitivity=l2_sensitivity) <= delta:
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if condition(middle) else (middle, high)
     return high

@@ -1,0 +1,152 @@
+"""Laws of core/accounting/rdp.py."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+from dp_accounting.rdp import rdp_privacy_accountant
+
+from dpdau_assets.core.accounting.rdp import (
+    RdpAccountant,
+    best_order,
+    epsilons_of_rdp,
+    event_rdp,
+    events_rdp,
+    trailing_epsilons,
+)
+from dpdau_assets.core.dp_events import (
+    NO_EVENTS,
+    DiscreteGaussianEvent,
+    DiscreteLaplaceEvent,
+    EventCounts,
+    PureDpEvent,
+    count_events,
+    merge_events,
+    repeat_event,
+)
+from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_pmf, discrete_laplace_pmf
+from dpdau_tests.unit.core.accounting.cases import DELTA, GAUSSIAN_30, LAPLACE_30, LIBRARY_ORDERS, ORDERS, default_event
+
+
+def divergence(noise: np.ndarray, order: float) -> float:
+    """Renyi divergence of noise from its shift by one, as the sum of its definition."""
+    left, right = noise[:-1], noise[1:]
+    kept = (left > 1e-280) & (right > 1e-280)
+    terms = order * np.log(left[kept]) + (1 - order) * np.log(right[kept])
+    return float(np.logaddexp.reduce(terms) / (order - 1))
+
+
+class TestClosedForms:
+    @pytest.mark.parametrize("order", ORDERS)
+    @pytest.mark.parametrize("stddev", [1.0, 8.06, 23.14])
+    def test_gaussian_bounds_the_divergence(self, order: float, stddev: float) -> None:
+        """alpha / (2 sigma^2) is at least the divergence of the pmf, and within 1 % of it."""
+        (claimed,) = event_rdp(DiscreteGaussianEvent(stddev), [order])
+        exact = divergence(discrete_gaussian_pmf(stddev)[1], order)
+        assert exact * (1 - 1e-6) <= claimed
+        assert claimed == pytest.approx(exact, rel=0.01, abs=1e-9) or order / stddev > GAUSSIAN_TAIL
+
+    @pytest.mark.parametrize("order", ORDERS)
+    @pytest.mark.parametrize("scale", [0.5, 2.0, 10.0])
+    def test_laplace_is_the_divergence(self, order: float, scale: float) -> None:
+        """For discrete Laplace noise the formula is the divergence of the pmf itself."""
+        (claimed,) = event_rdp(DiscreteLaplaceEvent(scale), [order])
+        assert claimed == pytest.approx(divergence(discrete_laplace_pmf(scale)[1], order), rel=1e-5)
+
+    def test_anything_pure_is_bounded_like_randomised_response(self) -> None:
+        """A purely epsilon-DP event costs as much as discrete Laplace noise of that epsilon, and at most epsilon."""
+        pure = event_rdp(PureDpEvent(0.25), ORDERS)
+        assert pure == pytest.approx(event_rdp(DiscreteLaplaceEvent(4.0), ORDERS))
+        assert pure == pytest.approx(event_rdp(DiscreteLaplaceEvent(8.0, 2), ORDERS))
+        assert event_rdp(PureDpEvent(0.25), [1e9])[0] == pytest.approx(0.25)
+
+    def test_never_negative(self) -> None:
+        """Rounding does not make a tiny loss a gain."""
+        assert (event_rdp(PureDpEvent(1e-12), (1.01, *ORDERS)) >= 0).all()
+
+
+GAUSSIAN_TAIL = 11.0
+"""Above this alpha / sigma the divergence is decided beyond the 12 sigma that the pmf keeps; the bound still holds."""
+
+
+class TestConversion:
+    @pytest.mark.parametrize("orders", [ORDERS, LIBRARY_ORDERS])
+    @pytest.mark.parametrize("events", [LAPLACE_30, GAUSSIAN_30, repeat_event(PureDpEvent(1e-8), 3)])
+    @pytest.mark.parametrize("delta", [1e-9, 1e-6, 0.05])
+    def test_agrees_with_the_library(self, orders: tuple[float, ...], events: EventCounts, delta: float) -> None:
+        """Epsilon and best order are those of dp_accounting's conversion."""
+        rdp = events_rdp(events, orders)
+        expected, order = rdp_privacy_accountant.compute_epsilon(orders, rdp, delta)
+        assert RdpAccountant(orders).bound(events, delta=delta).epsilon == pytest.approx(expected, abs=1e-12)
+        assert best_order(events, orders, delta=delta) == order
+
+    def test_tiny_divergence_costs_nothing(self) -> None:
+        """Where the divergence bounds the total variation by delta, epsilon is 0."""
+        assert epsilons_of_rdp(np.array([1e-13]), [2.0], delta=DELTA)[0] == 0.0
+
+
+class TestCheckTable:
+    @pytest.mark.parametrize(
+        ("events", "orders", "epsilon"),
+        [
+            (LAPLACE_30, LIBRARY_ORDERS, 2.444),
+            (LAPLACE_30, ORDERS, 2.471),
+            (GAUSSIAN_30, LIBRARY_ORDERS, 1.078),
+            (GAUSSIAN_30, ORDERS, 1.120),
+        ],
+    )
+    def test_published_figures(self, events: EventCounts, orders: tuple[float, ...], epsilon: float) -> None:
+        """The two families compose to the figures of the documentation."""
+        bound = RdpAccountant(orders).bound(events, delta=DELTA)
+        assert bound.epsilon == pytest.approx(epsilon, abs=5e-4)
+        assert bound.delta == DELTA
+
+    def test_nothing_costs_nothing(self) -> None:
+        """No events, no loss, though the conversion alone would give ln(1/delta)."""
+        assert RdpAccountant().bound(NO_EVENTS, delta=DELTA).epsilon == 0.0
+
+
+class TestTrailingWindows:
+    def test_equals_composing_each_window(self) -> None:
+        """Every element is the bound of the multiset of its window's events, days without events included."""
+        rng = np.random.default_rng(5)
+        kinds = [default_event("dau"), default_event("mau"), DiscreteLaplaceEvent(10.0), PureDpEvent(0.05)]
+        daily = [
+            count_events(kinds[i] for i in rng.integers(0, 4, rng.integers(0, 4)) if day % 40 < 25)
+            for day in range(200)
+        ]
+        found = trailing_epsilons(daily, delta=DELTA, orders=ORDERS, window_days=10)
+        one_by_one = [
+            RdpAccountant(ORDERS).bound(merge_events(*daily[max(0, i - 9) : i + 1]), delta=DELTA).epsilon
+            for i in range(len(daily))
+        ]
+        assert found == pytest.approx(one_by_one, abs=1e-9)
+        assert found[39] == 0.0  # no events on days 25 .. 39
+
+    def test_a_year_of_defaults_keeps_the_default_cap(self) -> None:
+        """365 days of all three metrics stay under 29 at delta 1e-6."""
+        daily = [count_events(default_event(metric) for metric in ("dau", "wau", "mau"))] * 400
+        epsilons = trailing_epsilons(daily, delta=DELTA, orders=ORDERS)
+        assert (np.diff(epsilons) >= -1e-9).all()
+        assert 20 < epsilons[-1] < 29
+        assert epsilons[-1] == pytest.approx(epsilons[364])
+
+    def test_is_fast_for_three_years(self) -> None:
+        """1,100 days take well under a second."""
+        daily = [count_events([default_event("dau"), DiscreteLaplaceEvent(1.0 + i % 50)]) for i in range(1100)]
+        began = time.perf_counter()
+        assert len(trailing_epsilons(daily, delta=DELTA)) == 1100
+        assert time.perf_counter() - began < 0.5
+
+    def test_no_days(self) -> None:
+        """An empty series has no windows."""
+        assert len(trailing_epsilons([], delta=DELTA)) == 0
+
+
+def test_orders_matter_only_upwards() -> None:
+    """More orders never give a larger bound."""
+    few, many = (RdpAccountant(orders).bound(GAUSSIAN_30, delta=DELTA).epsilon for orders in (ORDERS, LIBRARY_ORDERS))
+    assert many <= few < math.inf
