@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from dpdau_assets.core.day_words import Keys
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.core.windows import window_of
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
@@ -21,6 +20,7 @@ from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import ERASURE_REPLAY, days_behind_windows
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage.files import Keys
 
 
 def count_trusted(

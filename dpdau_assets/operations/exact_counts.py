@@ -1,29 +1,30 @@
 """Exact distinct users of windows, from the key files of their days.
 
-Belongs here: choosing epochs, blocks of days and files for windows, and summing over slices of the users. The bit
-arithmetic belongs to core (`day_words`, `windows`). All counts are sensitive.
+Belongs here: choosing epochs, blocks of days and files for windows. Merging files into words of days belongs to storage
+(`key_words`), the bit arithmetic to core (`windows`). All counts are sensitive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from dpdau_assets.core.day_words import MAX_DAYS, DayWords, Keys
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.core.windows import WORD_DAYS, Window, distinct_per_window
 from dpdau_assets.errors import DataError
+from dpdau_assets.storage.files import Keys
+from dpdau_assets.storage.key_words import merge_days
 
 COUNT_THREADS = 2
+MAX_DAYS = 2 * WORD_DAYS
+"""Days counted from one reading: an epoch of 90 days and the windows that start in it."""
 
 KeyFiles = Callable[[date, int], Sequence[Path]]
 """The key files of a day under an epoch; several when some are staged."""
@@ -96,35 +97,20 @@ def _count_block(block: Block, files: KeyFiles, read: ReadKeys) -> dict[Window, 
         return dict.fromkeys(block.windows, 0)
     with ThreadPoolExecutor(COUNT_THREADS) as pool:
         keys = list(pool.map(lambda item: read(item[0], block.epoch, item[1]), found))
-        first, last = found[0][0], found[-1][0]
-        words = DayWords(
-            [(day, part) for (day, _), part in zip(found, keys, strict=True)],
-            first_day=first,
-            n_words=(last - first).days // WORD_DAYS + 1,
-        )
-        spans = _spans(block.windows)
-        sums = list(pool.map(lambda index: _count_slice(words, index, first, spans), range(len(words))))
-    totals = {length: np.sum([part[length] for part in sums], axis=0) for length in spans}
-    return {window: int(totals[len(window)][(window.last - spans[len(window)].first).days]) for window in block.windows}
-
-
-def _spans(windows: Sequence[Window]) -> Mapping[int, DayRange]:
-    """For each window length the first to the last end."""
-    ends: dict[int, list[date]] = {}
-    for window in windows:
-        ends.setdefault(len(window), []).append(window.last)
-    return {length: DayRange(min(days), max(days)) for length, days in ends.items()}
-
-
-def _count_slice(
-    words: DayWords, index: int, first_day: date, spans: Mapping[int, DayRange]
-) -> dict[int, NDArray[np.int64]]:
-    """Counts by window length for the users of one slice."""
-    part = words.slice_words(index)
-    return {
-        length: distinct_per_window(part, first_day=first_day, ends=ends, window_days=length)
-        for length, ends in spans.items()
-    }
+    first, last = found[0][0], found[-1][0]
+    words = merge_days(
+        [(day - first).days for day, _ in found],
+        keys,
+        words=(last - first).days // WORD_DAYS + 1,
+        threads=COUNT_THREADS,
+    )
+    counts: dict[Window, int] = {}
+    for length in sorted({len(window) for window in block.windows}):
+        windows = [window for window in block.windows if len(window) == length]
+        ends = DayRange(windows[0].last, windows[-1].last)
+        per_end = distinct_per_window(words, first_day=first, ends=ends, window_days=length)
+        counts.update({window: int(per_end[(window.last - ends.first).days]) for window in windows})
+    return counts
 
 
 def count_keys(path: Path) -> int:

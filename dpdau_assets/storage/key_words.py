@@ -29,6 +29,8 @@ WORD_BITS = 6
 MAXIMUM_WORDS = 1 << WORD_BITS
 RANGE_KEYS = 1 << 17
 """Keys in one range at most, about: small enough for the processor's cache."""
+SMALL_KEYS = 1 << 14
+"""Up to this many keys in all, cutting them into ranges costs more than it saves."""
 _BIT = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
 _DAY_MASK = np.uint64(63)
 
@@ -87,6 +89,8 @@ def merge_days(offsets: Sequence[int], parts: Sequence[Keys], *, words: int, thr
     days = [(offset, _sorted_together(found)) for offset, found in sorted(by_day.items())]
     if not days:
         return np.empty((0, words), np.uint64)
+    if sum(len(keys) for _, keys in days) <= SMALL_KEYS:
+        return _merge_few(days, words=words)
     range_bits = _range_bits(sum(len(keys) for _, keys in days))
     edges = np.arange(1, 1 << range_bits, dtype=np.uint64) << np.uint64(64 - range_bits)
     cuts = [np.concatenate(([0], np.searchsorted(keys, edges), [len(keys)])) for _, keys in days]
@@ -97,6 +101,15 @@ def merge_days(offsets: Sequence[int], parts: Sequence[Keys], *, words: int, thr
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         return np.concatenate(list(pool.map(one_range, range(1 << range_bits))))
+
+
+def _merge_few(days: Sequence[tuple[int, Keys]], *, words: int) -> Words:
+    """As `merge_days`, without ranges."""
+    offsets = np.repeat(np.array([offset for offset, _ in days]), [len(keys) for _, keys in days])
+    distinct, rows = np.unique(np.concatenate([keys for _, keys in days]), return_inverse=True)
+    result = np.zeros((len(distinct), words), np.uint64)
+    np.bitwise_or.at(result, (rows, offsets >> WORD_BITS), _BIT[offsets & 63])
+    return result
 
 
 def _sorted_together(parts: list[Keys]) -> Keys:
