@@ -31,9 +31,10 @@ def budget(
     """
     from dpdau_assets.operations.report_budget import report_budget
 
+    name = known_metric(metric)
     workspace = open_existing()
     period = month or f"{workspace.now().astimezone(workspace.settings.zone):%Y-%m}"
-    document = report_budget(workspace, known_metric(metric), period)
+    document = report_budget(workspace, name, period)
     emit(document, as_json=as_json, text=lambda: budget_text(document))
 
 

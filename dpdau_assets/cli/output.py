@@ -117,10 +117,16 @@ class ProgressBar:
             self._tasks[label] = self._bar.add_task(label, total=total)
         self._bar.update(self._tasks[label], completed=done, total=total)
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether the bar is on the screen."""
+        return self._bar is not None
+
     def close(self) -> None:
         """Take the bar off the screen."""
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
 
 @contextmanager
