@@ -39,7 +39,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Workspace:
     """An open data folder.
 
@@ -60,6 +60,9 @@ class Workspace:
     clock: Clock
     ledger_id: str
     is_synthetic: bool
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.lake.root)!r})"
 
     def now(self) -> datetime:
         """The time, aware, UTC: never before any time at which a release was made."""
