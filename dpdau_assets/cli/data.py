@@ -57,9 +57,6 @@ def ingest(
 
     Each is read once, pseudonymised and staged by day. The same content twice changes nothing.
     """
-    from dpdau_assets.core.activity import ColumnMapping
-    from dpdau_assets.operations.stage import stage_files
-
     paths = [*(source or []), *(sources or [])]
     if not paths:
         raise UsageError("no file to ingest", hint="name one: dpdau ingest --from FILE")
@@ -68,6 +65,9 @@ def ingest(
     missing = next((path for path in paths if not path.exists()), None)
     if missing is not None:
         raise InputError(f"{missing} does not exist", hint="check the path")
+    from dpdau_assets.core.activity import ColumnMapping
+    from dpdau_assets.operations.stage import stage_files
+
     mapping = ColumnMapping(user=user_column, time=time_column, op=op_column)
     with progress_bar() as progress:
         report = stage_files(

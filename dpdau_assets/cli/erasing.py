@@ -31,11 +31,11 @@ def erase(
 
     On every day up to --through, whenever their activity arrived or will arrive.
     """
+    if (user_id is None) == (source is None):
+        raise UsageError("name the users once", hint="erase USER_ID, erase - for standard input, or --from FILE")
     from dpdau_assets.operations.replay_erasures import flush_deletes
     from dpdau_assets.operations.request_erasure import request_erasure
 
-    if (user_id is None) == (source is None):
-        raise UsageError("name the users once", hint="erase USER_ID, erase - for standard input, or --from FILE")
     workspace = open_or_create()
     now = workspace.now()
     last_day = through or now.astimezone(workspace.settings.zone).date()

@@ -36,18 +36,17 @@ def release(
     In calendar order; days released before are shown as they are. The first that does not fit the budget is
     refused with the amounts, and a range goes on in the next funded month.
     """
-    from dpdau_assets.operations.publish_release import publish_releases
-
     asked = {known_metric(name) for name in metric or METRICS}
     metrics = tuple(name for name in METRICS if name in asked)
     if revise and not (reason or "").strip():
         raise UsageError("--revise needs --reason", hint="give a public reason; an erasure or late data is none")
     if reason and not revise:
         raise UsageError("--reason belongs to --revise", hint="add --revise, or leave --reason out")
+    days = day_range(start, end)
+    from dpdau_assets.operations.publish_release import publish_releases
+
     with progress_bar() as progress:
-        published = publish_releases(
-            open_existing(), metrics, day_range(start, end), revise=revise, reason=reason, progress=progress
-        )
+        published = publish_releases(open_existing(), metrics, days, revise=revise, reason=reason, progress=progress)
     bodies = list(published.bodies)
     emit(bodies, as_json=as_json, text=lambda: release_table(bodies))
     if published.refused:
