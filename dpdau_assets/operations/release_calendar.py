@@ -13,9 +13,7 @@ from dpdau_assets.core.quantities import Metric, close_time, last_closed_day, wi
 from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage.ledger import get_meta
-
-TOMBSTONE_FLOOR_KEY = "tombstone_floor"
+from dpdau_assets.storage.erasures import tombstone_floor
 
 
 def check_calendar(workspace: Workspace, wanted: Iterable[tuple[Metric, date]]) -> None:
@@ -72,10 +70,9 @@ def _check_closed(workspace: Workspace, last: date) -> None:
 
 def _check_floor(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:
     with workspace.ledger.read() as connection:
-        stored = get_meta(connection, TOMBSTONE_FLOOR_KEY)
-    if stored is None:
+        floor = tombstone_floor(connection)
+    if floor is None:
         return
-    floor = date.fromisoformat(stored)
     for metric, day in pairs:
         start = window_start(workspace.settings, metric, day)
         if start < floor:

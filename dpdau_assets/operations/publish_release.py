@@ -1,0 +1,341 @@
+"""From a closed day to a published number: the whole story in one file.
+
+    1  the calendar      Only days of the series that are closed. Nothing about the data decides.
+    2  what is stored    A published value is final: it is returned as it is and costs nothing.
+    3  one release cut   Everything accepted before this moment is built and counted, once, for all that is missing.
+    4  day by day        Does the charge fit under every cap? Decided before the transaction, for one version of the
+                         ledger. Then, in one write transaction: the version is compared, the account opened if this is
+                         its first charge, the charge written, the noise drawn, the release stored.
+    5  after the commit  is durable, and only then, the value leaves this file.
+
+A day that does not fit is refused, and the days of a funded month go on. A charge without its release, or a draw that
+was seen but not stored, cannot exist: both are written in the transaction that draws.
+
+Does not belong here: how counts are made (`snapshot_counts`), what a loss is (`core.accounting`), which caps there are
+(`budget_check`), what a value looks like (`core.release`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any, cast
+
+from sqlalchemy import Connection
+
+from dpdau_assets.core.dp_events import EventCounts, count_events
+from dpdau_assets.core.mechanisms.above_threshold import (
+    ABOVE_THRESHOLD_EVENT,
+    KEY_SPACE,
+    find_first_threshold,
+    require_first_threshold_possible,
+)
+from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
+from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
+from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise, draw_key, mask_seed
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of, window_days
+from dpdau_assets.core.release import (
+    ReleaseResult,
+    make_result,
+    next_threshold,
+    require_releasable_sketch,
+    threshold_for,
+)
+from dpdau_assets.errors import ConfigurationError, Refusal, UsageError
+from dpdau_assets.operations.budget_check import BudgetBook, Terms
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.release_calendar import check_calendar, days_in_window
+from dpdau_assets.operations.report_budget import release_bodies
+from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import budget
+
+Pair = tuple[Metric, date]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What came of asking for releases (public whole).
+
+    Attributes:
+        results: Released values, new and stored, by day and metric as asked.
+        refused: Releases that do not fit under a cap; nothing was charged for them.
+        newly_released: Metric and day of the values drawn now.
+    """
+
+    results: tuple[ReleaseResult, ...]
+    refused: tuple[Refusal, ...]
+    newly_released: tuple[Pair, ...]
+    workspace: Workspace = field(repr=False)
+
+    @cached_property
+    def bodies(self) -> list[dict[str, Any]]:
+        """The results as documents, each with the state of its budget; computed when first asked for."""
+        return release_bodies(self.workspace, self.results)
+
+
+def publish_releases(
+    workspace: Workspace,
+    metrics: Sequence[Metric],
+    days: DayRange,
+    *,
+    revise: bool = False,
+    reason: str | None = None,
+    progress: Progress = no_progress,
+) -> Published:
+    """Released values of some metrics for a range of days; what is missing is released now, in calendar order.
+
+    Each new value is (epsilon, delta)-DP by itself and charged, in the transaction that draws it, to the account of
+    its metric and month; at most one value per metric and day is ever drawn, however many processes ask.
+
+    Args:
+        workspace: The open data folder.
+        metrics: `dau`, `wau`, `mau` (public).
+        days: Days to release (public).
+        revise: Draw a new, charged revision of days that are already released.
+        reason: Why, in public words; required by `revise`.
+        progress: Told how many releases are done.
+
+    Raises:
+        UsageError: A revision without a reason, or of a day that is not released.
+        NotClosedError, OutsideSeriesError: The calendar refuses a day that is not stored; nothing was charged.
+        ConfigurationError: The settings do not allow a release; nothing was charged.
+    """
+    _check_request(workspace.settings, is_synthetic=workspace.is_synthetic, revise=revise, reason=reason)
+    pairs: list[Pair] = [(metric, day) for day in days for metric in metrics]
+    stored = _stored(workspace, days)
+    wanted = pairs if revise else [pair for pair in pairs if pair not in stored]
+    refused: list[Refusal] = []
+    drawn_now: list[Pair] = []
+    if wanted:
+        _check_revisable(wanted, stored, revise=revise)
+        check_calendar(workspace, wanted)
+        desk = _Desk(workspace, reason=reason if revise else None, progress=progress)
+        desk.count(wanted)
+        for number, pair in enumerate(wanted):
+            progress("release", number, len(wanted))
+            outcome = desk.release(pair)
+            if isinstance(outcome, Refusal):
+                refused.append(outcome)
+            else:
+                stored[pair] = outcome.release
+                drawn_now += [pair] if outcome.is_new else []
+        progress("release", len(wanted), len(wanted))
+        refused = [desk.book.with_next_funded_day(refusal) for refusal in refused]
+    results = tuple(ReleaseResult.from_json(stored[pair].result) for pair in pairs if pair in stored)
+    return Published(results, tuple(refused), tuple(drawn_now), workspace)
+
+
+def _check_request(settings: Settings, *, is_synthetic: bool, revise: bool, reason: str | None) -> None:
+    if revise and not (reason or "").strip():
+        raise UsageError("a revision needs a reason", hint="give a public one; an erasure or late data is none")
+    if settings.noise_source == "seeded" and not is_synthetic:
+        raise ConfigurationError(
+            "NOISE_SOURCE=seeded works only in a data folder created as synthetic",
+            hint="set NOISE_SOURCE=secure; noise that can be repeated protects nobody",
+        )
+    if settings.use_bloom_for_diff:
+        raise ConfigurationError(
+            "USE_BLOOM_FOR_DIFF=true serves experiments only: one erased user can drop others from a count",
+            hint="set USE_BLOOM_FOR_DIFF=false to release",
+        )
+
+
+def _check_revisable(wanted: Sequence[Pair], stored: Mapping[Pair, budget.Release], *, revise: bool) -> None:
+    for metric, day in wanted:
+        if revise and (metric, day) not in stored:
+            raise UsageError(f"{metric} of {day} is not released, so there is nothing to revise", hint="release it")
+
+
+def _stored(workspace: Workspace, days: DayRange) -> dict[Pair, budget.Release]:
+    with workspace.ledger.read() as connection:
+        found = budget.releases_between(connection, days.first, days.last)
+    return {(cast(Metric, release.metric), release.day): release for release in found}
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """How one release would be made, for one version of the ledger; public whole.
+
+    Attributes:
+        terms: Its account and noise.
+        threshold: Keys below it are counted; None when a first threshold has to be searched, and paid for.
+        events: What would be charged in all.
+        refusal: Why it may not be made, or None.
+    """
+
+    terms: Terms
+    threshold: int | None
+    events: EventCounts
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """A stored release, and whether it was drawn now."""
+
+    release: budget.Release
+    is_new: bool
+
+
+class _Desk:
+    """One operation's releases: the counts of its cut, and the state of the budget it decides on."""
+
+    def __init__(self, workspace: Workspace, *, reason: str | None, progress: Progress) -> None:
+        self._workspace = workspace
+        self._settings = workspace.settings
+        self._reason = reason
+        self._progress = progress
+        self._counts: dict[Pair, Counts] = {}
+        self._now: datetime | None = None
+        self.book = BudgetBook(workspace.ledger, workspace.settings)
+
+    def count(self, wanted: Sequence[Pair]) -> None:
+        """Takes the release cut: builds and counts every window of `wanted` that the budget does not refuse."""
+        funded = [pair for pair in wanted if self._offer(pair).refusal is None]
+        if funded:
+            days, metrics = sorted({day for _, day in funded}), [name for name in METRICS if name in dict(funded)]
+            counts = snapshot_counts(self._workspace, days, metrics, progress=self._progress)
+            self._counts.update(dict.fromkeys(funded, counts))
+
+    def release(self, pair: Pair) -> _Outcome | Refusal:
+        """The one release of `pair`: drawn now, or as another process stored it; or why it is refused."""
+        while True:
+            offer = self._offer(pair)
+            if offer.refusal is None and pair not in self._counts:
+                self.count([pair])  # refused when the cut was taken; a reset came in between
+            decided = self._refuse(pair, offer.refusal) if offer.refusal else self._draw(pair, offer)
+            if decided is not None:
+                return decided
+            self.book.refresh()  # somebody else charged first: decide again
+
+    def _offer(self, pair: Pair) -> _Offer:
+        metric, day = pair
+        terms = self.book.terms(metric, period_of(day))
+        threshold = self._threshold(metric, terms.mechanism)
+        search = [] if threshold else [ABOVE_THRESHOLD_EVENT]
+        events = count_events([*search, terms.mechanism.event()])
+        return _Offer(terms, threshold, events, self.book.refusal(metric, day, events))
+
+    def _threshold(self, metric: Metric, mechanism: Mechanism) -> int | None:
+        """The sampling threshold, from earlier releases and settings alone: fixed before any count is read."""
+        settings = self._settings
+        if settings.sketch_impl == "set":
+            return KEY_SPACE
+        require_releasable_sketch(mechanism, k=settings.sketch_k)
+        last = self.book.last_release(metric)
+        if last is not None:
+            return next_threshold(ReleaseResult.from_json(last.result), k=settings.sketch_k)
+        if settings.expected_users is not None:
+            return threshold_for(settings.expected_users, k=settings.sketch_k)
+        require_first_threshold_possible(settings.sketch_k)
+        return None
+
+    def _refuse(self, pair: Pair, refusal: Refusal) -> _Outcome | Refusal | None:
+        with self._workspace.ledger.read() as connection:
+            existing = budget.find_release(connection, *pair)
+            if existing is not None and self._reason is None:
+                return _Outcome(existing, is_new=False)
+            return refusal if budget.version(connection) == self.book.version else None
+
+    def _draw(self, pair: Pair, offer: _Offer) -> _Outcome | None:
+        """Charge, draw and store in one transaction; None when the ledger is no longer the one decided on."""
+        with self._workspace.ledger.write() as connection:
+            existing = budget.find_release(connection, *pair)
+            if existing is not None and self._reason is None:
+                return _Outcome(existing, is_new=False)
+            if budget.version(connection) != self.book.version:
+                return None
+            now = self._now = self._now or self._workspace.advance_clock(connection)
+            account = offer.terms.account or _open_account(connection, pair, offer.terms, now)
+            threshold = offer.threshold or self._search_threshold(connection, account, pair, now)
+            release = self._charge_and_draw(connection, account, pair, threshold=threshold, revised=existing, now=now)
+            version = budget.version(connection)
+        self.book.charged(*pair, events=offer.events, account=account, release=release, version=version)
+        return _Outcome(release, is_new=True)
+
+    def _search_threshold(self, connection: Connection, account: budget.Account, pair: Pair, now: datetime) -> int:
+        """The metric's first threshold, found privately; the search is charged together with its outcome."""
+        found = find_first_threshold(
+            lambda threshold: self._counts[pair].below(*pair, threshold),
+            self._noise(account, draw=0),
+            k=self._settings.sketch_k,
+        )
+        budget.insert_charge(
+            connection,
+            account,
+            day=pair[1],
+            kind="threshold",
+            events=[ABOVE_THRESHOLD_EVENT],
+            outcome=found.to_json(),
+            now=now,
+        )
+        return found.threshold
+
+    def _charge_and_draw(
+        self,
+        connection: Connection,
+        account: budget.Account,
+        pair: Pair,
+        *,
+        threshold: int,
+        revised: budget.Release | None,
+        now: datetime,
+    ) -> budget.Release:
+        """The charge, the draw it pays for, and the release, as rows of the caller's transaction."""
+        metric, day = pair
+        settings, revision = self._settings, revised.revision + 1 if revised else 0
+        mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
+        kind: budget.ChargeKind = "revision" if revised else "release"
+        charge = budget.insert_charge(connection, account, day=day, kind=kind, events=[mechanism.event()], now=now)
+        source = self._noise(account, draw=charge)
+        drawn = mechanism.draw(self._counts[pair].below(metric, day, threshold), source)
+        result = make_result(
+            drawn,
+            mechanism,
+            source=source,
+            metric=metric,
+            day=day,
+            window_days=window_days(metric, settings.mau_window_days),
+            days_in_window=days_in_window(settings, metric, day),
+            sketch_impl=settings.sketch_impl,
+            sketch_k=settings.sketch_k if settings.sketch_impl == "kmv" else None,
+            threshold=threshold,
+            revision=revision,
+        )
+        return budget.insert_release(
+            connection,
+            charge,
+            metric=metric,
+            day=day,
+            revision=revision,
+            drawn=drawn,
+            result=result.to_json(),
+            reason=self._reason,
+            now=now,
+        )
+
+    def _noise(self, account: budget.Account, *, draw: int) -> NoiseSource:
+        """Where the randomness of one draw comes from; `draw` is the charge's number, 0 for a threshold search."""
+        if self._settings.noise_source == "secure":
+            return SecureNoise()
+        seed = mask_seed(self._settings.default_seed).to_bytes(8, "big")
+        ledger_id = self._workspace.ledger_id
+        return SeededNoise(draw_key(seed, ledger_id=ledger_id, account=account.account, draw=draw))
+
+
+def _open_account(connection: Connection, pair: Pair, terms: Terms, now: datetime) -> budget.Account:
+    """Freezes mechanism, parameters and cap for the account's life."""
+    return budget.open_account(
+        connection,
+        pair[0],
+        period_of(pair[1]),
+        mechanism=terms.mechanism.name,
+        parameters=terms.mechanism.parameters,
+        epsilon_cap=terms.cap,
+        delta=terms.cap_delta,
+        now=now,
+    )
