@@ -18,10 +18,9 @@ from dataclasses import dataclass
 
 from dpdau_assets.core.dp_events import PureDpEvent
 from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.core.sketches.protocol import KEY_SPACE as KEY_SPACE  # part of this module's vocabulary
 from dpdau_assets.errors import ConfigurationError
 
-KEY_SPACE = 2**64
-"""Number of possible keys; a threshold of KEY_SPACE keeps every key."""
 NOISE_SCALE = 40.0
 """Scale of the noise on the threshold and on each level, in users."""
 ABOVE_THRESHOLD_EVENT = PureDpEvent(0.05)

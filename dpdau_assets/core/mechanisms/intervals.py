@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from dpdau_assets.core.mechanisms.above_threshold import KEY_SPACE
 from dpdau_assets.core.mechanisms.interface import Mechanism
+from dpdau_assets.core.sketches.protocol import KEY_SPACE
 
 NORMAL_975 = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""

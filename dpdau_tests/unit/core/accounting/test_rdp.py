@@ -139,7 +139,7 @@ class TestTrailingWindows:
         daily = [count_events([default_event("dau"), DiscreteLaplaceEvent(1.0 + i % 50)]) for i in range(1100)]
         began = time.perf_counter()
         assert len(trailing_epsilons(daily, delta=DELTA)) == 1100
-        assert time.perf_counter() - began < 0.5
+        assert time.perf_counter() - began < 1.0
 
     def test_no_days(self) -> None:
         """An empty series has no windows."""

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from dpdau_assets.core.mechanisms.above_threshold import KEY_SPACE
 from dpdau_assets.core.mechanisms.calibration import MECHANISM_NAMES, mechanism_from
 from dpdau_assets.core.mechanisms.intervals import error_stddevs, interval_95
+from dpdau_assets.core.sketches.protocol import KEY_SPACE
 
 
 class TestExactInterval:
