@@ -10,6 +10,7 @@ reset included; every window of 365 days that the day lies in, over all metrics.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TypedDict
@@ -18,7 +19,7 @@ from dpdau_assets.core.accounting.snapshot import fits, smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
 from dpdau_assets.core.mechanisms.interface import Mechanism
-from dpdau_assets.core.quantities import days_of_period, period_of
+from dpdau_assets.core.quantities import ONE_DAY, days_of_period, period_of
 from dpdau_assets.errors import Refusal
 from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.settings import Settings
@@ -155,11 +156,11 @@ class BudgetBook:
             if not fits(needed, cap, delta=delta, **self._options):
                 amounts = (smallest_epsilon(part, delta=delta, **self._options) for part in (spent, needed))
                 return Refusal(metric, day, period, scope, next(amounts), cap, next(amounts), delta, None)
-        before, after = self.trailing().worst_windows(day, events)
-        if after > self._settings.total_budget_365d:
-            cap = self._settings.total_budget_365d
-            return Refusal(metric, day, period, "trailing_365d", before, cap, after, self._settings.delta, None)
-        return None
+        cap = self._settings.total_budget_365d
+        if self.trailing().fits(day, events, cap=cap):
+            return None
+        before, after = self.trailing().worst_window(day, events)
+        return Refusal(metric, day, period, "trailing_365d", before, cap, after, self._settings.delta, None)
 
     def charged(
         self,
@@ -200,7 +201,7 @@ class BudgetBook:
 
         def enough(releases: int) -> bool:
             more = repeat_event(event, releases)
-            if self.trailing().worst_windows(day, more)[1] > settings.total_budget_365d:
+            if not self.trailing().fits(day, more, cap=settings.total_budget_365d):
                 return False
             total = merge_events(month, more)
             return fits(total, settings.total_budget_month, delta=settings.delta, **self._options)
@@ -215,17 +216,27 @@ class BudgetBook:
         None when there is none within 800 days. Whether the day is closed, or in the series, is not asked.
         """
         day, end = first, first + timedelta(days=FUNDED_WITHIN_DAYS)
+        released, cap = self.released_days(metric), self._settings.total_budget_365d
         while day <= end:
-            if day in self.released_days(metric):
-                day += timedelta(days=1)
+            events = repeat_event(self.terms(metric, period_of(day)).mechanism.event(), 1)
+            if day in released or not self.trailing().fits(day, events, cap=cap):
+                day += ONE_DAY
                 continue
-            refused = self.refusal(metric, day, repeat_event(self.terms(metric, period_of(day)).mechanism.event(), 1))
-            if refused is None:
+            if self.refusal(metric, day, events) is None:
                 return day
-            in_period = refused.scope != "trailing_365d"
-            day = (days_of_period(period_of(day)).last if in_period else day) + timedelta(days=1)
+            day = days_of_period(period_of(day)).last + ONE_DAY
         return None
 
-    def with_next_funded_day(self, refused: Refusal) -> Refusal:
-        """`refused`, naming the first day after it that can still be released."""
-        return replace(refused, next_funded_day=self.next_funded_day(refused.metric, refused.day + timedelta(days=1)))
+    def with_next_funded_days(self, refused: Sequence[Refusal]) -> tuple[Refusal, ...]:
+        """`refused`, in calendar order, each naming the first day after it that can still be released."""
+        found: dict[str, tuple[date, date | None]] = {}
+        completed = []
+        for refusal in reversed(refused):
+            metric, following = refusal.metric, refusal.day + ONE_DAY
+            known_from, answer = found.get(metric, (None, None))
+            if known_from != following:
+                answer = self.next_funded_day(metric, following)
+            # the refused day is not fundable: what is next after it is next from it on
+            found[metric] = (refusal.day, answer)
+            completed.append(replace(refusal, next_funded_day=answer))
+        return tuple(reversed(completed))

@@ -108,7 +108,7 @@ def publish_releases(
     pairs: list[Pair] = [(metric, day) for day in days for metric in metrics]
     stored = _stored(workspace, days)
     wanted = pairs if revise else [pair for pair in pairs if pair not in stored]
-    refused: list[Refusal] = []
+    refused: Sequence[Refusal] = ()
     drawn_now: list[Pair] = []
     if wanted:
         _check_revisable(wanted, stored, revise=revise)
@@ -119,12 +119,12 @@ def publish_releases(
             progress("release", number, len(wanted))
             outcome = desk.release(pair)
             if isinstance(outcome, Refusal):
-                refused.append(outcome)
+                refused = [*refused, outcome]
             else:
                 stored[pair] = outcome.release
                 drawn_now += [pair] if outcome.is_new else []
         progress("release", len(wanted), len(wanted))
-        refused = [desk.book.with_next_funded_day(refusal) for refusal in refused]
+        refused = desk.book.with_next_funded_days(refused)
     results = tuple(ReleaseResult.from_json(stored[pair].result) for pair in pairs if pair in stored)
     return Published(results, tuple(refused), tuple(drawn_now), workspace)
 

@@ -46,11 +46,23 @@ class TrailingLoss:
             self._first -= before
         self._rdp[day.toordinal() - self._first] += events_rdp(events, self._orders)
 
-    def worst_windows(self, day: date, events: EventCounts) -> tuple[float, float]:
-        """Epsilon before and after `events` are charged for `day`, in the window of 365 days that they fill most.
+    def fits(self, day: date, events: EventCounts, *, cap: float) -> bool:
+        """Whether every window of 365 days that `day` lies in stays within `cap` when `events` are charged for it."""
+        windows, charged = self._windows(day), events_rdp(events, self._orders)
+        # the largest divergence at each order bounds all windows at once: one conversion instead of 365
+        if float(self._epsilons(windows.max(axis=0) + charged)) <= cap:
+            return True
+        return bool((self._epsilons(windows + charged) <= cap).all())
 
-        Looks at every window of 365 days that `day` lies in.
-        """
+    def worst_window(self, day: date, events: EventCounts) -> tuple[float, float]:
+        """Epsilon before and after `events` are charged for `day`, in the window of 365 days that they fill most."""
+        windows = self._windows(day)
+        after = self._epsilons(windows + events_rdp(events, self._orders))
+        worst = int(np.argmax(after))
+        return float(self._epsilons(windows[worst])), float(after[worst])
+
+    def _windows(self, day: date) -> npt.NDArray[np.float64]:
+        """Divergence of each window of 365 days that `day` lies in: float64[365, n_orders]."""
         width = TRAILING_DAYS - 1
         sums = np.zeros((2 * width + 2, len(self._orders)))
         start = day.toordinal() - width - self._first
@@ -59,10 +71,7 @@ class TrailingLoss:
             sums[1 + low - start : 1 + high - start] = self._rdp[low:high]
         np.cumsum(sums, axis=0, out=sums)
         # rounding of a difference of sums must not make a divergence negative
-        windows = np.maximum(sums[TRAILING_DAYS:] - sums[:-TRAILING_DAYS], 0.0)
-        after = self._epsilons(windows + events_rdp(events, self._orders))
-        worst = int(np.argmax(after))
-        return float(self._epsilons(windows[worst : worst + 1])[0]), float(after[worst])
+        return np.maximum(sums[TRAILING_DAYS:] - sums[:-TRAILING_DAYS], 0.0)
 
     def _epsilons(self, rdp: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         epsilons = epsilons_of_rdp(rdp, self._orders, delta=self._delta).min(axis=-1)
