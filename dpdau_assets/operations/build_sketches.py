@@ -23,6 +23,7 @@ from dpdau_assets.operations.live_users import replay_locked
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage.columns import variable_width
 from dpdau_assets.storage.files import read_table
 from dpdau_assets.storage.partitions import Partition, digest_of
 
@@ -122,5 +123,7 @@ def _build(session: LakeSession, new: Publication, day: date) -> None:
         keys = session.read(lake.partition_path(ERASURE_REPLAY, day, epoch=int(name)), digest)
         stored = KmvSketch.from_keys(keys, k=settings.sketch_k).to_bytes()
         path = lake.partition_path(DAILY_SKETCHES, day, epoch=int(name))
-        files[name] = new.files.write_table(path, pa.table({SKETCH_COLUMN: pa.array([stored], pa.binary())}))
+        files[name] = new.files.write_table(
+            path, pa.Table.from_arrays([variable_width([stored], pa.binary())], names=[SKETCH_COLUMN])
+        )
     new.rows.append(Partition(DAILY_SKETCHES, day, files, inputs, applied))

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from dpdau_assets.core.quantities import DayRange, contiguous_ranges
+from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, contiguous_ranges
 from dpdau_assets.core.sketches.kmv import KmvSketch
 from dpdau_assets.core.sketches.rolling import union_per_window
 from dpdau_assets.core.windows import Window
-from dpdau_assets.errors import InternalError
 from dpdau_assets.operations.build_sketches import read_sketch, sketches_up_to_date
 from dpdau_assets.operations.exact_counts import count_windows
 from dpdau_assets.operations.lake_session import LakeSession, in_chunks, lake_session
@@ -34,6 +34,7 @@ from dpdau_assets.operations.lineage import (
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import Publication
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage.columns import fixed_width, variable_width
 from dpdau_assets.storage.files import read_table
 from dpdau_assets.storage.partitions import Partition
 
@@ -220,18 +221,21 @@ def _merge(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[Win
 
 def _table(unions: Sequence[WindowUnion]) -> pa.Table:
     """The rows of one partition, shortest window first."""
-    rows = [
-        {
-            "window_days": len(union.window),
-            "first_day": union.window.first,
-            "last_day": union.window.last,
-            "epoch": union.epoch,
-            "sketch_impl": "kmv" if union.users is None else "set",
-            "users": union.users,
-            "sketch": union.sketch.to_bytes() if union.sketch is not None else None,
-        }
-        for union in sorted(unions, key=lambda union: len(union.window))
+    rows = sorted(unions, key=lambda union: len(union.window))
+    stored = [None if row.sketch is None else row.sketch.to_bytes() for row in rows]
+    firsts = [(row.window.first - EARLIEST_DAY).days for row in rows]
+    lasts = [(row.window.last - EARLIEST_DAY).days for row in rows]
+    columns = [
+        fixed_width(np.array([len(row.window) for row in rows], np.int32), pa.int32()),
+        fixed_width(np.array(firsts, np.int32), pa.date32()),
+        fixed_width(np.array(lasts, np.int32), pa.date32()),
+        fixed_width(np.array([row.epoch for row in rows], np.int32), pa.int32()),
+        variable_width([b"kmv" if row.users is None else b"set" for row in rows], pa.string()),
+        fixed_width(
+            np.array([row.users or 0 for row in rows], np.int64),
+            pa.int64(),
+            is_null=[row.users is None for row in rows],
+        ),
+        variable_width(stored, pa.binary()),
     ]
-    if not rows:
-        raise InternalError("a union without windows")
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_arrays(columns, schema=SCHEMA)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpdau_assets.errors import DataError
+from dpdau_assets.storage.columns import fixed_width
 from dpdau_assets.storage.faults import make_folder, storage_error, storage_errors
 
 Keys = npt.NDArray[np.uint64]
@@ -45,7 +46,7 @@ def key_bytes(keys: Keys) -> pa.Buffer:
     Args:
         keys: uint64[n], sorted, unique; sensitive.
     """
-    array = pa.array(np.ascontiguousarray(keys, dtype=np.uint64), type=pa.uint64())
+    array = fixed_width(keys.astype(np.uint64, copy=False), pa.uint64())
     return table_bytes(pa.Table.from_arrays([array], schema=KEY_SCHEMA))
 
 
