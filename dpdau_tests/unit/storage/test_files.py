@@ -1,0 +1,229 @@
+"""Files appear whole or not at all, with bytes that depend on their content only."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dpdau_assets.errors import DataError, StorageError
+from dpdau_assets.storage import files
+
+
+def random_keys(count: int, seed: int = 1) -> np.ndarray:
+    return np.unique(np.random.default_rng(seed).integers(0, 2**64, count, dtype=np.uint64))
+
+
+class TestKeyFiles:
+    @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 127, 128, 1000, 131_072, 131_073, 300_000])
+    def test_keys_come_back_as_they_were(self, tmp_path: Path, count: int) -> None:
+        """Reading returns exactly the keys written, at every size around pages and row groups."""
+        keys = random_keys(count)
+        files.write_keys(tmp_path / "k.parquet", keys)
+        found = files.read_keys(tmp_path / "k.parquet")
+        assert found.dtype == np.uint64
+        assert np.array_equal(found, keys)
+
+    @pytest.mark.parametrize("count", [0, 1, 50, 131_073])
+    def test_the_short_way_agrees_with_arrow_and_duckdb(self, tmp_path: Path, count: int) -> None:
+        """Every reader sees the same keys, the largest and the smallest included."""
+        keys = np.union1d(random_keys(count), np.array([0, 2**64 - 1], np.uint64)) if count else random_keys(0)
+        path = tmp_path / "k.parquet"
+        files.write_keys(path, keys)
+        arrow = pq.read_table(path).column("user_key").to_numpy()
+        rows = duckdb.connect().execute("SELECT user_key FROM read_parquet(?)", [str(path)]).fetchnumpy()["user_key"]
+        assert np.array_equal(files.read_keys(path), arrow)
+        assert np.array_equal(np.asarray(rows, np.uint64), arrow)
+
+    def test_equal_keys_are_equal_bytes(self, tmp_path: Path) -> None:
+        """Two files of the same keys have the same bytes and the digest is that of the bytes."""
+        keys = random_keys(1000)
+        first = files.write_keys(tmp_path / "a.parquet", keys)
+        second = files.write_keys(tmp_path / "b" / "c.parquet", keys.copy())
+        content = (tmp_path / "a.parquet").read_bytes()
+        assert content == (tmp_path / "b" / "c.parquet").read_bytes()
+        assert first == second == hashlib.sha256(content).hexdigest() == files.file_digest(tmp_path / "a.parquet")
+
+    def test_one_key_changes_the_digest(self, tmp_path: Path) -> None:
+        """Another set of keys has another digest."""
+        keys = random_keys(1000)
+        assert files.write_keys(tmp_path / "a", keys) != files.write_keys(tmp_path / "b", keys[1:])
+
+    def test_a_foreign_parquet_file_is_refused(self, tmp_path: Path) -> None:
+        """A Parquet file without our column, or with another type, is a DataError."""
+        files.write_table(tmp_path / "other", pa.table({"name": ["x"]}))
+        files.write_table(tmp_path / "signed", pa.table({"user_key": pa.array([1], pa.int64())}))
+        for name in ("other", "signed"):
+            with pytest.raises(DataError):
+                files.read_keys(tmp_path / name)
+
+    @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 3, b"not a file of ours at all, but long enough"])
+    def test_a_damaged_file_is_refused(self, tmp_path: Path, content: bytes) -> None:
+        """Bytes that are no Parquet file are a DataError that does not quote them."""
+        (tmp_path / "k").write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            files.read_keys(tmp_path / "k")
+        assert "not a file of ours" not in str(caught.value)
+
+    def test_every_truncation_is_refused(self, tmp_path: Path) -> None:
+        """No prefix of a key file is taken for a key file."""
+        files.write_keys(tmp_path / "k", random_keys(5))
+        content = (tmp_path / "k").read_bytes()
+        for length in range(len(content)):
+            (tmp_path / "cut").write_bytes(content[:length])
+            with pytest.raises(DataError):
+                files.read_keys(tmp_path / "cut")
+
+    def test_altered_bytes_do_not_pass_the_digest(self, tmp_path: Path) -> None:
+        """With a digest given, a changed byte is a DataError."""
+        digest = files.write_keys(tmp_path / "k", random_keys(50))
+        content = bytearray((tmp_path / "k").read_bytes())
+        content[60] ^= 1
+        (tmp_path / "k").write_bytes(content)
+        with pytest.raises(DataError, match="does not hold the bytes"):
+            files.read_keys(tmp_path / "k", digest=digest)
+
+    def test_a_missing_file_is_a_data_error(self, tmp_path: Path) -> None:
+        """A recorded file that is gone is reported as such by every reader."""
+        for read in (files.read_keys, files.read_table, files.file_digest, files.read_bytes):
+            with pytest.raises(DataError, match="does not exist"):
+                read(tmp_path / "gone")
+
+
+def fail_with(number: int):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("call", ["write", "replace"])
+    def test_the_old_file_stays_and_nothing_else_does(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    ) -> None:
+        """A full disk leaves the old content and no temporary file, whichever call fails."""
+        target = tmp_path / "k.parquet"
+        files.write_keys(target, random_keys(10))
+        before = target.read_bytes()
+        monkeypatch.setattr(os, call, fail_with(errno.ENOSPC))
+        with pytest.raises(StorageError, match=r"disk is full \(\d+ MB free in") as caught:
+            files.write_keys(target, random_keys(500, seed=2))
+        assert caught.value.hint and str(tmp_path) in str(caught.value)
+        assert target.read_bytes() == before
+        assert [path.name for path in tmp_path.iterdir()] == ["k.parquet"]
+
+    def test_a_disk_that_fills_up_midway_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A write that stops half way is removed."""
+        real, calls = os.write, []
+
+        def write_a_little(descriptor: int, data: memoryview) -> int:
+            calls.append(len(data))
+            if len(calls) > 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(descriptor, data[:100])
+
+        monkeypatch.setattr(os, "write", write_a_little)
+        with pytest.raises(StorageError, match="disk is full"):
+            files.write_keys(tmp_path / "k.parquet", random_keys(1000))
+        assert len(calls) == 3
+        assert list(tmp_path.iterdir()) == []
+
+    def test_short_writes_are_continued(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A system that writes in small pieces still gives the whole file."""
+        real = os.write
+        monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:97]))
+        keys = random_keys(100)
+        files.write_keys(tmp_path / "k", keys)
+        assert np.array_equal(files.read_keys(tmp_path / "k"), keys)
+
+    def test_a_failed_sync_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that cannot be made durable is an error, never passed over."""
+        files.write_keys(tmp_path / "k", random_keys(3))
+        monkeypatch.setattr(os, "fsync", fail_with(errno.EIO))
+        with pytest.raises(StorageError, match="make durable"):
+            files.make_durable([tmp_path / "k"])
+
+
+class TestDurability:
+    def test_few_files_are_synced_one_by_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each of up to 16 files is synchronised, and their folder once."""
+        paths = [tmp_path / str(number) for number in range(16)]
+        for path in paths:
+            path.touch()
+        synced: list[str] = []
+        monkeypatch.setattr(
+            os, "fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        )
+        files.make_durable(paths)
+        assert sorted(synced) == sorted([str(path) for path in paths] + [str(tmp_path)])
+
+    def test_many_files_are_synced_at_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """More than 16 files do not cost one fsync each."""
+        paths = [tmp_path / str(number) for number in range(17)]
+        for path in paths:
+            path.touch()
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", synced.append)
+        files.make_durable(paths)
+        assert synced == []
+
+    def test_without_syncfs_each_file_is_synced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the platform has no syncfs nothing is skipped."""
+        paths = [tmp_path / str(number) for number in range(20)]
+        for path in paths:
+            path.touch()
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", synced.append)
+        monkeypatch.setattr(files, "_sync_file_systems", lambda folders: False)
+        files.make_durable(paths)
+        assert len(synced) == 21
+
+
+class TestLinks:
+    def test_a_link_shares_the_bytes(self, tmp_path: Path) -> None:
+        """The target is the same file, and replacing one later leaves the other."""
+        source, target = tmp_path / "a", tmp_path / "day=1" / "b"
+        files.write_keys(source, random_keys(10))
+        files.link_or_copy(source, target)
+        assert source.samefile(target)
+        before = target.read_bytes()
+        files.write_keys(source, random_keys(5))
+        assert target.read_bytes() == before != source.read_bytes()
+
+    def test_linking_twice_changes_nothing(self, tmp_path: Path) -> None:
+        """A repeat leaves one target and no temporary name."""
+        files.write_keys(tmp_path / "a", random_keys(10))
+        for _ in range(2):
+            files.link_or_copy(tmp_path / "a", tmp_path / "b")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+    def test_where_links_fail_the_bytes_are_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file system without hard links gets a copy."""
+        monkeypatch.setattr(os, "link", fail_with(errno.EPERM))
+        files.write_keys(tmp_path / "a", random_keys(10))
+        files.link_or_copy(tmp_path / "a", tmp_path / "b")
+        assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+        assert not (tmp_path / "a").samefile(tmp_path / "b")
+
+    def test_a_missing_source_is_a_data_error(self, tmp_path: Path) -> None:
+        """Nothing is made when the source is gone."""
+        with pytest.raises(DataError):
+            files.link_or_copy(tmp_path / "gone", tmp_path / "b")
+        assert not (tmp_path / "b").exists()
+
+
+class TestRemove:
+    def test_removing_again_is_harmless(self, tmp_path: Path) -> None:
+        """Files go, and a repeat after a crash does not fail."""
+        (tmp_path / "a").touch()
+        files.remove([tmp_path / "a", tmp_path / "never"])
+        files.remove([tmp_path / "a"])
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,158 @@
+"""The layout of a data folder, its temporary folders and its DuckDB connections."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dpdau_assets.errors import StorageError
+from dpdau_assets.storage.files import write_keys
+from dpdau_assets.storage.lake import Lake
+
+DAY = date(2026, 2, 3)
+
+HOLD = """
+import sys
+from pathlib import Path
+from dpdau_assets.storage.lake import Lake
+with Lake(Path(sys.argv[1])).temporary_folder("spill") as folder:
+    (folder / "pseudonyms").write_text("x")
+    print(folder, flush=True)
+    sys.stdin.readline()
+"""
+
+
+class TestLayout:
+    def test_paths_follow_the_layout(self, lake: Lake) -> None:
+        """Each kind of file has its one place."""
+        relative = [
+            lake.staging_path(DAY, batch="ab", epoch=7),
+            lake.partition_path("raw_events", DAY, epoch=7),
+            lake.windows_path(DAY),
+            lake.quarantine_path("ab"),
+        ]
+        assert [str(path.relative_to(lake.root)) for path in relative] == [
+            "staging/day=2026-02-03/ab-e7.parquet",
+            "lake/raw_events/day=2026-02-03/e7.parquet",
+            "lake/mau_unions/day=2026-02-03/windows.parquet",
+            "reports/quarantine/ab.json",
+        ]
+
+    def test_a_folder_that_cannot_be_made_is_one_clear_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A parent without write access is a StorageError with a next step."""
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(os, "mkdir", refuse)
+        with pytest.raises(StorageError, match=r"cannot create the folder .* permission denied") as caught:
+            Lake(tmp_path / "data").make_folders()
+        assert "DATA_DIR" in caught.value.hint
+
+    def test_an_existing_folder_without_write_access_is_one_clear_error(
+        self, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A DATA_DIR that may only be read is a StorageError that names it."""
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        with pytest.raises(StorageError, match=f"DATA_DIR {lake.root} is not writable"):
+            lake.make_folders()
+
+    def test_a_file_in_the_way_is_one_clear_error(self, tmp_path: Path) -> None:
+        """DATA_DIR that is a file is a StorageError."""
+        (tmp_path / "data").write_text("")
+        with pytest.raises(StorageError, match="cannot create the folder"):
+            Lake(tmp_path / "data").make_folders()
+
+
+class TestTemporaryFolders:
+    def test_a_folder_goes_with_its_block(self, lake: Lake) -> None:
+        """Nothing stays below tmp/ after the block, with or without an error."""
+        with lake.temporary_folder() as folder:
+            (folder / "x").write_text("x")
+        with pytest.raises(ZeroDivisionError), lake.temporary_folder() as folder:
+            raise ZeroDivisionError
+        assert [path.name for path in lake.temporary_root.iterdir()] == [".lock"]
+
+    def test_the_sweep_takes_dead_owners_only(self, lake: Lake) -> None:
+        """A living process keeps its folder; once it is killed the sweep removes it."""
+        owner = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(lake.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert owner.stdout is not None
+        folder = Path(owner.stdout.readline().strip())
+        with lake.temporary_folder() as own:
+            assert lake.sweep_temporary() == 0
+            assert folder.is_dir() and own.is_dir()
+            owner.send_signal(signal.SIGKILL)
+            owner.communicate()
+            assert (folder / "pseudonyms").exists()
+            assert lake.sweep_temporary() == 1
+            assert not folder.exists() and own.is_dir()
+
+    def test_without_a_lock_the_process_number_decides(self, lake: Lake) -> None:
+        """An entry that names a living process stays, one that names none or a dead one goes."""
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        for name in (f"spill-{os.getpid()}", f"spill-{dead.pid}", "nobody"):
+            (lake.temporary_root / name).mkdir()
+        assert lake.sweep_temporary() == 2
+        assert (lake.temporary_root / f"spill-{os.getpid()}").is_dir()
+
+    def test_a_thorough_sweep_finds_files_beside_their_places(self, lake: Lake) -> None:
+        """Files that a killed process left in lake/ and staging/ go; files in their places stay."""
+        kept = lake.partition_path("raw_events", DAY, epoch=1)
+        write_keys(kept, np.arange(3, dtype=np.uint64))
+        stray = kept.parent / f".{kept.name}.tmp-1-0-abcd"
+        stray.write_bytes(b"x")
+        assert lake.sweep_temporary() == 0 and stray.exists()
+        assert lake.sweep_temporary(is_thorough=True) == 1
+        assert kept.exists() and not stray.exists()
+
+
+class TestConnections:
+    def test_spill_stays_below_tmp_and_goes(self, lake: Lake) -> None:
+        """DuckDB's spill folder lies in DATA_DIR/tmp and is removed when the connection closes."""
+        with lake.connect() as connection:
+            row = connection.execute("SELECT current_setting('temp_directory'), current_setting('threads')").fetchone()
+            assert row is not None
+            assert Path(row[0]).is_relative_to(lake.temporary_root) and row[1] == 1
+        assert [path.name for path in lake.temporary_root.iterdir()] == [".lock"]
+
+    def test_the_limits_are_those_given(self, lake: Lake) -> None:
+        """A query that needs more memory than allowed spills and still ends well."""
+        with lake.connect() as connection:
+            connection.execute("SET memory_limit = '40MB'")
+            found = connection.execute(
+                "SELECT count(*) FROM (SELECT hash(range) AS h FROM range(3_000_000) ORDER BY h OFFSET 1)"
+            ).fetchone()
+        assert found == (2_999_999,)
+
+
+class TestLakeLock:
+    def test_a_second_holder_times_out(self, lake: Lake) -> None:
+        """The lake lock is exclusive between two opened lakes of one folder."""
+        refused: list[str] = []
+
+        def second() -> None:
+            try:
+                with Lake(lake.root).lock(timeout_seconds=0.1):
+                    pass
+            except StorageError as error:
+                refused.append(error.message)
+
+        with lake.lock():
+            thread = threading.Thread(target=second)
+            thread.start()
+            thread.join()
+        assert len(refused) == 1 and str(lake.root) in refused[0]
