@@ -1,0 +1,158 @@
+"""The budget document and resets, over a real ledger."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dpdau_assets.core.quantities import METRICS, DayRange
+from dpdau_assets.errors import InputError, UsageError
+from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.report_budget import report_budget
+from dpdau_assets.operations.reset_budget import reset_budget
+from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, charges_of, open_folder
+
+KEYS = [
+    "metric",
+    "period",
+    "epsilon_cap",
+    "epsilon_spent",
+    "epsilon_remaining",
+    "budget_remaining",
+    "delta",
+    "bounds",
+    "best_rdp_order",
+    "release_count",
+    "releases_remaining",
+    "next_funded_day",
+    "resets",
+    "trailing_365d_epsilon",
+    "lifetime_epsilon",
+]
+TEN_DAYS = DayRange(NEW_YEAR, date(2025, 1, 10))
+ELEVENTH = DayRange.single(date(2025, 1, 11))
+
+
+class TestReportBudget:
+    def test_the_document_has_exactly_its_fields(self, tmp_path: Path) -> None:
+        """The keys of the product contract in order, JSON types only."""
+        document = report_budget(open_folder(tmp_path), "dau", "2025-01")
+        assert list(document) == KEYS
+        assert list(document["bounds"]) == ["naive", "advanced", "rdp", "pld"]
+        assert json.loads(json.dumps(document)) == document
+
+    def test_an_untouched_month_is_whole(self, tmp_path: Path) -> None:
+        """Nothing spent, the cap remaining, 70 Gaussian DAU releases possible, the first day funded."""
+        document = report_budget(open_folder(tmp_path), "dau", "2025-01")
+        assert (document["epsilon_spent"], document["epsilon_remaining"], document["release_count"]) == (0, 3.0, 0)
+        assert document["releases_remaining"] == 70
+        assert document["next_funded_day"] == "2025-01-01"
+        assert (document["trailing_365d_epsilon"], document["lifetime_epsilon"]) == (0, 0)
+
+    def test_a_full_month_states_every_bound(self, tmp_path: Path) -> None:
+        """31 Gaussian DAU releases: naive 11.07 at DELTA/n, PLD 1.904; the smallest is what is spent."""
+        workspace = open_folder(tmp_path)
+        publish_releases(workspace, METRICS, JANUARY)
+        document = report_budget(workspace, "dau", "2025-01")
+        assert document["bounds"]["naive"]["epsilon"] == pytest.approx(11.07, abs=0.02)
+        assert document["bounds"]["pld"]["epsilon"] == pytest.approx(1.904, abs=0.003)
+        assert document["epsilon_spent"] == min(bound["epsilon"] for bound in document["bounds"].values())
+        assert document["epsilon_remaining"] == pytest.approx(3.0 - document["epsilon_spent"])
+        assert (document["release_count"], document["next_funded_day"]) == (31, "2025-02-01")
+        assert document["lifetime_epsilon"] >= document["trailing_365d_epsilon"] > document["epsilon_spent"]
+        assert all(bound["delta"] <= 1e-6 for bound in document["bounds"].values())
+
+    def test_what_remains_counts_the_totals(self, tmp_path: Path) -> None:
+        """A metric with room of its own has nothing left when the month over all metrics is full."""
+        workspace = open_folder(tmp_path, mechanism="laplace", total_budget_month=1.0)
+        publish_releases(workspace, ("mau",), JANUARY)
+        document = report_budget(workspace, "dau", "2025-01")
+        assert (document["epsilon_remaining"], document["budget_remaining"]) == (3.0, 0.0)
+        assert document["releases_remaining"] == 0
+        assert document["next_funded_day"] == "2025-02-01"
+
+    def test_releases_remaining_is_what_can_be_released(self, tmp_path: Path) -> None:
+        """As many further releases as stated are made, and not one more."""
+        workspace = open_folder(tmp_path, mechanism="laplace", epsilon_mau=0.9)
+        publish_releases(workspace, ("mau",), DayRange.single(NEW_YEAR))
+        stated = report_budget(workspace, "mau", "2025-01")["releases_remaining"]
+        made = publish_releases(workspace, ("mau",), JANUARY)
+        assert len(made.newly_released) == stated > 0
+
+    def test_the_trailing_year_ends_on_the_day_asked_for(self, tmp_path: Path) -> None:
+        """Charges of later days are not in it; the lifetime loss has them."""
+        workspace = open_folder(tmp_path)
+        publish_releases(workspace, ("dau",), TEN_DAYS)
+        early = report_budget(workspace, "dau", date(2025, 1, 5))
+        late = report_budget(workspace, "dau", date(2025, 1, 31))
+        assert 0 < early["trailing_365d_epsilon"] < late["trailing_365d_epsilon"] == late["lifetime_epsilon"]
+        assert early["epsilon_spent"] == late["epsilon_spent"]
+
+    def test_a_month_must_be_one(self, tmp_path: Path) -> None:
+        """Anything but YYYY-MM is refused."""
+        with pytest.raises(UsageError, match="YYYY-MM"):
+            report_budget(open_folder(tmp_path), "dau", "2025-13")
+
+
+class TestResetBudget:
+    def test_a_reset_opens_a_further_account_and_hides_nothing(self, tmp_path: Path) -> None:
+        """A spent metric can be released again; the composed loss grows and `resets` counts."""
+        workspace = open_folder(tmp_path, mechanism="laplace")
+        assert len(publish_releases(workspace, ("dau",), JANUARY).results) == 10
+        spent = report_budget(workspace, "dau", "2025-01")["epsilon_spent"]
+        reset_budget(workspace, "dau", "2025-01", "approved by the board")
+        fresh = report_budget(workspace, "dau", "2025-01")
+        assert (fresh["resets"], fresh["epsilon_remaining"], fresh["epsilon_spent"]) == (1, 3.0, spent)
+        body = publish_releases(workspace, ("dau",), ELEVENTH).bodies[0]
+        assert body["budget"]["resets"] == 1
+        assert body["budget"]["epsilon_spent"] > spent
+        assert body["budget_remaining"] == pytest.approx(2.7, abs=0.01)
+        assert body["budget"]["release_count"] == 11
+
+    def test_the_totals_still_hold(self, tmp_path: Path) -> None:
+        """No reset lets a month exceed TOTAL_BUDGET_MONTH."""
+        workspace = open_folder(tmp_path, mechanism="laplace", total_budget_month=3.0)
+        publish_releases(workspace, ("dau",), JANUARY)
+        reset_budget(workspace, "dau", "2025-01", "approved")
+        refused = publish_releases(workspace, ("dau",), JANUARY).refused
+        assert {refusal.scope for refusal in refused} == {"month"}
+        assert len(charges_of(workspace)) == 10
+
+    def test_the_new_account_takes_the_present_settings(self, tmp_path: Path) -> None:
+        """Mechanism and cap are frozen per account, so a reset is where a change may begin within a month."""
+        publish_releases(open_folder(tmp_path), ("dau",), DayRange.single(NEW_YEAR))
+        changed = open_folder(tmp_path, mechanism="laplace")
+        reset_budget(changed, "dau", "2025-01", "change of mechanism")
+        result = publish_releases(changed, ("dau",), DayRange.single(date(2025, 1, 2))).results[0]
+        assert result.mechanism == "laplace"
+
+    def test_all_metrics_at_once(self, tmp_path: Path) -> None:
+        """None resets every metric that spent anything, and no other."""
+        workspace = open_folder(tmp_path)
+        publish_releases(workspace, ("dau", "mau"), DayRange.single(NEW_YEAR))
+        made = reset_budget(workspace, None, "2025-01", "approved")
+        assert [(reset.metric, reset.generation) for reset in made] == [("dau", 2), ("mau", 2)]
+        assert report_budget(workspace, "wau", "2025-01")["resets"] == 0
+
+    def test_nothing_spent_is_nothing_to_reset(self, tmp_path: Path) -> None:
+        """An untouched account is not reset, also right after a reset: repeating the command opens nothing."""
+        workspace = open_folder(tmp_path)
+        with pytest.raises(InputError, match="untouched"):
+            reset_budget(workspace, "dau", "2025-01", "approved")
+        publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
+        reset_budget(workspace, "dau", "2025-01", "approved")
+        with pytest.raises(InputError, match="untouched"):
+            reset_budget(workspace, "dau", "2025-01", "approved again")
+
+    def test_it_needs_a_reason_and_a_month(self, tmp_path: Path) -> None:
+        """Neither an unexplained reset nor one of no month is recorded."""
+        workspace = open_folder(tmp_path)
+        publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
+        with pytest.raises(UsageError, match="reason"):
+            reset_budget(workspace, "dau", "2025-01", " ")
+        with pytest.raises(UsageError, match="month"):
+            reset_budget(workspace, "dau", "January", "approved")
+        assert report_budget(workspace, "dau", "2025-01")["resets"] == 0
