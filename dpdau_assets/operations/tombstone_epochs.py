@@ -6,6 +6,7 @@ belongs to core/erasure; the rows to storage/erasures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy import Connection
@@ -17,7 +18,9 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, erasures, partitions
 
 
-def tombstone_epochs(workspace: Workspace, connection: Connection, through: date) -> range:
+def tombstone_epochs(
+    workspace: Workspace, connection: Connection, through: date, *, also_held: Sequence[date] = ()
+) -> range:
     """The epochs that need a tombstone for a user erased through `through`; fixes the floor when it is the first.
 
     Guarantee: contains every epoch under which an accepted day up to `through` is or will be keyed. Epochs whose secret
@@ -27,18 +30,19 @@ def tombstone_epochs(workspace: Workspace, connection: Connection, through: date
         workspace: The open data folder.
         connection: The write transaction that records the erasure.
         through: Last erased day.
+        also_held: Days of activity that are about to be recorded, ascending.
     """
     salts = workspace.salts
     needed = erasure.tombstone_epochs(
         salts.calendar,
-        floor=_floor(workspace, connection),
+        floor=_floor(workspace, connection, also_held),
         through=through,
         window_days=workspace.settings.mau_window_days,
     )
     return range(max(needed.start, salts.lowest_epoch), needed.stop)
 
 
-def _floor(workspace: Workspace, connection: Connection) -> date:
+def _floor(workspace: Workspace, connection: Connection, also_held: Sequence[date]) -> date:
     """The first day that tombstones cover; days before it are refused from then on.
 
     Without SERIES_START that is 1970-01-01. With it, no release can look further back than the first window of the
@@ -49,7 +53,7 @@ def _floor(workspace: Workspace, connection: Connection) -> date:
         return stored
     start, floor = workspace.settings.series_start, EARLIEST_DAY
     if start is not None:
-        held = [*batches.staged_days(connection)[:1], *partitions.days_with(connection, RAW_EVENTS)[:1]]
+        held = [*also_held[:1], *batches.staged_days(connection)[:1], *partitions.days_with(connection, RAW_EVENTS)[:1]]
         floor = max(EARLIEST_DAY, min([start - (workspace.settings.mau_window_days - 1) * ONE_DAY, *held]))
     erasures.set_tombstone_floor(connection, floor)
     return floor

@@ -1,0 +1,141 @@
+"""The wanted fields of a block of CSV records, as columns of bytes with record numbers and faults.
+
+Belongs here: splitting records into fields with pyarrow, and keeping the count of records right whatever they hold.
+Does not belong here: where records end (`text_blocks`), what fields mean (`row_sql`).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pac
+import pyarrow.csv as pc
+from numpy.typing import NDArray
+
+from dpdau_assets.core.activity import Reason
+from dpdau_assets.engines.row_sql import CODE_OF
+from dpdau_assets.engines.text_blocks import Block, Offsets
+
+_NOT_UTF8 = f"\x1a{secrets.token_hex(16)}"
+"""Stands for bytes that are not UTF-8, in blocks whose refused records pyarrow could not report otherwise."""
+_ESCAPED_BYTES = re.compile("[\udc80-\udcff]+")
+_LINE_ENDS = (10, 13)
+
+Numbers = NDArray[np.int64]
+
+
+def csv_batches(
+    block: Block, *, wanted: Sequence[int], width: int, delimiter: str, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The records of `block` but the header, each exactly once; blank ones are left out.
+
+    Args:
+        block: Whole records; record 1 is the header (sensitive).
+        wanted: Positions of the fields to keep.
+        width: Fields in a sound record.
+        delimiter: One character.
+        schema: number, fault and the wanted fields as binary.
+    """
+    numbers = np.arange(block.first, block.first + len(block), dtype=np.int64)
+    is_kept = ~(block.is_broken | block.is_too_long) & (numbers > 1)
+    yield from _refused(numbers[block.is_broken], "malformed", schema)
+    yield from _refused(numbers[block.is_too_long & (numbers > 1)], "too_long", schema)
+    content, starts, ends = _kept_bytes(block, is_kept)
+    is_blank = _is_blank(content, starts, ends)
+    numbers = numbers[is_kept][~is_blank]
+    if not len(numbers):
+        return
+    table, invalid, fault_of_user = _split_fields(content, wanted, width=width, delimiter=delimiter)
+    good, bad = _row_numbers(numbers, invalid, rows=table.num_rows)
+    if table.num_rows:
+        yield pa.RecordBatch.from_arrays([pa.array(good), fault_of_user, *_flat(table)], schema=schema)
+    yield from _refused(bad, "malformed", schema)
+
+
+def _refused(numbers: Numbers, reason: Reason, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """A batch of records of which only the number and the fault are known."""
+    if len(numbers):
+        faults = pa.array(np.full(len(numbers), CODE_OF[reason], dtype=np.int8))
+        empty = [pa.nulls(len(numbers), pa.binary())] * (len(schema) - 2)
+        yield pa.RecordBatch.from_arrays([pa.array(numbers), faults, *empty], schema=schema)
+
+
+def _kept_bytes(block: Block, is_kept: NDArray[np.bool_]) -> tuple[bytes, Offsets, Offsets]:
+    """The bytes of the kept records, and where each starts and ends in them."""
+    lengths = np.diff(block.offsets)
+    if is_kept.all():
+        return block.content[: int(block.offsets[-1])], block.offsets[:-1], block.offsets[1:]
+    array = np.frombuffer(block.content, dtype=np.uint8)[: int(block.offsets[-1])]
+    ends = np.cumsum(lengths[is_kept])
+    return array[np.repeat(is_kept, lengths)].tobytes(), ends - lengths[is_kept], ends
+
+
+def _is_blank(content: bytes, starts: Offsets, ends: Offsets) -> NDArray[np.bool_]:
+    """Records that are nothing but a line end; pyarrow leaves out the same ones."""
+    array = np.frombuffer(content, dtype=np.uint8)
+    lengths = ends - starts
+    is_blank = np.zeros(len(starts), dtype=np.bool_)
+    short = np.flatnonzero(lengths <= 2)
+    first = np.isin(array[starts[short]], _LINE_ENDS)
+    last = np.isin(array[ends[short] - 1], _LINE_ENDS)
+    is_blank[short] = first & last
+    return is_blank
+
+
+def _split_fields(
+    content: bytes, wanted: Sequence[int], *, width: int, delimiter: str
+) -> tuple[pa.Table, list[int], pa.Array]:
+    """The wanted fields, the positions (from 1) of records with another number of fields, and faults per row."""
+    try:
+        table, invalid = _parse(content, wanted, width=width, delimiter=delimiter)
+        return table, invalid, pa.nulls(table.num_rows, pa.int8())
+    except pa.ArrowInvalid:  # a record that is neither sound nor UTF-8
+        text = content.decode("utf-8", "surrogateescape")
+        marked = _ESCAPED_BYTES.sub(_NOT_UTF8, text).encode("utf-8")
+        table, invalid = _parse(marked, wanted, width=width, delimiter=delimiter)
+    is_marked = pac.match_substring(_flat(table)[0], _NOT_UTF8)
+    code = pa.scalar(CODE_OF["not_utf8"], pa.int8())
+    return table, invalid, pac.if_else(is_marked, code, pa.scalar(None, pa.int8()))
+
+
+def _parse(content: bytes, wanted: Sequence[int], *, width: int, delimiter: str) -> tuple[pa.Table, list[int]]:
+    invalid: list[int] = []
+
+    def skip(row: pc.InvalidRow) -> str:
+        invalid.append(row.number)
+        return "skip"
+
+    names = [str(position) for position in range(width)]
+    chosen = [names[position] for position in wanted]
+    table = pc.read_csv(
+        pa.BufferReader(content),
+        read_options=pc.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=names),
+        parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
+        convert_options=pc.ConvertOptions(
+            column_types=dict.fromkeys(chosen, pa.binary()), include_columns=chosen, strings_can_be_null=False
+        ),
+    )
+    return table, invalid
+
+
+def _flat(table: pa.Table) -> list[pa.Array]:
+    """The columns in one piece each; a block is far smaller than what would need two."""
+    return [pa.concat_arrays(column.chunks) for column in table.columns]
+
+
+def _row_numbers(numbers: Numbers, invalid: Sequence[int], *, rows: int) -> tuple[Numbers, Numbers]:
+    """Record numbers of the sound rows and of the invalid ones.
+
+    Where pyarrow sees more records than line ends (it takes a lone carriage return for one), every record still counts
+    and the numbers are those of the nearest record before.
+    """
+    positions = np.asarray(invalid, dtype=np.int64) - 1
+    total = rows + len(positions)
+    known = numbers[np.minimum(np.arange(total), len(numbers) - 1)]
+    is_invalid = np.zeros(total, dtype=np.bool_)
+    is_invalid[positions[positions < total]] = True
+    return known[~is_invalid], known[is_invalid]

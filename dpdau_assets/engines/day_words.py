@@ -1,0 +1,112 @@
+"""Words of 64 days: which blocks of a user's words belong to which epoch, and the keys of each day out of them.
+
+Belongs here: arithmetic on blocks, bits and sorted keys. Does not belong here: running queries (`duckdb`).
+Day d (days since 1970) is bit (d + alignment) mod 64 of block (d + alignment) div 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpdau_assets.core.hashing import EpochCalendar
+from dpdau_assets.core.quantities import EARLIEST_DAY
+from dpdau_assets.engines.protocol import Keys
+
+BLOCK_DAYS = 64
+_ALL_DAYS = (1 << BLOCK_DAYS) - 1
+
+
+def day_number(day: date) -> int:
+    """Days from 1970-01-01 to `day`."""
+    return (day - EARLIEST_DAY).days
+
+
+def days_of_blocks(blocks: Mapping[int, int], *, alignment: int) -> list[date]:
+    """The days whose bits are set, ascending.
+
+    Args:
+        blocks: Word per block number.
+        alignment: 0..63.
+    """
+    return [
+        EARLIEST_DAY + timedelta(days=block * BLOCK_DAYS + bit - alignment)
+        for block, word in sorted(blocks.items())
+        for bit in range(BLOCK_DAYS)
+        if word >> bit & 1
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPlan:
+    """The words that hold the days keyed under one epoch (public apart from which days occur).
+
+    Attributes:
+        epoch: The epoch.
+        masks: Per block, the bits of the days that occur and are keyed under it; never 0.
+    """
+
+    epoch: int
+    masks: Mapping[int, int]
+
+    def query(self, user_key: str, *, part: str = "true") -> str:
+        """SQL over table activity that gives user_key, code and word, with one HMAC per id however many blocks it has.
+
+        Args:
+            user_key: SQL of the pseudonym of column user_id.
+            part: SQL truth of the ids to take.
+        """
+        first, last = min(self.masks), max(self.masks)
+        if first == last:
+            word = f"word & {self.masks[first]}::UBIGINT"
+            return (
+                f"SELECT {user_key} AS user_key, code, {word} AS word FROM activity "
+                f"WHERE code = {first} AND {word} <> 0 AND {part}"
+            )
+        edges = f"WHEN {first} THEN {self.masks[first]}::UBIGINT WHEN {last} THEN {self.masks[last]}::UBIGINT"
+        word = f"word & CASE code {edges} ELSE {_ALL_DAYS}::UBIGINT END"
+        chosen = f"code BETWEEN {first} AND {last} AND {word} <> 0 AND {part}"
+        per_user = f"SELECT user_id, list(code) AS codes, list({word}) AS words FROM activity WHERE {chosen} GROUP BY 1"
+        keyed = f"SELECT {user_key} AS user_key, codes, words FROM ({per_user})"
+        return f"SELECT user_key, unnest(codes) AS code, unnest(words) AS word FROM ({keyed})"
+
+
+def epoch_plans(days: Iterable[date], calendar: EpochCalendar, *, window_days: int, alignment: int) -> list[EpochPlan]:
+    """Which words every epoch needs so that each of `days` is keyed under all its epochs, by ascending epoch."""
+    masks: dict[int, dict[int, int]] = {}
+    for day in days:
+        block, bit = divmod(day_number(day) + alignment, BLOCK_DAYS)
+        for epoch in calendar.keyed_epochs(day, window_days):
+            of_epoch = masks.setdefault(epoch, {})
+            of_epoch[block] = of_epoch.get(block, 0) | 1 << bit
+    return [EpochPlan(epoch, of_epoch) for epoch, of_epoch in sorted(masks.items())]
+
+
+def split_days(
+    keys: Keys, codes: NDArray[np.int32], words: NDArray[np.uint64], *, plan: EpochPlan, alignment: int
+) -> Iterator[tuple[date, Keys]]:
+    """The sorted unique keys of every day of `plan` that has some.
+
+    Args:
+        keys: uint64[n], one per user and block, in any order; sensitive.
+        codes: int32[n], the block.
+        words: uint64[n], the bits of the days active.
+        plan: Which blocks and bits.
+        alignment: 0..63.
+    """
+    order = np.argsort(keys) if len(plan.masks) == 1 else np.lexsort((keys, codes))
+    keys, words = keys[order], words[order]
+    blocks = sorted(plan.masks)
+    bounds = [0, *np.searchsorted(codes[order], blocks[1:]), len(keys)]
+    for index, block in enumerate(blocks):
+        block_keys, block_words = keys[bounds[index] : bounds[index + 1]], words[bounds[index] : bounds[index + 1]]
+        has_collision = bool((block_keys[1:] == block_keys[:-1]).any())
+        for day in days_of_blocks({block: plan.masks[block]}, alignment=alignment):
+            bit = np.uint64(1 << (day_number(day) + alignment) % BLOCK_DAYS)
+            chosen = block_keys[(block_words & bit) != 0]
+            if len(chosen):
+                yield day, np.unique(chosen) if has_collision else chosen

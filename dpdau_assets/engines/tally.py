@@ -1,0 +1,71 @@
+"""Adds up what became of the rows of a source.
+
+Belongs here: counts and line numbers by reason, days that occur. Everything here stays on the trusted side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from dpdau_assets.core.activity import REASONS, Reason
+from dpdau_assets.engines.day_words import days_of_blocks
+from dpdau_assets.engines.protocol import LINES_KEPT, RowCounts
+from dpdau_assets.engines.row_sql import BLANK, ERASING, REASON_OF
+
+
+class Tally:
+    """Counts of one source, added up over the parts it is read in (sensitive; prints as nothing).
+
+    Args:
+        alignment: As in `day_words`.
+    """
+
+    def __init__(self, alignment: int) -> None:
+        self._alignment = alignment
+        self._rejected: Counter[Reason] = Counter()
+        self._lines: dict[Reason, list[int]] = {}
+        self._words: dict[int, int] = {}
+        self._accepted = 0
+        self._erasures = 0
+
+    def add_groups(self, groups: Iterable[tuple[Any, ...]]) -> list[date]:
+        """Adds (code, rows, word) of one part and returns the days of its "+" rows."""
+        words: dict[int, int] = {}
+        for code, rows, word in groups:
+            if code in REASON_OF:
+                self._rejected[REASON_OF[code]] += int(rows)
+            elif code != BLANK:
+                self._accepted += int(rows)
+                self._erasures += int(rows) if code >= ERASING else 0
+                if code < ERASING:
+                    words[code] = int(word)
+        for block, word in words.items():
+            self._words[block] = self._words.get(block, 0) | word
+        return days_of_blocks(words, alignment=self._alignment)
+
+    def add_lines(self, groups: Iterable[tuple[Any, ...]]) -> None:
+        """Adds (code, ascending row numbers) of one part."""
+        for code, numbers in groups:
+            if code in REASON_OF:
+                merged = sorted([*self._lines.get(REASON_OF[code], []), *numbers])
+                self._lines[REASON_OF[code]] = merged[:LINES_KEPT]
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether any row was refused so far."""
+        return bool(self._rejected)
+
+    def counts(self) -> RowCounts:
+        """The sums, reasons in the order of `core.activity.REASONS`."""
+        rejected: dict[str, int] = {reason: self._rejected[reason] for reason in REASONS if self._rejected[reason]}
+        return RowCounts(
+            events=self._accepted + sum(rejected.values()),
+            accepted=self._accepted,
+            erasures=self._erasures,
+            rejected=rejected,
+            lines={reason: tuple(self._lines.get(reason, ())) for reason in REASONS if reason in rejected},
+            days=tuple(days_of_blocks(self._words, alignment=self._alignment)),
+        )
