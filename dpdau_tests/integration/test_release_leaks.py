@@ -1,0 +1,139 @@
+"""Nothing outside holds an exact count, a user id or a pseudonym: bodies, exports, page, logs, errors, refusals."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import asdict
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from dpdau_assets.core.hashing import user_key
+from dpdau_assets.core.mechanisms.samplers import SecureNoise
+from dpdau_assets.core.quantities import METRICS, DayRange
+from dpdau_assets.errors import BudgetExhaustedError, DpdauError
+from dpdau_assets.operations import publish_release
+from dpdau_assets.operations.export_metrics import export_metrics
+from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.snapshot_counts import Counts
+from dpdau_assets.operations.write_report import write_report
+from dpdau_assets.storage import budget
+from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, open_folder
+
+EXACT = 86_413
+"""True count of every day; far from everything else on the page, and no number that formatting makes by itself."""
+DAYS = DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=19))
+PERSON = "maria.ordóñez@example.org"
+
+
+def planted(*_args: object, **_named: object) -> Counts:
+    """Counts with one planted exact number."""
+    return Counts("set", {(metric, day): EXACT for metric in METRICS for day in DAYS})
+
+
+def exact_traces(text: str) -> list[str]:
+    """Where the exact number stands as a number of its own, plain or with separators."""
+    return re.findall(rf"(?<![\d.]){EXACT // 1000}[,. _]?{EXACT % 1000}(?!\d)", text)
+
+
+class KnownNoise(SecureNoise):
+    """Noise of 7 always, so that no published number meets the exact one by chance."""
+
+    def discrete_gaussian(self, stddev: float) -> int:
+        return 7
+
+
+@pytest.fixture
+def planted_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every release counts the planted number and adds the known noise to it."""
+    monkeypatch.setattr(publish_release, "snapshot_counts", planted)
+    monkeypatch.setattr(publish_release, "SecureNoise", KnownNoise)
+
+
+class TestNothingExactLeaves:
+    def test_documents_hold_noisy_numbers_only(
+        self, tmp_path: Path, planted_counts: None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The exact number is in no body, export, page or log line, in whatever way it is written."""
+        caplog.set_level(logging.DEBUG)
+        workspace = open_folder(tmp_path)
+        published = publish_releases(workspace, METRICS, DAYS)
+        texts = {
+            "bodies": json.dumps(published.bodies),
+            "published": repr(published),
+            "csv": export_metrics(workspace)[0].read_text(),
+            "parquet": str(pq.read_table(export_metrics(workspace)[1]).to_pylist()),
+            "page": write_report(workspace).read_text(encoding="utf-8"),
+        }
+        for name, text in texts.items():
+            assert re.search(r"86,?420", text), name
+            assert not exact_traces(text), name
+        assert not exact_traces(caplog.text)
+        assert exact_traces(f"{EXACT:,}")
+        assert exact_traces(f'"{EXACT}"')
+
+    def test_no_stored_row_keeps_the_count(self, tmp_path: Path, planted_counts: None) -> None:
+        """The ledger's rows of accounts, charges and releases hold the noisy number only."""
+        workspace = open_folder(tmp_path)
+        publish_releases(workspace, METRICS, DAYS)
+        with workspace.ledger.read() as connection:
+            rows = [
+                str(row)
+                for table in ("accounts", "charges", "releases")
+                for row in connection.exec_driver_sql(f"SELECT * FROM {table}")
+            ]
+        assert len(rows) == 3 + 60 + 60
+        assert "86420" in " ".join(rows)
+        assert not exact_traces(" ".join(rows))
+
+    def test_ids_and_pseudonyms_stay_inside(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """Neither the id nor its pseudonym of any epoch is in what a reader gets."""
+        caplog.set_level(logging.DEBUG)
+        workspace = open_folder(tmp_path)
+        add_activity(workspace, {day: [PERSON] for day in DAYS})
+        published = publish_releases(workspace, METRICS, DAYS)
+        files = [*export_metrics(workspace), write_report(workspace)]
+        text = json.dumps(published.bodies) + repr(published) + caplog.text
+        content = text.encode() + b"".join(path.read_bytes() for path in files)
+        assert PERSON.encode() not in content
+        calendar = workspace.salts.calendar
+        for epoch in range(calendar.epoch_of(NEW_YEAR) - 1, calendar.epoch_of(DAYS.last) + 1):
+            key = user_key(workspace.salts.epoch_key(epoch), PERSON.encode())
+            forms = (str(key), str(key - 2**64), f"{key:x}")
+            assert not any(form.encode() in content for form in forms)
+            assert key.to_bytes(8, "big") not in content
+            assert key.to_bytes(8, "little") not in content
+
+    def test_counts_print_as_nothing(self) -> None:
+        """What holds exact counts has no readable form."""
+        assert not exact_traces(repr(planted())) and not exact_traces(str(planted()))
+
+    def test_refusals_depend_on_the_ledger_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A refusal and its message are the same for any data."""
+        told = []
+        for name, users in (("none", 0), ("many", EXACT)):
+            workspace = open_folder(tmp_path / name, mechanism="laplace")
+            values = {(metric, day): users for metric in METRICS for day in DAYS}
+            monkeypatch.setattr(publish_release, "snapshot_counts", lambda *_a, _v=values, **_k: Counts("set", _v))
+            refused = publish_releases(workspace, ("mau",), DAYS).refused
+            error = BudgetExhaustedError(refused)
+            told.append(([asdict(refusal) for refusal in refused], error.message, error.hint))
+        assert told[0] == told[1]
+
+    def test_a_failing_draw_says_nothing_of_the_data(self, tmp_path: Path, planted_counts: None) -> None:
+        """A ledger that breaks in the middle raises our own line, without values, and nothing is charged."""
+        workspace = open_folder(tmp_path)
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql(
+                "CREATE TRIGGER refuse BEFORE INSERT ON releases BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+        with pytest.raises(DpdauError) as caught:
+            publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
+        assert not exact_traces(f"{caught.value.message} {caught.value.hint}")
+        with workspace.ledger.read() as connection:
+            assert budget.version(connection) == 0
+            assert budget.find_release(connection, "dau", date(2025, 1, 1)) is None
