@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dpdau_assets.cli.generate import write_stream
 from dpdau_assets.cli.main import guarded, leave
@@ -127,9 +127,9 @@ def show(workspace: Workspace, days: DayRange) -> None:
     from dpdau_assets.operations.report_budget import report_budget
 
     first = max(days.first, days.last - timedelta(days=SHOWN_DAYS - 1))
-    bodies: list[dict[str, Any]] = list(publish_releases(workspace, METRICS, DayRange(first, days.last)).bodies)
+    published = publish_releases(workspace, METRICS, DayRange(first, days.last))
     say("Released values with 95 % intervals (each value is drawn once and final):")
-    say(release_table(bodies))
+    say(release_table(published.values))
     say()
     period = period_of(days.last)
     for metric in METRICS:

@@ -108,6 +108,10 @@ class ReleaseResult:
         fields = {name: getattr(self, name) for name in type(self).__slots__}
         return {"version": STORED_VERSION, **fields, "day": self.day.isoformat()}
 
+    def public_fields(self) -> dict[str, Any]:
+        """What a body shows of the result, JSON types only."""
+        return {**{name: getattr(self, name) for name in BODY_FIELDS}, "day": self.day.isoformat()}
+
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ReleaseResult:
         """The result of a stored form.
@@ -274,8 +278,7 @@ def body(result: ReleaseResult, *, budget: BudgetSnapshot) -> dict[str, Any]:
         budget: The budget of the result's metric and month, as of now.
     """
     return {
-        **{name: getattr(result, name) for name in BODY_FIELDS},
-        "day": result.day.isoformat(),
+        **result.public_fields(),
         "budget_remaining": budget.budget_remaining,
         "budget": budget.to_json(),
         "version": __version__,

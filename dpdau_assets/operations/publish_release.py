@@ -71,9 +71,14 @@ class Published:
     newly_released: tuple[Pair, ...]
     workspace: Workspace = field(repr=False)
 
+    @property
+    def values(self) -> list[dict[str, Any]]:
+        """The results as documents without their budget: at once, where `bodies` load the tightest bound."""
+        return [result.public_fields() for result in self.results]
+
     @cached_property
     def bodies(self) -> list[dict[str, Any]]:
-        """The results as documents, each with the state of its budget; computed when first asked for."""
+        """The results as documents, each with the state of its budget; seconds when first asked for."""
         return release_bodies(self.workspace, self.results)
 
 
