@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
+from dpdau_assets.errors import InternalError
 from dpdau_assets.storage.ledger import inserted_number, time_text
 from dpdau_assets.storage.schema import batches, staged_files
 
@@ -175,9 +176,16 @@ def set_staged_digest(connection: Connection, file: StagedFile, digest: str) -> 
 
 
 def discard(connection: Connection, batch_seq: int) -> None:
-    """Removes a batch that is not folded, with its staged rows; its source may be ingested again."""
+    """Removes a batch that is not folded, with its staged rows; its source may be ingested again.
+
+    Raises:
+        InternalError: A file of it is folded (look at `Batch.is_folded` first); nothing is removed.
+    """
+    is_folded = connection.scalar(select(batches.c.is_folded).where(batches.c.seq == batch_seq))
+    if is_folded is not False:
+        raise InternalError("a batch that is folded or unknown cannot be discarded")
     connection.execute(delete(staged_files).where(staged_files.c.batch_seq == batch_seq))
-    connection.execute(delete(batches).where(batches.c.seq == batch_seq, batches.c.is_folded.is_(False)))
+    connection.execute(delete(batches).where(batches.c.seq == batch_seq))
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,15 +104,8 @@ def save(connection: Connection, rows: Iterable[Partition], *, now: datetime) ->
     connection.execute(statement.on_conflict_do_update(index_elements=["asset", "day"], set_=changed), values)
 
 
-def forget(connection: Connection, keys: Iterable[tuple[str, date]]) -> None:
-    """Removes the rows of partitions, by (asset, day), whose files are gone; they count as never built."""
-    rows = [(asset, day.isoformat()) for asset, day in keys]
-    if rows:
-        connection.exec_driver_sql("DELETE FROM partitions WHERE asset = ? AND day = ?", rows)
-
-
 def last_version(connection: Connection) -> int:
-    """The newest version ever given, 0 before the first; never given again, even after `forget`."""
+    """The newest version ever given, 0 before the first; never given again, even when rows go."""
     return int(get_meta(connection, VERSION_KEY) or 0)
 
 

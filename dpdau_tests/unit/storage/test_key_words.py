@@ -35,9 +35,10 @@ class TestMergeDays:
         seed=st.integers(0, 2**32 - 1),
         threads=st.integers(1, 3),
         spread=st.sampled_from([8, 2**20, 2**64]),
+        small_keys=st.sampled_from([0, module.SMALL_KEYS]),
     )
     def test_it_equals_a_dictionary_of_sets(
-        self, words: int, data: st.DataObject, seed: int, threads: int, spread: int
+        self, words: int, data: st.DataObject, seed: int, threads: int, spread: int, small_keys: int
     ) -> None:
         """For any files, days shared between files and keys crowded together included, every word is right."""
         offsets = data.draw(st.lists(st.integers(0, 64 * words - 1), max_size=20))
@@ -45,12 +46,15 @@ class TestMergeDays:
         users = rng.integers(0, spread, 40, dtype=np.uint64)
         users[:2] = (0, spread - 1)
         parts = [np.unique(users[rng.random(40) < 0.4]) for _ in offsets]
-        found = merge_days(offsets, parts, words=words, threads=threads)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "SMALL_KEYS", small_keys)
+            found = merge_days(offsets, parts, words=words, threads=threads)
         assert found.shape[1] == words and found.dtype == np.uint64
         assert sorted(found.tolist()) == by_hand(offsets, parts, words)
 
     def test_ranges_narrower_than_a_word_needs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """With more ranges than days in a word, as for many keys, days and keys stay apart."""
+        monkeypatch.setattr(module, "SMALL_KEYS", 0)
         monkeypatch.setattr(module, "RANGE_KEYS", 4)
         rng = np.random.default_rng(5)
         users = rng.integers(0, 2**64, 3000, dtype=np.uint64)
