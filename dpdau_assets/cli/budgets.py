@@ -73,12 +73,11 @@ def reset(
 
     if not reason.strip():
         raise UsageError("--reason is empty", hint="say who approved the reset and why")
-    names = (known_metric(metric),) if metric else METRICS
-    workspace = open_existing()
-    for name in names:
-        reset_budget(workspace, name, month, reason)
-    document = {"period": month, "metrics": list(names), "reason": reason}
-    emit(document, as_json=as_json, text=lambda: f"opened a further account of {', '.join(names)} for {month}")
+    name = known_metric(metric) if metric else None
+    resets = reset_budget(open_existing(), name, month, reason)
+    document = {"period": month, "metrics": [each.metric for each in resets], "reason": reason}
+    names = ", ".join(document["metrics"])
+    emit(document, as_json=as_json, text=lambda: f"opened a further account of {names} for {month}")
 
 
 def register(app: typer.Typer) -> None:

@@ -9,10 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing, open_or_create
-from dpdau_assets.cli.output import emit, progress_bar
+from dpdau_assets.cli.output import counted, emit, progress_bar
 from dpdau_assets.errors import InputError, UsageError
-
-MAX_SHOWN_DAYS = 3
 
 
 def init(
@@ -87,12 +85,9 @@ def _ingested(document: dict[str, Any], *, is_dry_run: bool) -> str:
     """The ingest report in words."""
     verb = "would accept" if is_dry_run else "accepted"
     days = document["days"]
-    if isinstance(days, list):
-        shown = ", ".join(str(day) for day in days[:MAX_SHOWN_DAYS])
-        days_text = f"{len(days):,} days ({shown}{', ...' if len(days) > MAX_SHOWN_DAYS else ''})" if days else "0 days"
-    else:
-        days_text = f"{days:,} days"
-    lines = [f"{verb} {document['accepted']:,} of {document['events']:,} events on {days_text}"]
+    span = f" ({days[0]} to {days[-1]})" if len(days) > 1 else f" ({days[0]})" if days else ""
+    accepted = f"{document['accepted']:,} of {counted(document['events'], 'event')}"
+    lines = [f"{verb} {accepted} on {counted(len(days), 'day')}{span}"]
     rejected = {reason: count for reason, count in document["rejected"].items() if count}
     if rejected:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejected.items()))
@@ -124,7 +119,11 @@ def rebuild(start: Start, end: End, as_json: Json = False) -> None:
     with progress_bar() as progress:
         rebuild_days(open_existing(), days, progress=progress)
     document = {"days": len(days), "seconds": round(time.monotonic() - started_at, 3)}
-    emit(document, as_json=as_json, text=lambda: f"rebuilt {document['days']:,} days in {document['seconds']:.1f} s")
+    emit(
+        document,
+        as_json=as_json,
+        text=lambda: f"rebuilt {counted(document['days'], 'day')} in {document['seconds']:.1f} s",
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -60,7 +60,7 @@ def demo_settings(folder: Path, *, last: date) -> Settings:
     from dpdau_assets.settings import create_project, project_settings
 
     first = last - timedelta(days=DAYS - 1)
-    create_project(folder, DATA_DIR=".", SERIES_START=str(first), DAY_CLOSE_DELAY_HOURS="0")
+    create_project(folder, DATA_DIR=".", SERIES_START=str(first), DAY_CLOSE_DELAY_HOURS="0", EXPECTED_USERS=str(USERS))
     return project_settings(folder)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from dpdau_assets.cli.options import Json, open_existing, open_or_create, parse_day
-from dpdau_assets.cli.output import emit, table
+from dpdau_assets.cli.output import counted, emit, table
 from dpdau_assets.errors import InputError, UsageError
 
 MAX_LINE_BYTES = 1_100
@@ -50,7 +50,7 @@ def _receipt(document: dict[str, Any], through: date, *, is_done: bool) -> str:
     """The answer to an erasure in words."""
     state = "replayed" if is_done else "pending; `dpdau flush-deletes` or the next build replays it"
     return (
-        f"request {document['request']}: {document['requested']:,} users through {through}, "
+        f"request {document['request']}: {counted(document['requested'], 'user')} through {through}, "
         f"{document['already_known']:,} already known; {state}"
     )
 
@@ -119,7 +119,7 @@ def flush(as_json: Json = False) -> None:
     from dpdau_assets.operations.replay_erasures import flush_deletes
 
     document = {"erasures_applied": flush_deletes(open_existing())}
-    emit(document, as_json=as_json, text=lambda: f"replayed {document['erasures_applied']:,} erasure requests")
+    emit(document, as_json=as_json, text=lambda: f"replayed {counted(document['erasures_applied'], 'erasure request')}")
 
 
 def register(app: typer.Typer) -> None:

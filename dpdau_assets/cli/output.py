@@ -87,6 +87,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, which takes an s unless the count is 1."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def estimate_with_interval(body: Mapping[str, Any]) -> str:
     """The estimate of a release body with its 95 % interval, marked when it is only a lower bound."""
     mark = "at least " if body["is_lower_bound"] else ""

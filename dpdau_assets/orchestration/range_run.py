@@ -58,6 +58,8 @@ def run_range(settings: Settings, days: DayRange, *, home: Path, job_name: str =
 
 def _message(event: dg.DagsterEvent) -> str:
     """The message that the failed step gave, without a stack."""
-    error = event.step_failure_data.error
-    innermost = error.cause or error if error else None
+    failure = event.step_failure_data
+    if failure.user_failure_data and failure.user_failure_data.description:
+        return str(failure.user_failure_data.description)
+    innermost = failure.error.cause or failure.error if failure.error else None
     return innermost.message.strip().splitlines()[0] if innermost else "failed"
