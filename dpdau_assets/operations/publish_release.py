@@ -11,13 +11,14 @@
 A day that does not fit is refused, and the days of a funded month go on. A charge without its release, or a draw that
 was seen but not stored, cannot exist: both are written in the transaction that draws.
 
-Does not belong here: how counts are made (`snapshot_counts`), what a loss is (`core.accounting`), which caps there are
-(`budget_check`), what a value looks like (`core.release`).
+Does not belong here: what refuses before any budget is looked at (`release_rules`), how counts are made
+(`snapshot_counts`), which caps there are (`budget_check`), what a loss is (`core.accounting`), what a value looks like
+(`core.release`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -43,14 +44,13 @@ from dpdau_assets.core.release import (
     require_releasable_sketch,
     threshold_for,
 )
-from dpdau_assets.errors import ConfigurationError, Refusal, UsageError
+from dpdau_assets.errors import Refusal
 from dpdau_assets.operations.budget_check import BudgetBook, Terms
 from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.release_calendar import check_calendar, days_in_window
+from dpdau_assets.operations.release_rules import check_calendar, check_request, check_revisable, days_in_window
 from dpdau_assets.operations.report_budget import release_bodies
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
 from dpdau_assets.storage import budget
 
 Pair = tuple[Metric, date]
@@ -105,18 +105,19 @@ def publish_releases(
         progress: Told how many releases are done.
 
     Raises:
-        UsageError: A revision without a reason, or of a day that is not released.
+        UsageError: An unknown metric, or a revision without a reason or of a day that is not released.
         NotClosedError, OutsideSeriesError: The calendar refuses a day that is not stored; nothing was charged.
         ConfigurationError: The settings do not allow a release; nothing was charged.
     """
-    _check_request(workspace.settings, is_synthetic=workspace.is_synthetic, revise=revise, reason=reason)
-    pairs: list[Pair] = [(metric, day) for day in days for metric in metrics]
+    check_request(workspace, metrics, revise=revise, reason=reason)
+    pairs: list[Pair] = [(metric, day) for day in days for metric in dict.fromkeys(metrics)]
     stored = _stored(workspace, days)
     wanted = pairs if revise else [pair for pair in pairs if pair not in stored]
     refused: Sequence[Refusal] = ()
     drawn_now: list[Pair] = []
     if wanted:
-        _check_revisable(wanted, stored, revise=revise)
+        if revise:
+            check_revisable(wanted, stored)
         check_calendar(workspace, wanted)
         desk = _Desk(workspace, reason=reason if revise else None, progress=progress)
         desk.count(wanted)
@@ -132,27 +133,6 @@ def publish_releases(
         refused = desk.book.with_next_funded_days(refused)
     results = tuple(ReleaseResult.from_json(stored[pair].result) for pair in pairs if pair in stored)
     return Published(results, tuple(refused), tuple(drawn_now), workspace)
-
-
-def _check_request(settings: Settings, *, is_synthetic: bool, revise: bool, reason: str | None) -> None:
-    if revise and not (reason or "").strip():
-        raise UsageError("a revision needs a reason", hint="give a public one; an erasure or late data is none")
-    if settings.noise_source == "seeded" and not is_synthetic:
-        raise ConfigurationError(
-            "NOISE_SOURCE=seeded works only in a data folder created as synthetic",
-            hint="set NOISE_SOURCE=secure; noise that can be repeated protects nobody",
-        )
-    if settings.use_bloom_for_diff:
-        raise ConfigurationError(
-            "USE_BLOOM_FOR_DIFF=true serves experiments only: one erased user can drop others from a count",
-            hint="set USE_BLOOM_FOR_DIFF=false to release",
-        )
-
-
-def _check_revisable(wanted: Sequence[Pair], stored: Mapping[Pair, budget.Release], *, revise: bool) -> None:
-    for metric, day in wanted:
-        if revise and (metric, day) not in stored:
-            raise UsageError(f"{metric} of {day} is not released, so there is nothing to revise", hint="release it")
 
 
 def _stored(workspace: Workspace, days: DayRange) -> dict[Pair, budget.Release]:

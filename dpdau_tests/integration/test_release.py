@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dpdau_assets.errors import (
     UsageError,
 )
 from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.storage.erasures import set_tombstone_floor
 from dpdau_tests.integration.release_folders import (
     JANUARY,
     NEW_YEAR,
@@ -282,3 +284,34 @@ class TestBodies:
         assert body["budget"]["release_count"] == 1
         assert body["budget"]["period"] == "2025-01"
         assert body["budget_remaining"] == body["budget"]["budget_remaining"] == pytest.approx(2.6, abs=0.01)
+
+
+class TestRequests:
+    def test_an_unknown_metric_is_refused(self, tmp_path: Path) -> None:
+        """Only the three metrics have budgets, so only they are released."""
+        with pytest.raises(UsageError, match="no such metric"):
+            publish_releases(open_folder(tmp_path), ("qau",), ONE_DAY)  # type: ignore[arg-type]
+
+    def test_a_metric_named_twice_is_released_once(self, tmp_path: Path) -> None:
+        """Repeating a metric draws and charges nothing further, not even in a revision."""
+        workspace = open_folder(tmp_path)
+        assert len(publish_releases(workspace, ("dau", "dau"), ONE_DAY).results) == 1
+        publish_releases(workspace, ("dau", "dau"), ONE_DAY, revise=True, reason="typo")
+        assert [kind for _, _, kind in charges_of(workspace)] == ["release", "revision"]
+
+    def test_seeded_noise_set_after_opening_is_refused(self, tmp_path: Path) -> None:
+        """The rule is checked at the release too, not only where the folder is opened."""
+        workspace = open_folder(tmp_path)
+        seeded = replace(workspace, settings=workspace.settings.model_copy(update={"noise_source": "seeded"}))
+        with pytest.raises(ConfigurationError, match="synthetic"):
+            publish_releases(seeded, ("dau",), ONE_DAY)
+        assert charges_of(workspace) == []
+
+    def test_a_window_before_the_reach_of_erasures_is_refused(self, tmp_path: Path) -> None:
+        """Where SERIES_START was moved back after erasures, windows that erasures cannot reach stay closed."""
+        workspace = open_folder(tmp_path)
+        with workspace.ledger.write() as connection:
+            set_tombstone_floor(connection, date(2024, 12, 20))
+        assert len(publish_releases(workspace, ("dau", "wau"), ONE_DAY).results) == 2
+        with pytest.raises(ConfigurationError, match="2024-12-03, before 2024-12-20"):
+            publish_releases(workspace, ("mau",), ONE_DAY)

@@ -1,19 +1,58 @@
-"""Whether the calendar allows a release: the day lies in the series and is closed. Nothing else is asked.
+"""What refuses a release before any budget is looked at: the settings, the request, the calendar.
 
-Belongs here: rules that look at dates and the clock only. Whether data has arrived, was erased or waits to be built
-never decides about a release, because that would tell about people.
+Belongs here: rules that look at settings, dates, the clock and what is already released. Whether data has arrived, was
+erased or waits to be built never decides about a release, because that would tell about people.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from datetime import date, timedelta
 
 from dpdau_assets.core.quantities import Metric, close_time, last_closed_day, window_days
-from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError
+from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError, UsageError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage.erasures import tombstone_floor
+
+
+def check_request(workspace: Workspace, metrics: Sequence[Metric], *, revise: bool, reason: str | None) -> None:
+    """Returns when the settings allow releases at all and the request makes sense.
+
+    Args:
+        workspace: The open data folder.
+        metrics: Metrics asked for.
+        revise: Whether new revisions are asked for.
+        reason: Their reason.
+
+    Raises:
+        UsageError: An unknown metric, or a revision without a reason.
+        ConfigurationError: Seeded noise over real data, or an experiment's setting.
+    """
+    settings = workspace.settings
+    for metric in metrics:
+        window_days(metric, settings.mau_window_days)
+    if revise and not (reason or "").strip():
+        raise UsageError("a revision needs a reason", hint="give a public one; an erasure or late data is none")
+    if settings.noise_source == "seeded" and not workspace.is_synthetic:
+        raise ConfigurationError(
+            "NOISE_SOURCE=seeded works only in a data folder created as synthetic",
+            hint="set NOISE_SOURCE=secure; noise that can be repeated protects nobody",
+        )
+    if settings.use_bloom_for_diff:
+        raise ConfigurationError(
+            "USE_BLOOM_FOR_DIFF=true serves experiments only: one erased user can drop others from a count",
+            hint="set USE_BLOOM_FOR_DIFF=false to release",
+        )
+
+
+def check_revisable(wanted: Iterable[tuple[Metric, date]], released: Container[tuple[Metric, date]]) -> None:
+    """Returns when every one of `wanted` is released; UsageError names the first that is not."""
+    for metric, day in wanted:
+        if (metric, day) not in released:
+            raise UsageError(
+                f"{metric} of {day} is not released, so there is nothing to revise", hint="release it without --revise"
+            )
 
 
 def check_calendar(workspace: Workspace, wanted: Iterable[tuple[Metric, date]]) -> None:
