@@ -1,0 +1,125 @@
+"""What the asset checks measure: rejected rows, erased users still present, the error of sketches.
+
+Belongs here: reading what is stored and comparing it. Does not belong here: repairing (`rebuild`), limits (settings),
+verdicts (the caller). Answers are rates, errors and numbers of files, never a count of users.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import pyarrow.parquet as pq
+from sqlalchemy import select
+
+from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.operations.build_sketches import read_sketch
+from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.lake_session import LakeSession, lake_session
+from dpdau_assets.operations.lineage import DAILY_SKETCHES, ERASURE_REPLAY, RAW_EVENTS
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import erasures
+from dpdau_assets.storage.ledger import time_text
+from dpdau_assets.storage.schema import batches
+
+TOLERATED_DEVIATIONS = 6.0
+"""A sketch further off than this many standard deviations is wrong, not unlucky: once in 500 million days."""
+
+
+@dataclass(frozen=True, slots=True)
+class SketchAccuracy:
+    """How far the sketches of some days are off.
+
+    Attributes:
+        worst_error: Largest |estimate - exact| / exact; 0 where every sketch is complete.
+        bound: What sampling explains for such a sketch; 0 for complete ones.
+    """
+
+    worst_error: float
+    bound: float
+
+
+def quarantine_rate(workspace: Workspace, *, since: datetime) -> float:
+    """The share of rows rejected among all rows of the sources accepted since then; 0 without rows.
+
+    Args:
+        workspace: The open data folder.
+        since: Aware time.
+    """
+    query = select(batches.c.events, batches.c.accepted).where(batches.c.received_at >= time_text(since))
+    with workspace.ledger.read() as connection:
+        rows = [(row.events, row.accepted) for row in connection.execute(query)]
+    events = sum(total for total, _ in rows)
+    return 1 - sum(accepted for _, accepted in rows) / events if events else 0.0
+
+
+def count_erased_files(workspace: Workspace, days: DayRange) -> int:
+    """How many key files of `days` hold a user whose erasure is recorded as applied to them; must be 0.
+
+    Erasures that are requested but not applied yet do not count: those files are behind, not wrong.
+
+    Args:
+        workspace: The open data folder.
+        days: Days to look at.
+
+    Raises:
+        DataError: A file is missing or not the recorded one.
+    """
+    with lake_session(workspace, days) as session:
+        rows = [row for (asset, _), row in session.partitions.items() if asset in (RAW_EVENTS, ERASURE_REPLAY)]
+        if not rows:
+            return 0
+        erased = _applied_erasures(workspace, upto=min(row.applied_erasure_seq for row in rows))
+        # Live users are links of raw events where they are current: equal digests are read once.
+        files = {
+            (row.day, int(epoch), digest): session.workspace.lake.partition_path(row.asset, row.day, epoch=int(epoch))
+            for row in rows
+            for epoch, digest in row.files.items()
+            if erased.concerns(row.day, epoch=int(epoch))
+        }
+        return sum(
+            erased.has_any(session.read(path, digest), day=day, epoch=epoch)
+            for (day, epoch, digest), path in files.items()
+        )
+
+
+def sketch_accuracy(workspace: Workspace, days: DayRange) -> SketchAccuracy:
+    """How far the kmv sketches of `days` are from their days' live users; SKETCH_IMPL=set has no error.
+
+    Args:
+        workspace: The open data folder.
+        days: Days to look at.
+
+    Raises:
+        DataError: A file is missing, or not the recorded one.
+    """
+    if workspace.settings.sketch_impl != "kmv":
+        return SketchAccuracy(0.0, 0.0)
+    worst = bound = 0.0
+    with lake_session(workspace, days) as session:
+        for day in session.known_days(DAILY_SKETCHES, days):
+            epoch = workspace.salts.calendar.epoch_of(day)
+            sketch, exact = read_sketch(session, day, epoch=epoch), _live_users(session, day, epoch)
+            if not exact or sketch is None:
+                worst = math.inf if exact or (sketch and sketch.estimate()) else worst
+                continue
+            error = abs(sketch.estimate() - exact) / exact
+            explained = 0.0 if sketch.complete else TOLERATED_DEVIATIONS / math.sqrt(sketch.k - 2)
+            worst, bound = (error, explained) if error - explained > worst - bound else (worst, bound)
+    return SketchAccuracy(worst, bound)
+
+
+def _applied_erasures(workspace: Workspace, *, upto: int) -> ErasedKeys:
+    """The tombstones that files must be clean of: those of complete requests and of requests up to `upto`."""
+    with workspace.ledger.read() as connection:
+        epochs = erasures.epochs(connection)
+        return ErasedKeys({epoch: erasures.tombstones(connection, epoch, applied_upto=upto) for epoch in epochs})
+
+
+def _live_users(session: LakeSession, day: date, epoch: int) -> int:
+    """The number of live users of a day, from the file's own header (sensitive)."""
+    if str(epoch) not in session.files(ERASURE_REPLAY, day):
+        return 0
+    path = session.workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch)
+    return int(pq.read_metadata(path).num_rows)

@@ -1,0 +1,175 @@
+"""What is still to be done and what has been done, as the ledger tells it; nothing here changes anything.
+
+Belongs here: the questions automation asks before it starts work. Does not belong here: doing it, or deciding when.
+Everything returned names days, metrics and positions in the ledger, never a user and never which days an erasure
+touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import func, select
+
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
+from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.operations.report_budget import release_bodies, report_budget
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import batches, budget, erasures, partitions
+from dpdau_assets.storage.ledger import parse_time
+from dpdau_assets.storage.schema import partitions as partition_rows
+from dpdau_assets.storage.schema import releases as release_rows
+
+
+@dataclass(frozen=True, slots=True)
+class PendingErasures:
+    """Erasure requests that are not complete.
+
+    Attributes:
+        newest_request: Highest position among them.
+        days: All days held that an erasure through their last day may concern, whoever was active; None when
+            none is held.
+    """
+
+    newest_request: int
+    days: DayRange | None
+
+
+@dataclass(frozen=True, slots=True)
+class StagedDays:
+    """Days whose staged files are not folded.
+
+    Attributes:
+        newest_batch: Highest position among all batches.
+        days: The days in order.
+    """
+
+    newest_batch: int
+    days: tuple[date, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewestNumbers:
+    """The highest position of a partition's change and of a release, 0 when there is none."""
+
+    version: int
+    charge: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedPartition:
+    """One partition, with the position and the time of the last change of its row."""
+
+    asset: str
+    day: date
+    version: int
+    built_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRelease:
+    """One release (public whole): the position of its charge, its time and its body."""
+
+    charge: int
+    released_at: datetime
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DueReleases:
+    """Releases that the calendar and the budget allow and that are not made (public).
+
+    Attributes:
+        days: The days with at least one of them, in order.
+        metrics: The metrics concerned.
+        unfunded: `metric YYYY-MM` of every month without budget for what is missing.
+    """
+
+    days: tuple[date, ...]
+    metrics: tuple[Metric, ...]
+    unfunded: tuple[str, ...]
+
+
+def pending_erasures(workspace: Workspace) -> PendingErasures | None:
+    """The erasures still to be applied, None when there are none."""
+    with workspace.ledger.read() as connection:
+        waiting = erasures.pending(connection)
+        if not waiting:
+            return None
+        held = sorted({*partitions.days_with(connection, "raw_events"), *batches.staged_days(connection)})
+    through = max(request.through_day for request in waiting)
+    concerned = [day for day in held if day <= through]
+    days = DayRange(concerned[0], concerned[-1]) if concerned else None
+    return PendingErasures(max(request.seq for request in waiting), days)
+
+
+def staged_days(workspace: Workspace) -> StagedDays | None:
+    """The days still to be folded, open ones included; None when there are none."""
+    with workspace.ledger.read() as connection:
+        days = batches.staged_days(connection)
+        return StagedDays(batches.last_seq(connection), tuple(days)) if days else None
+
+
+def newest_numbers(workspace: Workspace) -> NewestNumbers:
+    """How far partitions and releases are numbered."""
+    with workspace.ledger.read() as connection:
+        charge = connection.scalar(select(func.max(release_rows.c.charge)))
+        return NewestNumbers(partitions.last_version(connection), int(charge or 0))
+
+
+def changed_partitions(workspace: Workspace, *, above: int, upto: int, limit: int) -> list[ChangedPartition]:
+    """Partitions whose last change lies in (above, upto], newest change first, at most `limit`."""
+    columns = partition_rows.c
+    query = (
+        select(columns.asset, columns.day, columns.version, columns.built_at)
+        .where(columns.version > above, columns.version <= upto)
+        .order_by(columns.version.desc())
+        .limit(limit)
+    )
+    with workspace.ledger.read() as connection:
+        return [
+            ChangedPartition(row.asset, row.day, row.version, parse_time(row.built_at))
+            for row in connection.execute(query)
+        ]
+
+
+def releases_made(workspace: Workspace, *, above: int, upto: int, limit: int) -> list[MadeRelease]:
+    """Releases whose charge lies in (above, upto], newest first, at most `limit`."""
+    columns = release_rows.c
+    query = (
+        select(columns.charge, columns.released_at, columns.result)
+        .where(columns.charge > above, columns.charge <= upto)
+        .order_by(columns.charge.desc())
+        .limit(limit)
+    )
+    with workspace.ledger.read() as connection:
+        rows = connection.execute(query).all()
+    bodies = release_bodies(workspace, [ReleaseResult.from_json(row.result) for row in rows])
+    return [MadeRelease(row.charge, parse_time(row.released_at), body) for row, body in zip(rows, bodies, strict=True)]
+
+
+def due_releases(workspace: Workspace, days: DayRange) -> DueReleases:
+    """What of `days` can still be released: calendar and budget only, whatever is built, staged or pending.
+
+    Args:
+        workspace: The open data folder.
+        days: Closed days of the series (public).
+    """
+    with workspace.ledger.read() as connection:
+        made = {(one.metric, one.day) for one in budget.releases_between(connection, days.first, days.last)}
+    due: dict[Metric, list[date]] = {}
+    unfunded: list[str] = []
+    for metric in METRICS:
+        missing = [day for day in days if (metric, day) not in made]
+        for period, group in groupby(missing, key=period_of):
+            wanted = list(group)
+            funded = report_budget(workspace, metric, period)["releases_remaining"]
+            due.setdefault(metric, []).extend(wanted[:funded])
+            if funded is not None and funded < len(wanted):
+                unfunded.append(f"{metric} {period}")
+    all_days = sorted({day for chosen in due.values() for day in chosen})
+    return DueReleases(tuple(all_days), tuple(metric for metric, chosen in due.items() if chosen), tuple(unfunded))

@@ -1,0 +1,129 @@
+"""The asset checks: rejected rows, erased users, sketch error and budget.
+
+Dagster concept: asset checks, unpartitioned, each looking at the days of its run. What is measured belongs to
+`operations.check_quality`; a result holds verdicts, rates and limits, never a count of users.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
+from dpdau_assets.operations.check_quality import count_erased_files, quarantine_rate, sketch_accuracy
+from dpdau_assets.operations.report_budget import report_budget
+from dpdau_assets.orchestration.assets.releases import release_key
+from dpdau_assets.orchestration.failures import plain_failures
+from dpdau_assets.orchestration.partitions import days_of_run
+from dpdau_assets.orchestration.resources import LedgerResource
+from dpdau_assets.settings import Settings
+
+ALONE_DAYS = 31
+"""Days a check looks at when it is run by itself."""
+
+
+def asset_checks(settings: Settings) -> Sequence[dg.AssetChecksDefinition]:
+    """The checks of all assets."""
+    return [
+        _quarantine_rate(settings),
+        _no_erased_user(),
+        _sketch_error(),
+        *(_budget_within_cap(metric) for metric in METRICS),
+    ]
+
+
+def _quarantine_rate(settings: Settings) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset="raw_events",
+        name="quarantine_rate",
+        description="At most QUARANTINE_MAX_RATE of the rows of the sources of the last 7 days were rejected.",
+    )
+    def quarantine_rate_check(ledger: dg.ResourceParam[LedgerResource]) -> dg.AssetCheckResult:
+        with plain_failures():
+            rate = ledger.ask(quarantine_rate, since=ledger.now() - timedelta(days=7))
+        return dg.AssetCheckResult(
+            passed=rate <= settings.quarantine_max_rate,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"rejected share": rate, "limit": settings.quarantine_max_rate},
+        )
+
+    return quarantine_rate_check
+
+
+def _no_erased_user() -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset="erasure_replay",
+        name="no_erased_user",
+        blocking=True,
+        description="No file of the run's days holds a user whose erasure was applied; otherwise nothing is released.",
+    )
+    def no_erased_user(
+        context: dg.AssetCheckExecutionContext, ledger: dg.ResourceParam[LedgerResource]
+    ) -> dg.AssetCheckResult:
+        with plain_failures():
+            days = _days(context, ledger)
+            is_clean = ledger.ask(count_erased_files, days) == 0
+        return dg.AssetCheckResult(
+            passed=is_clean,
+            description="" if is_clean else "erased users are present: run `dpdau rebuild` over these days",
+            metadata={"days": str(days)},
+        )
+
+    return no_erased_user
+
+
+def _sketch_error() -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset="daily_sketches",
+        name="sketch_error",
+        description="Every sketch of the run agrees with its day's live users within the bound of its kind.",
+    )
+    def sketch_error(
+        context: dg.AssetCheckExecutionContext, ledger: dg.ResourceParam[LedgerResource]
+    ) -> dg.AssetCheckResult:
+        with plain_failures():
+            accuracy = ledger.ask(sketch_accuracy, _days(context, ledger))
+        return dg.AssetCheckResult(
+            passed=accuracy.worst_error <= accuracy.bound,
+            metadata={"worst relative error": accuracy.worst_error, "bound": accuracy.bound},
+        )
+
+    return sketch_error
+
+
+def _budget_within_cap(metric: Metric) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=release_key(metric),
+        name="budget_within_cap",
+        description="What the releases of each month of the run compose to stays within that month's cap.",
+    )
+    def budget_within_cap(
+        context: dg.AssetCheckExecutionContext, ledger: dg.ResourceParam[LedgerResource]
+    ) -> dg.AssetCheckResult:
+        with plain_failures():
+            months = sorted({period_of(day) for day in _days(context, ledger)})
+            reports = [ledger.ask(report_budget, metric, month) for month in months]
+        return dg.AssetCheckResult(
+            passed=all(_is_within_cap(report) for report in reports),
+            metadata={
+                "epsilon spent, most in a month": max(float(report["epsilon_spent"]) for report in reports),
+                "epsilon cap": min(float(report["epsilon_cap"]) for report in reports),
+            },
+        )
+
+    return budget_within_cap
+
+
+def _is_within_cap(report: Mapping[str, Any]) -> bool:
+    """Whether a month's loss is within what its accounts allow together; every approved reset allows one cap more."""
+    return bool(report["epsilon_spent"] <= report["epsilon_cap"] * (1 + report["resets"]))
+
+
+def _days(context: dg.AssetCheckExecutionContext, ledger: LedgerResource) -> DayRange:
+    """The days of the run; the newest closed days when the check is run by itself."""
+    step = context.op_execution_context
+    if step.has_partition_key or step.has_partition_key_range:
+        return days_of_run(step)
+    last = ledger.last_closed_day()
+    return DayRange(last - timedelta(days=ALONE_DAYS - 1), last)
