@@ -249,24 +249,6 @@ def _times(events: EventCounts, count: int) -> EventCounts:
     return tuple((event, number * count) for event, number in events)
 
 
-@dataclass(frozen=True, slots=True)
-class ThresholdSearch:
-    """The charged search for a first threshold (public once charged)."""
-
-    day: date
-    outcome: Mapping[str, Any]
-
-
-def threshold_searches(connection: Connection, metric: str) -> list[ThresholdSearch]:
-    """The charged threshold searches of a metric, newest first."""
-    query = (
-        select(charges.c.day, charges.c.outcome)
-        .where(charges.c.metric == metric, charges.c.kind == "threshold")
-        .order_by(charges.c.charge.desc())
-    )
-    return [ThresholdSearch(row.day, row.outcome or {}) for row in connection.execute(query)]
-
-
 def insert_release(
     connection: Connection,
     charge: int,

@@ -41,14 +41,6 @@ def read_many(paths: Sequence[Path], *, threads: int = 1) -> list[Keys]:
         return list(pool.map(read_keys, paths, chunksize=64))
 
 
-def union_keys(paths: Sequence[Path], *, threads: int = 1) -> Keys:
-    """The sorted distinct keys of several key files: uint64[n]; sensitive."""
-    parts = read_many(paths, threads=threads)
-    if not parts:
-        return np.empty(0, np.uint64)
-    return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
-
-
 def key_words(files: Sequence[tuple[Path, date]], *, first_day: date, words: int, threads: int = 1) -> Words:
     """For each distinct key the days it was seen: bit `i % 64` of word `i // 64` is day `first_day + i`.
 

@@ -22,8 +22,8 @@ import duckdb
 from dpdau_assets.errors import StorageError
 from dpdau_assets.storage.catalogue import write_catalogue
 from dpdau_assets.storage.faults import make_folder, storage_errors
-from dpdau_assets.storage.files import TEMPORARY_MARK, Keys, remove
-from dpdau_assets.storage.key_words import Words, key_words, union_keys
+from dpdau_assets.storage.files import TEMPORARY_MARK, remove
+from dpdau_assets.storage.key_words import Words, key_words
 from dpdau_assets.storage.lock import FileLock, try_lock
 from dpdau_assets.storage.write_batch import WriteBatch
 
@@ -192,10 +192,6 @@ class Lake:
     def key_words(self, files: Sequence[tuple[Path, date]], *, first_day: date, words: int) -> Words:
         """For each distinct key of `files` the days it was seen, as bits; see `key_words.key_words`."""
         return key_words(files, first_day=first_day, words=words, threads=self._workers)
-
-    def union_keys(self, paths: Sequence[Path]) -> Keys:
-        """The sorted distinct keys of several key files: uint64[n]; sensitive."""
-        return union_keys(paths, threads=self._workers)
 
     @property
     def _workers(self) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DiscreteLaplaceEvent, PureDpEvent, count_events
 from dpdau_assets.errors import InternalError
-from dpdau_assets.storage import budget
+from dpdau_assets.storage import budget, schema
 from dpdau_assets.storage.budget import Account
 from dpdau_assets.storage.ledger import Ledger
 from dpdau_tests.unit.storage.conftest import NOW
@@ -152,22 +152,21 @@ class TestEvents:
             assert budget.lifetime_events(connection) == ()
             assert budget.daily_events(connection, DAYS[0], DAYS[2]) == {}
 
-    def test_a_threshold_search_keeps_its_outcome(self, ledger: Ledger) -> None:
-        """The newest search comes first, releases are not among them."""
+    def test_a_threshold_search_is_charged_with_its_outcome(self, ledger: Ledger) -> None:
+        """The search counts as an event of its own and its outcome is kept beside it."""
         with ledger.write() as connection:
             account = open_account(connection)
-            charge(connection, account, DAYS[0])
-            for level in (3, 4):
-                budget.insert_charge(
-                    connection,
-                    account,
-                    day=DAYS[0],
-                    kind="threshold",
-                    events=[PureDpEvent(0.05)],
-                    outcome={"level": level},
-                    now=NOW,
-                )
-            assert [each.outcome["level"] for each in budget.threshold_searches(connection, "dau")] == [4, 3]
+            budget.insert_charge(
+                connection,
+                account,
+                day=DAYS[0],
+                kind="threshold",
+                events=[PureDpEvent(0.05)],
+                outcome={"level": 3},
+                now=NOW,
+            )
+            assert budget.events_of_account(connection, account) == count_events([PureDpEvent(0.05)])
+            assert connection.execute(select(schema.charges.c.outcome)).scalar() == {"level": 3}
 
     def test_an_unknown_kind_is_refused(self, ledger: Ledger) -> None:
         """The table itself knows the three kinds."""
