@@ -6,7 +6,7 @@ sensitive and prints as nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 import numpy as np
@@ -30,17 +30,19 @@ class ErasedKeys:
         self._by_epoch = {epoch: stones for epoch, stones in tombstones.items() if len(stones)}
 
     @classmethod
-    def read(cls, connection: Connection, *, only_pending: bool) -> ErasedKeys:
-        """The tombstones of every epoch, all from one state of the ledger.
+    def read(cls, connection: Connection, epochs: Iterable[int], *, only_pending: bool) -> ErasedKeys:
+        """The tombstones of `epochs`, all from one state of the ledger.
 
         Completed ones are needed only where files are not known to be clean of them: staging drops them at the door,
         and a request is complete only when no file holds them any more.
 
         Args:
             connection: A read transaction.
+            epochs: Epochs of the files concerned.
             only_pending: Leaves out those whose request is complete.
         """
-        epochs = erasures.epochs(connection, only_pending=only_pending)
+        if only_pending and not erasures.pending(connection):
+            return cls({})
         return cls({epoch: erasures.tombstones(connection, epoch, only_pending=only_pending) for epoch in epochs})
 
     def __repr__(self) -> str:

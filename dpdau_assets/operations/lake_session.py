@@ -159,6 +159,7 @@ def lake_session(
     """
     settings = workspace.settings
     with workspace.lake.lock(on_wait=on_wait):
+        workspace.lake.sweep_temporary()
         recover(workspace)
         closed = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
         with workspace.ledger.read() as connection:
@@ -167,9 +168,9 @@ def lake_session(
             staged: dict[date, list[StagedFile]] = {}
             for file in batches.staged_between(connection, first, last):
                 staged.setdefault(file.day, []).append(file)
-            erased = ErasedKeys.read(connection, only_pending=not is_thorough)
             rows = partitions.load(connection, ASSETS, first, last)
-        held = days or _range_of([*staged, *(day for _, day in rows)], default=closed)
+            held = days or _range_of([*staged, *(day for _, day in rows)], default=closed)
+            erased = ErasedKeys.read(connection, _epochs_of(workspace, held), only_pending=not is_thorough)
         yield LakeSession(workspace, held, closed, batch_seq, erasure_seq, staged, erased, rows, is_thorough)
 
 
@@ -180,6 +181,13 @@ def in_chunks(days: list[date], size: int) -> Iterator[list[date]]:
 
 def _range_of(days: list[date], *, default: date) -> DayRange:
     return DayRange(min(days), max(days)) if days else DayRange.single(default)
+
+
+def _epochs_of(workspace: Workspace, days: DayRange) -> range:
+    """The epochs under which files of `days` may be keyed."""
+    calendar, length = workspace.salts.calendar, workspace.settings.mau_window_days
+    first, last = max(days.first, EARLIEST_DAY), max(days.last, EARLIEST_DAY)
+    return range(calendar.keyed_epochs(first, length).start, calendar.keyed_epochs(last, length).stop)
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:

@@ -187,7 +187,9 @@ def _recover_partition(
         return
     if asset != RAW_EVENTS:
         _remove_others(workspace.lake, asset, day, kept={})
-        partitions.forget(connection, [(asset, day)])
+        if known is not None:  # known to be behind, so that every later operation builds it again
+            emptied = Partition(asset, day, {}, "", known.applied_erasure_seq)
+            partitions.save(connection, [emptied], now=workspace.clock())
         return
     files = _files_in_place(workspace.lake, intended, known)
     applied = known.applied_erasure_seq if known else intended.applied_erasure_seq

@@ -59,8 +59,10 @@ def flush_deletes(workspace: Workspace, *, progress: Progress = no_progress) -> 
     """
     with lake_session(workspace, None) as session:
         with workspace.ledger.read() as connection:
-            if not erasures.pending(connection, upto_seq=session.erasure_seq):
-                return 0
+            is_pending = bool(erasures.pending(connection, upto_seq=session.erasure_seq))
+        if not is_pending:
+            workspace.ledger.scrub()  # a completion may have been killed before it
+            return 0
         clean_staged_locked(session)
         replay_locked(session, session.days, progress=progress)
         build_sketches_locked(session, session.known_days(DAILY_SKETCHES, session.days), progress=progress)

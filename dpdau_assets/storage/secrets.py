@@ -50,6 +50,7 @@ class SaltStore:
         self.calendar = calendar
         self.batch_key = batch_key
         self._secrets = dict(secrets_by_epoch)
+        self._lowest_epoch = min(secrets_by_epoch)
         self._keys: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
@@ -86,7 +87,7 @@ class SaltStore:
     @property
     def lowest_epoch(self) -> int:
         """The first epoch whose secret still exists (public)."""
-        return min(self._secrets)
+        return self._lowest_epoch
 
     def epoch_key(self, epoch: int) -> bytes:
         """The key of `epoch`'s pseudonyms: 64 ASCII hex characters; sensitive; derived once.
@@ -110,12 +111,14 @@ class SaltStore:
         return hmac.new(self.batch_key, purpose, hashlib.sha256).hexdigest()[:16]
 
     def _secret(self, epoch: int) -> bytes:
-        known = max((number for number in self._secrets if number <= epoch), default=None)
-        if known is None:
+        if epoch < self.lowest_epoch:
             raise DataError(
                 f"the secret of salt epoch {epoch} was destroyed; its days can no longer be keyed",
                 hint=f"days before {self.calendar.first_day(self.lowest_epoch)} are closed for good",
             )
+        known = epoch
+        while known not in self._secrets:
+            known -= 1
         for number in range(known + 1, epoch + 1):
             self._secrets[number] = ratchet(
                 self._secrets[number - 1], day=self.calendar.first_day(number), number=number

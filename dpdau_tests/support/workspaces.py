@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import batches, partitions
+from dpdau_assets.storage import batches, erasures, partitions
 
 LONG_AFTER = datetime(2031, 1, 1, 12, tzinfo=UTC)
 """A time at which every day of the tests is closed."""
@@ -28,6 +29,14 @@ def new_workspace(folder: Path, *, now: datetime = LONG_AFTER, **settings: Any) 
     return open_workspace(Settings(data_dir=folder, **chosen), clock=lambda: now)
 
 
+def copy_of(workspace: Workspace, folder: Path) -> Workspace:
+    """A data folder with the same content, settings and clock; nobody may be writing to the original."""
+    workspace.close()
+    shutil.copytree(workspace.lake.root, folder)
+    settings = workspace.settings.model_copy(update={"data_dir": folder})
+    return open_workspace(settings.__class__(**settings.model_dump()), clock=workspace.clock)
+
+
 def stage_activity(workspace: Workspace, events: Iterable[Event]) -> str:
     """Stages events as one batch, as `stage` does it: pseudonymised under every epoch, without erased users."""
     batch = secrets.token_hex(16)
@@ -37,7 +46,7 @@ def stage_activity(workspace: Workspace, events: Iterable[Event]) -> str:
     files = []
     with workspace.lake.lock(), workspace.lake.write_batch() as waiting:
         with workspace.ledger.read() as connection:
-            erased = ErasedKeys.read(connection, only_pending=False)
+            erased = ErasedKeys.read(connection, erasures.epochs(connection), only_pending=False)
         for day, users in sorted(users_of_day.items()):
             for epoch in workspace.salts.calendar.keyed_epochs(day, workspace.settings.mau_window_days):
                 keys = np.unique(user_keys(workspace.salts.epoch_key(epoch), sorted(users)))
