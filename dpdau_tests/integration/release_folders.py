@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.workspace import Workspace, open_workspace
@@ -15,6 +17,7 @@ from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, budget, erasures
 from dpdau_assets.storage.erasures import Tombstones
 from dpdau_assets.storage.files import write_keys
+from dpdau_assets.storage.schema import charges
 
 NEW_YEAR = date(2025, 1, 1)
 NOW = datetime(2025, 12, 1, 12, tzinfo=UTC)
@@ -91,3 +94,10 @@ def releases_of(workspace: Workspace) -> list[budget.Release]:
     """Every stored release with all its revisions."""
     with workspace.ledger.read() as connection:
         return budget.releases_between(connection, all_revisions=True)
+
+
+def thresholds_found(workspace: Workspace, metric: str) -> list[int]:
+    """Thresholds that the charged searches of a metric found."""
+    query = select(charges.c.outcome).where(charges.c.metric == metric, charges.c.kind == "threshold")
+    with workspace.ledger.read() as connection:
+        return [int(outcome["threshold"]) for outcome in connection.scalars(query)]

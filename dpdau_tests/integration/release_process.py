@@ -18,6 +18,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from dpdau_assets.core.accounting.pld import PldAccountant
+from dpdau_assets.core.dp_events import DiscreteLaplaceEvent
+from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations import publish_release
 from dpdau_assets.operations.publish_release import publish_releases
@@ -26,7 +29,14 @@ from dpdau_tests.integration.release_folders import NEW_YEAR, open_folder
 
 
 def crowd(folder: Path, processes: int, requests: int, days: int, **overrides: Any) -> None:
-    """Forks `processes` that each ask `requests` times for a random metric and day; returns when all have ended."""
+    """Forks `processes` that each ask `requests` times for a random metric and day; returns when all have ended.
+
+    The parent draws before it forks and loads the tightest bound when budgets are tight: what a fork must not copy, and
+    what it need not load again.
+    """
+    SecureNoise().discrete_gaussian(5.0)
+    if any(name.endswith("budget_total") for name in overrides):
+        PldAccountant().bound(((DiscreteLaplaceEvent(2.5), 2),), delta=1e-6)
     children = []
     for number in range(processes):
         child = os.fork()

@@ -16,7 +16,14 @@ from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
 from dpdau_assets.storage.schema import releases
-from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, charges_of, everybody, open_folder
+from dpdau_tests.integration.release_folders import (
+    NEW_YEAR,
+    add_activity,
+    charges_of,
+    everybody,
+    open_folder,
+    thresholds_found,
+)
 
 THREE_DAYS = DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=2))
 
@@ -28,19 +35,13 @@ def kmv_folder(path: Path, *, users: int, k: int = 4096, days: int = 3, expected
     return workspace
 
 
-def outcomes(workspace: Workspace, metric: str) -> list[int]:
-    """Thresholds found by charged searches."""
-    with workspace.ledger.read() as connection:
-        return [int(search.outcome["threshold"]) for search in budget.threshold_searches(connection, metric)]
-
-
 class TestFirstThreshold:
     def test_without_a_public_size_one_search_is_charged(self, tmp_path: Path) -> None:
         """The first release of a metric charges AboveThreshold with its outcome and counts below what it found."""
         workspace = kmv_folder(tmp_path, users=9000)
         results = publish_releases(workspace, ("dau",), THREE_DAYS).results
         assert [kind for _, _, kind in charges_of(workspace)] == ["threshold", "release", "release", "release"]
-        assert outcomes(workspace, "dau") == [results[0].threshold]
+        assert thresholds_found(workspace, "dau") == [results[0].threshold]
         assert results[0].threshold < KEY_SPACE
         with workspace.ledger.read() as connection:
             charged = dict(budget.events_of_metric(connection, "dau", "2025-01"))
