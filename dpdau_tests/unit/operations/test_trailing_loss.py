@@ -1,0 +1,78 @@
+"""The sliding sums of 365 days against the plain definition."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from dpdau_assets.core.accounting.rdp import epsilons_of_rdp, events_rdp
+from dpdau_assets.core.dp_events import DiscreteGaussianEvent, EventCounts, PureDpEvent, count_events, merge_events
+from dpdau_assets.operations.trailing_loss import FINE_ORDERS, TrailingLoss
+
+START = date(2024, 1, 1)
+ORDERS = (2.0, 4.0, 8.0, 16.0, 32.0)
+DELTA = 1e-6
+GAUSSIAN = count_events([DiscreteGaussianEvent(10.0)])
+STRONG = count_events([DiscreteGaussianEvent(4.0), PureDpEvent(0.05)])
+
+
+def plain_worst(daily: dict[date, EventCounts], day: date, extra: EventCounts) -> float:
+    """The largest epsilon over every window of 365 days around `day`, one window at a time."""
+    orders = tuple(sorted({*ORDERS, *FINE_ORDERS}))
+    worst = 0.0
+    for shift in range(365):
+        last = day + timedelta(days=shift)
+        inside = [events for when, events in daily.items() if last - timedelta(days=364) <= when <= last]
+        rdp = events_rdp(merge_events(*inside, extra), orders)
+        worst = max(worst, float(epsilons_of_rdp(rdp, orders, delta=DELTA).min()))
+    return worst
+
+
+@pytest.fixture
+def daily() -> dict[date, EventCounts]:
+    """Some charged days over two and a half years, seeded."""
+    generator = np.random.default_rng(7)
+    chosen = generator.choice(900, size=120, replace=False)
+    return {START + timedelta(days=int(offset)): STRONG if offset % 3 == 0 else GAUSSIAN for offset in chosen}
+
+
+def loss_of(daily: dict[date, EventCounts]) -> TrailingLoss:
+    """The structure under test, filled day by day in no order."""
+    loss = TrailingLoss({}, orders=ORDERS, delta=DELTA)
+    for day, events in daily.items():
+        loss.add(day, events)
+    return loss
+
+
+class TestTrailingLoss:
+    @pytest.mark.parametrize("offset", [-400, -1, 0, 200, 450, 899, 1300])
+    def test_the_worst_window_is_that_of_the_definition(self, daily: dict[date, EventCounts], offset: int) -> None:
+        """Before, inside and after the charged days, the loss after a charge equals the window-by-window maximum."""
+        day = START + timedelta(days=offset)
+        for loss in (TrailingLoss(daily, orders=ORDERS, delta=DELTA), loss_of(daily)):
+            before, after = loss.worst_window(day, STRONG)
+            assert after == pytest.approx(plain_worst(daily, day, STRONG), rel=1e-9)
+            assert 0 <= before <= after
+
+    def test_fitting_is_having_every_window_within_the_cap(self, daily: dict[date, EventCounts]) -> None:
+        """`fits` says yes exactly from the worst window's epsilon on."""
+        loss = loss_of(daily)
+        for offset in range(0, 900, 90):
+            day = START + timedelta(days=offset)
+            _, after = loss.worst_window(day, GAUSSIAN)
+            assert loss.fits(day, GAUSSIAN, cap=after)
+            assert not loss.fits(day, GAUSSIAN, cap=after * 0.9999)
+
+    def test_later_days_count(self) -> None:
+        """A charge for an old day is held against the days up to a year after it."""
+        later = START + timedelta(days=364)
+        loss = loss_of({later: STRONG})
+        alone = loss_of({}).worst_window(START, STRONG)[1]
+        assert loss.worst_window(START, STRONG)[1] > alone
+        assert loss.worst_window(START - timedelta(days=1), STRONG)[1] == pytest.approx(alone)
+
+    def test_nothing_charged_is_nothing_lost(self) -> None:
+        """Empty windows have epsilon 0, before and after an empty charge."""
+        assert loss_of({}).worst_window(START, ()) == (0.0, 0.0)
