@@ -15,17 +15,11 @@ an erasure removes them first. A crash after 4 leaves an inbox file that step 1 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from enum import Enum
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection
 
 from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.quantities import EARLIEST_DAY
@@ -33,51 +27,17 @@ from dpdau_assets.engines.duckdb import DuckdbEngine
 from dpdau_assets.engines.protocol import Pseudonymiser, Reading, RowCounts, RowLimits
 from dpdau_assets.engines.sources import Source, open_source
 from dpdau_assets.errors import InputError, InternalError
-from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.inbox_files import put_away
 from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.record_batch import Outcome, record_batch
 from dpdau_assets.operations.source_identity import FileState, batch_name
-from dpdau_assets.operations.staging_area import StagedRow, StagingArea, staging_area
-from dpdau_assets.operations.tombstone_epochs import tombstone_epochs
+from dpdau_assets.operations.stage_report import StageReport, duplicate, report_of, summed
+from dpdau_assets.operations.staging_area import StagingArea, staging_area
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, erasures
-from dpdau_assets.storage.erasures import Tombstones
-from dpdau_assets.storage.files import remove
 
 MOST_ATTEMPTS = 3
 """The first erasure ever may settle, while a source is read, which days are too old; then it is read once more."""
-
-
-@dataclass(frozen=True, slots=True)
-class StageReport:
-    """What staging did (trusted side: counts are exact).
-
-    Attributes:
-        files: Sources given.
-        events: Rows read of sources that were new.
-        accepted: Rows accepted.
-        rejected: Rows refused, by reason.
-        days: Days with activity in them, ascending.
-        duplicates_of_earlier_batches: Sources that had been ingested before; they changed nothing.
-    """
-
-    files: int
-    events: int
-    accepted: int
-    rejected: Mapping[str, int]
-    days: tuple[date, ...]
-    duplicates_of_earlier_batches: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as a JSON document."""
-        return {
-            "files": self.files,
-            "events": self.events,
-            "accepted": self.accepted,
-            "rejected": dict(self.rejected),
-            "days": [day.isoformat() for day in self.days],
-            "duplicates_of_earlier_batches": self.duplicates_of_earlier_batches,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +47,6 @@ class _Options:
     is_strict: bool
     is_dry_run: bool
     progress: Progress
-
-
-class _Outcome(Enum):
-    RECORDED = "recorded"
-    KNOWN = "known"
-    FLOOR_MOVED = "which days are too old was settled by another process meanwhile"
 
 
 def stage_files(
@@ -129,7 +83,7 @@ def stage_files(
     for path in paths:
         open_source(path, options.mapping, source_format=source_format)
     workspace.lake.sweep_temporary()
-    return _summed([_stage(workspace, path, options) for path in paths])
+    return summed([_stage(workspace, path, options) for path in paths])
 
 
 def stage_inbox(workspace: Workspace, names: Iterable[str], *, progress: Progress = no_progress) -> StageReport:
@@ -159,7 +113,7 @@ def stage_inbox(workspace: Workspace, names: Iterable[str], *, progress: Progres
     if failures:
         more = f" (and {len(failures) - 1} more of the inbox)" if len(failures) > 1 else ""
         raise InputError(f"{failures[0].message}{more}", hint=failures[0].hint) from failures[0]
-    return _summed(done)
+    return summed(done)
 
 
 def _stage(workspace: Workspace, path: Path, options: _Options) -> StageReport:
@@ -168,7 +122,7 @@ def _stage(workspace: Workspace, path: Path, options: _Options) -> StageReport:
     batch = batch_name(source, key=workspace.salts.batch_key, timezone=workspace.settings.timezone)
     with workspace.ledger.read() as connection:
         is_known = batches.find(connection, batch) is not None
-    report = _duplicate() if is_known else _read_and_record(workspace, source, batch, before, options)
+    report = duplicate() if is_known else _read_and_record(workspace, source, batch, before, options)
     if not options.is_dry_run:
         put_away(workspace.lake, path, batch=batch, is_kept=workspace.settings.keep_sources)
     return report
@@ -186,10 +140,10 @@ def _read_and_record(
             counts = reading.counts
             _refuse_bad_rows(source, counts, options)
             if options.is_dry_run:
-                return _report(counts)
-            outcome = _record(workspace, source, batch, area, reading, limits)
-        if outcome is not _Outcome.FLOOR_MOVED:
-            return _report(counts) if outcome is _Outcome.RECORDED else _duplicate()
+                return report_of(counts)
+            outcome = record_batch(workspace, source, batch, area, reading, limits)
+        if outcome is not Outcome.FLOOR_MOVED:
+            return report_of(counts) if outcome is Outcome.RECORDED else duplicate()
     raise InternalError("the first day that erasures reach back to keeps changing")
 
 
@@ -227,119 +181,4 @@ def _refuse_bad_rows(source: Source, counts: RowCounts, options: _Options) -> No
     raise InputError(
         f"{source.path.name} has {sum(counts.rejected.values()):,} bad rows{first}",
         hint="nothing of it was recorded; correct the rows, or leave --strict out to skip them",
-    )
-
-
-def _record(
-    workspace: Workspace, source: Source, batch: str, area: StagingArea, reading: Reading, limits: RowLimits
-) -> _Outcome:
-    """Steps 3 and 4."""
-    lake, counts = workspace.lake, reading.counts
-    with lake.lock(), lake.write_batch() as files:
-        with workspace.ledger.read() as connection:
-            if batches.find(connection, batch) is not None:
-                return _Outcome.KNOWN
-        own = _tombstones(workspace, reading)
-        with workspace.ledger.read() as connection:
-            erased = (_erased_before(connection, area), ErasedKeys(own))
-        rows = area.put(files, lake, batch=batch, erased=erased)
-        if counts.rejected:
-            files.write_bytes(lake.quarantine_path(batch), _quarantine(batch, source, counts))
-        files.publish()
-        now = workspace.now()
-        with workspace.ledger.write() as connection:
-            workspace.freeze(connection)
-            floor = erasures.tombstone_floor(connection) or EARLIEST_DAY
-            is_current = floor <= limits.oldest_day or all(day >= floor for day in counts.days)
-            if is_current:
-                _record_rows(connection, source, batch, counts, rows=rows, own=own, now=now)
-        if not is_current:
-            remove(lake.staging_path(day, batch=batch, epoch=epoch) for day, epoch, _ in rows)
-    return _Outcome.RECORDED if is_current else _Outcome.FLOOR_MOVED
-
-
-def _record_rows(
-    connection: Connection,
-    source: Source,
-    batch: str,
-    counts: RowCounts,
-    *,
-    rows: list[StagedRow],
-    own: Mapping[int, Tombstones],
-    now: datetime,
-) -> None:
-    batches.record(
-        connection,
-        batch,
-        source_format=source.format,
-        events=counts.events,
-        accepted=counts.accepted,
-        rejected=counts.rejected,
-        erasures=counts.erasures,
-        files=rows,
-        now=now,
-    )
-    if own:
-        users = max(len(stones) for stones in own.values())
-        through = ErasedKeys(own).last_day()
-        erasures.request(connection, batch, through_day=through, tombstones=own, users=users, now=now)
-
-
-def _tombstones(workspace: Workspace, reading: Reading) -> dict[int, Tombstones]:
-    """The tombstones of the "-" rows, for every epoch that an activity of their users may be keyed under."""
-    last = reading.erased_through
-    if last is None:
-        return {}
-    with workspace.ledger.write() as connection:
-        workspace.freeze(connection)
-        epochs = tombstone_epochs(workspace, connection, last, also_held=reading.counts.days)
-    found = reading.erased_keys(epochs.start)
-    return {one.epoch: Tombstones(one.keys, one.through_days) for one in found if one.epoch in epochs}
-
-
-def _erased_before(connection: Connection, area: StagingArea) -> ErasedKeys:
-    """The tombstones in the ledger that concern any day of the source."""
-    first_days = area.first_days
-    return ErasedKeys(
-        {
-            epoch: erasures.tombstones(connection, epoch, through_at_least=first_days[epoch])
-            for epoch in erasures.epochs(connection)
-            if epoch in first_days
-        }
-    )
-
-
-def _quarantine(batch: str, source: Source, counts: RowCounts) -> bytes:
-    """The report of refused rows: reasons and line numbers, no ids and no content."""
-    document = {
-        "batch": batch,
-        "source": source.path.name,
-        "format": source.format,
-        "events": counts.events,
-        "accepted": counts.accepted,
-        "rejected": dict(counts.rejected),
-        "lines": {reason: list(lines) for reason, lines in counts.lines.items()},
-    }
-    return json.dumps(document, indent=1).encode()
-
-
-def _duplicate() -> StageReport:
-    return StageReport(1, 0, 0, {}, (), 1)
-
-
-def _report(counts: RowCounts) -> StageReport:
-    return StageReport(1, counts.events, counts.accepted, dict(counts.rejected), counts.days, 0)
-
-
-def _summed(reports: Sequence[StageReport]) -> StageReport:
-    rejected: Counter[str] = Counter()
-    for report in reports:
-        rejected.update(report.rejected)
-    return StageReport(
-        files=sum(report.files for report in reports),
-        events=sum(report.events for report in reports),
-        accepted=sum(report.accepted for report in reports),
-        rejected=dict(rejected),
-        days=tuple(sorted({day for report in reports for day in report.days})),
-        duplicates_of_earlier_batches=sum(report.duplicates_of_earlier_batches for report in reports),
     )

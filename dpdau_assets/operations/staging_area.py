@@ -7,7 +7,7 @@ Belongs here: the temporary files between reading a source and recording its bat
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
@@ -24,32 +24,42 @@ from dpdau_assets.storage.write_batch import WriteBatch
 WRITE_THREADS = 2
 MOST_WAITING = 8
 """Days whose keys may wait in memory for the disk."""
+MOST_BYTES_IN_MEMORY = 32 << 20
+"""Keys up to this many bytes in all are written once, at the end: many small days cost three system calls each."""
 
 StagedRow = tuple[date, int, str]
 """Day, epoch, digest of the file."""
+_Part = Future[tuple[Path, str]] | Keys
+"""Keys written aside, or still in memory."""
 
 
 class StagingArea:
-    """The key files of one source, by day and epoch; several for one where the source was read in parts."""
+    """The keys of one source, by day and epoch; several parts for one where the source was read in parts."""
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
         self._folder = folder
         self._pool = pool
-        self._waiting: deque[Future[None]] = deque()
-        self._parts: dict[tuple[date, int], list[tuple[Path, str]]] = {}
+        self._parts: dict[tuple[date, int], list[_Part]] = {}
+        self._waiting: deque[Future[tuple[Path, str]]] = deque()
+        self._bytes_in_memory = 0
         self._written = 0
 
     def add(self, activity: DayKeys) -> None:
-        """Takes the keys of a day and epoch; they are written while the caller goes on."""
-        self._written += 1
-        path = self._folder / f"{self._written}.parquet"
+        """Takes the keys of a day and epoch; large ones are written while the caller goes on."""
         parts = self._parts.setdefault((activity.day, activity.epoch), [])
-        self._waiting.append(self._pool.submit(_write, path, activity.keys, parts))
+        if self._bytes_in_memory + activity.keys.nbytes <= MOST_BYTES_IN_MEMORY:
+            self._bytes_in_memory += activity.keys.nbytes
+            parts.append(activity.keys)
+            return
+        self._written += 1
+        part = self._pool.submit(_write, self._folder / f"{self._written}.parquet", activity.keys)
+        parts.append(part)
+        self._waiting.append(part)
         while len(self._waiting) > MOST_WAITING:
             self._waiting.popleft().result()
 
     def finish(self) -> None:
-        """Returns when everything is written.
+        """Returns when everything large is written.
 
         Raises:
             StorageError: The disk refused.
@@ -65,7 +75,7 @@ class StagingArea:
             first[epoch] = min(day, first.get(epoch, day))
         return first
 
-    def put(self, files: WriteBatch, lake: Lake, *, batch: str, erased: tuple[ErasedKeys, ...]) -> list[StagedRow]:
+    def put(self, files: WriteBatch, lake: Lake, *, batch: str, erased: Sequence[ErasedKeys]) -> list[StagedRow]:
         """Puts the files in waiting for their places in staging, without erased keys.
 
         Args:
@@ -81,11 +91,9 @@ class StagingArea:
         for (day, epoch), parts in sorted(self._parts.items()):
             place = lake.staging_path(day, batch=batch, epoch=epoch)
             if len(parts) == 1 and not any(stones.concerns(day, epoch=epoch) for stones in erased):
-                part, digest = parts[0]
-                files.link(part, place)
-                rows.append((day, epoch, digest))
+                rows.append((day, epoch, _put_whole(files, place, parts[0])))
                 continue
-            keys = np.unique(np.concatenate([read_keys(path, digest=digest) for path, digest in parts]))
+            keys = np.unique(np.concatenate([_keys_of(part) for part in parts]))
             for stones in erased:
                 keys = stones.without(keys, day=day, epoch=epoch)
             if keys.size:
@@ -100,5 +108,21 @@ def staging_area(lake: Lake) -> Iterator[StagingArea]:
         yield StagingArea(folder, pool)
 
 
-def _write(path: Path, keys: Keys, parts: list[tuple[Path, str]]) -> None:
-    parts.append((path, write_new(path, key_bytes(keys))))
+def _write(path: Path, keys: Keys) -> tuple[Path, str]:
+    return path, write_new(path, key_bytes(keys))
+
+
+def _put_whole(files: WriteBatch, place: Path, part: _Part) -> str:
+    """Puts one part in waiting for `place` as it is; its digest."""
+    if not isinstance(part, Future):
+        return files.write_keys(place, part)
+    path, digest = part.result()
+    files.link(path, place)
+    return digest
+
+
+def _keys_of(part: _Part) -> Keys:
+    if not isinstance(part, Future):
+        return part
+    path, digest = part.result()
+    return read_keys(path, digest=digest)

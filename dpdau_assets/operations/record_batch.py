@@ -1,0 +1,137 @@
+"""Recording a source that was read: its files in their places, its batch and its erasures in one ledger transaction.
+
+Belongs here: everything that happens under the lake lock while staging. Does not belong here: reading (`stage`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+
+from sqlalchemy import Connection
+
+from dpdau_assets.core.quantities import EARLIEST_DAY
+from dpdau_assets.engines.protocol import Reading, RowCounts, RowLimits
+from dpdau_assets.engines.sources import Source
+from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.staging_area import StagedRow, StagingArea
+from dpdau_assets.operations.tombstone_epochs import tombstone_epochs
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import batches, erasures
+from dpdau_assets.storage.erasures import Tombstones
+from dpdau_assets.storage.files import remove
+
+
+class Outcome(Enum):
+    """What became of a source."""
+
+    RECORDED = "recorded"
+    KNOWN = "known"
+    FLOOR_MOVED = "which days are too old was settled by another process meanwhile"
+
+
+def record_batch(
+    workspace: Workspace, source: Source, batch: str, area: StagingArea, reading: Reading, limits: RowLimits
+) -> Outcome:
+    """Puts the files of a source that was read in their places and records them; see the steps of `stage`.
+
+    Args:
+        workspace: The open data folder; its lake lock must be free.
+        source: The source.
+        batch: Its name.
+        area: Its keys.
+        reading: Its counts and the ids of its "-" rows.
+        limits: What was accepted when it was read.
+
+    Raises:
+        StorageError: Disk, lock or ledger refused; nothing is recorded.
+    """
+    lake, counts = workspace.lake, reading.counts
+    with lake.lock(), lake.write_batch() as files:
+        with workspace.ledger.read() as connection:
+            if batches.find(connection, batch) is not None:
+                return Outcome.KNOWN
+        own = _tombstones(workspace, reading)
+        with workspace.ledger.read() as connection:
+            erased = (_erased_before(connection, area), ErasedKeys(own))
+        rows = area.put(files, lake, batch=batch, erased=erased)
+        if counts.rejected:
+            files.write_bytes(lake.quarantine_path(batch), _quarantine(batch, source, counts))
+        files.publish()
+        now = workspace.now()
+        with workspace.ledger.write() as connection:
+            workspace.freeze(connection)
+            floor = erasures.tombstone_floor(connection) or EARLIEST_DAY
+            is_current = floor <= limits.oldest_day or all(day >= floor for day in counts.days)
+            if is_current:
+                _record_rows(connection, source, batch, counts, rows=rows, own=own, now=now)
+        if not is_current:
+            remove(lake.staging_path(day, batch=batch, epoch=epoch) for day, epoch, _ in rows)
+    return Outcome.RECORDED if is_current else Outcome.FLOOR_MOVED
+
+
+def _record_rows(
+    connection: Connection,
+    source: Source,
+    batch: str,
+    counts: RowCounts,
+    *,
+    rows: list[StagedRow],
+    own: Mapping[int, Tombstones],
+    now: datetime,
+) -> None:
+    batches.record(
+        connection,
+        batch,
+        source_format=source.format,
+        events=counts.events,
+        accepted=counts.accepted,
+        rejected=counts.rejected,
+        erasures=counts.erasures,
+        files=rows,
+        now=now,
+    )
+    if own:
+        users = max(len(stones) for stones in own.values())
+        through = ErasedKeys(own).last_day()
+        erasures.request(connection, batch, through_day=through, tombstones=own, users=users, now=now)
+
+
+def _tombstones(workspace: Workspace, reading: Reading) -> dict[int, Tombstones]:
+    """The tombstones of the "-" rows, for every epoch that an activity of their users may be keyed under."""
+    last = reading.erased_through
+    if last is None:
+        return {}
+    with workspace.ledger.write() as connection:
+        workspace.freeze(connection)
+        epochs = tombstone_epochs(workspace, connection, last, also_held=reading.counts.days)
+    found = reading.erased_keys(epochs.start)
+    return {one.epoch: Tombstones(one.keys, one.through_days) for one in found if one.epoch in epochs}
+
+
+def _erased_before(connection: Connection, area: StagingArea) -> ErasedKeys:
+    """The tombstones in the ledger that concern any day of the source."""
+    first_days = area.first_days
+    return ErasedKeys(
+        {
+            epoch: erasures.tombstones(connection, epoch, through_at_least=first_days[epoch])
+            for epoch in erasures.epochs(connection)
+            if epoch in first_days
+        }
+    )
+
+
+def _quarantine(batch: str, source: Source, counts: RowCounts) -> bytes:
+    """The report of refused rows: reasons and line numbers, no ids and no content."""
+    document = {
+        "batch": batch,
+        "source": source.path.name,
+        "format": source.format,
+        "events": counts.events,
+        "accepted": counts.accepted,
+        "rejected": dict(counts.rejected),
+        "lines": {reason: list(lines) for reason, lines in counts.lines.items()},
+    }
+    return json.dumps(document, indent=1).encode()
