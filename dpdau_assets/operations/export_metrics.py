@@ -54,7 +54,8 @@ def export_metrics(workspace: Workspace) -> list[Path]:
     table = _table(released(workspace))
     paths = [workspace.lake.published / name for name in ("metrics.csv", "metrics.parquet")]
     sink = pa.BufferOutputStream()
-    arrow_csv.write_csv(table, sink, arrow_csv.WriteOptions(quoting_style="needed"))
+    sink.write((",".join(COLUMNS.names) + "\n").encode())
+    arrow_csv.write_csv(table, sink, arrow_csv.WriteOptions(include_header=False, quoting_style="none"))
     write_bytes(paths[0], sink.getvalue())
     write_table(paths[1], table)
     make_durable(paths)

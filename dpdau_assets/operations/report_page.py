@@ -102,7 +102,7 @@ def _filled(page: Page, first: date, last: date) -> Iterator[str]:
     span = f"{first}" if first == last else f"{first} to {last}"
     yield (
         f'<header><h1>Active users</h1><p class="lead">{span} · days in {escape(page.timezone)} · '
-        "differentially private</p></header>"
+        f"{'differentially private' if page.is_private else 'not private'}</p></header>"
     )
     if not page.is_private:
         yield (
@@ -155,9 +155,16 @@ def _plot(page: Page, metric: str, first: date, last: date) -> str:
     )
     return (
         f'<section class="card plot {metric}"><div class="plot-head"><div><h2>{NAMES[metric]}</h2>'
-        f'<p>Distinct users active {unit}</p></div><div class="readout" id="readout-{metric}"></div></div>'
+        f'<p>Distinct users active {unit}</p></div><div class="readout" id="readout-{metric}">'
+        f"{_band(page.series[metric][-1])}</div></div>"
         f'<div class="scroll">{chart}</div></section>'
     )
+
+
+def _band(point: ChartPoint) -> str:
+    if point.is_lower_bound:
+        return "the last value is a lower bound"
+    return f"95 % band: ± {(point.upper - point.lower) / 2:,.0f} users"
 
 
 def _legend(page: Page) -> str:
@@ -188,8 +195,8 @@ def _guarantee(page: Page) -> str:
         "Whether one person is in the data or not hardly changes what could have been published here. Someone with "
         "several ids is protected less.</p></div>"
         f"<div><h3>How much</h3><p>All values of {month.period} together cost <b>ε {month.total.epsilon:.2f}</b> of "
-        f"at most <b>{month.total.cap:.2f}</b>, at δ {delta}. When a budget is used up nothing more is "
-        f"released for that month.{meaning}</p></div>"
+        f"at most <b>{month.total.cap:.2f}</b>, at <span class='whole'>δ {delta}</span>. When a budget is used "
+        f"up nothing more is released for that month.{meaning}</p></div>"
         "<div><h3>How to read the band</h3><p>Whole-number noise was added to every count before it left the system; "
         "the true count lies in the band 95 times out of 100. A wiggle smaller than the band is noise. Every day was "
         "drawn on its own.</p></div>"

@@ -47,8 +47,8 @@ margin-bottom:8px}
 .chart .grid{stroke:var(--grid)}.chart .axis,.chart .notch{stroke:var(--hatch)}
 .chart text{font-size:12px;fill:var(--faint);font-variant-numeric:tabular-nums}
 .chart .note{font-size:11.5px;fill:var(--soft)}
-.chart .line{fill:none;stroke:var(--accent);stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
-.chart .band{fill:var(--accent);opacity:.2}
+.chart .line{fill:none;stroke:var(--accent);stroke-width:1.7;stroke-linejoin:round;stroke-linecap:round}
+.chart .band{fill:var(--accent);stroke:var(--accent);stroke-width:.6;opacity:.3}
 .chart .whisker{fill:none;stroke:var(--accent);stroke-width:1.5;opacity:.65}
 .chart .dot{fill:var(--accent)}
 .chart .at-least{fill:var(--card);stroke:var(--accent);stroke-width:1.6}
@@ -73,6 +73,7 @@ border-bottom:10px solid var(--soft);border-radius:0!important}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:20px 40px}
 .columns p{color:var(--soft);font-size:15px}
 .columns b{color:var(--ink);font-weight:640}
+.whole{white-space:nowrap}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:7px 10px;border-bottom:1px solid var(--rule);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
