@@ -75,7 +75,8 @@ def _run_together(commands: Sequence[Sequence[str]], *, folder: Path, environmen
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     running = [subprocess.Popen(command, cwd=folder, env=dict(environment)) for command in commands]
     try:
         while all(process.poll() is None for process in running):

@@ -128,12 +128,13 @@ class TestProcesses:
     def test_a_child_that_dies_is_told(self, tmp_path: Path) -> None:
         """When one process ends by itself the others are stopped and one line says so."""
         commands = [[sys.executable, "-c", "import time; time.sleep(600)"], [sys.executable, "-c", "pass"]]
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with pytest.raises(OperatorError, match="ended by itself"):
                 ui._run_together(commands, folder=tmp_path, environment=os.environ)
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class TestHeartbeat:
