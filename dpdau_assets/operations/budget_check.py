@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TypedDict
 
+from dpdau_assets.core.accounting.rdp import TRAILING_DAYS
 from dpdau_assets.core.accounting.snapshot import fits, smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
@@ -83,6 +84,7 @@ class BudgetBook:
         self._last_releases: dict[str, budget.Release | None] = {}
         self._released_days: dict[str, frozenset[date]] = {}
         self._trailing: TrailingLoss | None = None
+        self._trailing_from = date.max
         with self._ledger.read() as connection:
             self.version = budget.version(connection)
 
@@ -116,12 +118,14 @@ class BudgetBook:
                 self._months[period] = budget.events_of_period(connection, period)
         return self._months[period]
 
-    def trailing(self) -> TrailingLoss:
-        """Everything ever charged, by day."""
-        if self._trailing is None:
+    def trailing(self, day: date) -> TrailingLoss:
+        """Everything charged for days whose windows of 365 days can hold `day` or a later day."""
+        if self._trailing is None or day < self._trailing_from:
+            first = day - timedelta(days=TRAILING_DAYS - 1)
             with self._ledger.read() as connection:
-                daily = budget.daily_events(connection, date.min, date.max)
+                daily = budget.daily_events(connection, first, date.max)
             self._trailing = TrailingLoss(daily, orders=self._settings.rdp_orders, delta=self._settings.delta)
+            self._trailing_from = day
         return self._trailing
 
     def last_release(self, metric: str) -> budget.Release | None:
@@ -157,9 +161,9 @@ class BudgetBook:
                 amounts = (smallest_epsilon(part, delta=delta, **self._options) for part in (spent, needed))
                 return Refusal(metric, day, period, scope, next(amounts), cap, next(amounts), delta, None)
         cap = self._settings.total_budget_365d
-        if self.trailing().fits(day, events, cap=cap):
+        if self.trailing(day).fits(day, events, cap=cap):
             return None
-        before, after = self.trailing().worst_window(day, events)
+        before, after = self.trailing(day).worst_window(day, events)
         return Refusal(metric, day, period, "trailing_365d", before, cap, after, self._settings.delta, None)
 
     def charged(
@@ -201,7 +205,7 @@ class BudgetBook:
 
         def enough(releases: int) -> bool:
             more = repeat_event(event, releases)
-            if not self.trailing().fits(day, more, cap=settings.total_budget_365d):
+            if not self.trailing(day).fits(day, more, cap=settings.total_budget_365d):
                 return False
             total = merge_events(month, more)
             return fits(total, settings.total_budget_month, delta=settings.delta, **self._options)
@@ -219,7 +223,7 @@ class BudgetBook:
         released, cap = self.released_days(metric), self._settings.total_budget_365d
         while day <= end:
             events = repeat_event(self.terms(metric, period_of(day)).mechanism.event(), 1)
-            if day in released or not self.trailing().fits(day, events, cap=cap):
+            if day in released or not self.trailing(day).fits(day, events, cap=cap):
                 day += ONE_DAY
                 continue
             if self.refusal(metric, day, events) is None:
