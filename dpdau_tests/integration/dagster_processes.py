@@ -21,20 +21,9 @@ import dagster as dg
 
 from dpdau_assets.orchestration.home import create_home
 
-LOCATION = "dpdau_assets.definitions"
-WORKSPACE = f"load_from:\n  - python_module:\n      module_name: {LOCATION}\n      attribute: defs\n"
-SELECTOR = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
-
-
-def wait_until(is_done: Callable[[], Any], what: str, *, seconds: float) -> Any:
-    """The first true answer of `is_done`, asked twice a second; fails the test when none comes in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = is_done()
-        if answer:
-            return answer
-        time.sleep(0.5)
-    raise AssertionError(f"waited {seconds:.0f} s in vain: {what}")
+MODULE = "dpdau_assets.definitions"
+WORKSPACE = f"load_from:\n  - python_module:\n      module_name: {MODULE}\n      attribute: defs\n"
+SELECTOR = {"repositoryLocationName": f"{MODULE}:defs", "repositoryName": "__repository__"}
 
 
 @dataclass
@@ -51,11 +40,23 @@ class LiveDagster:
         """DAGSTER_HOME."""
         return self.project / "home"
 
+    def wait_until(self, is_done: Callable[[], Any], what: str, *, seconds: float) -> Any:
+        """The first true answer of `is_done`, asked twice a second; fails the test when none comes in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            answer = is_done()
+            if answer:
+                return answer
+            ended = [process.args for process in self.processes if process.poll() is not None]
+            assert not ended, f"a process ended by itself: {ended}\n{self.logs()}"
+            time.sleep(0.5)
+        raise AssertionError(f"waited {seconds:.0f} s in vain: {what}\n{self.logs()}")
+
     def start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
         """Starts one process in a group of its own."""
         with (self.project / f"{log}.log").open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command],
+                [str(Path(sys.executable).parent / command[0]), *command[1:]],
                 cwd=self.project,
                 env=self.environment,
                 stdout=output,
@@ -68,13 +69,13 @@ class LiveDagster:
     def start_webserver(self) -> None:
         """Starts the UI and waits until it has loaded the definitions."""
         workspace = str(self.project / "workspace.yaml")
-        self.start("dagster_webserver", "-h", "127.0.0.1", "-p", str(self.port), "-w", workspace, log="webserver")
-        wait_until(self._has_loaded, "the webserver loads the definitions", seconds=120)
+        self.start("dagster-webserver", "-h", "127.0.0.1", "-p", str(self.port), "-w", workspace, log="webserver")
+        self.wait_until(self._has_loaded, "the webserver loads the definitions", seconds=120)
 
     def start_daemon(self, *, log: str = "daemon") -> subprocess.Popen[bytes]:
         """Starts a daemon."""
         workspace = str(self.project / "workspace.yaml")
-        return self.start("dagster", "daemon", "run", "-w", workspace, log=log)
+        return self.start("dagster-daemon", "run", "-w", workspace, log=log)
 
     def dpdau(self, *arguments: str, given: str = "") -> str:
         """Runs one command of the command line and returns what it printed."""
@@ -171,8 +172,6 @@ def live_dagster(project: Path, **settings: str) -> Iterator[LiveDagster]:
     live = LiveDagster(project, environment, port)
     try:
         yield live
-    except AssertionError as failure:
-        raise AssertionError(f"{failure}\n{live.logs()}") from failure
     finally:
         for process in list(live.processes):
             live.stop(process)
