@@ -7,7 +7,6 @@ Belongs here: choosing epochs, blocks of days and files for windows. Merging fil
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,10 +18,10 @@ from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.core.windows import WORD_DAYS, Window, distinct_per_window
 from dpdau_assets.errors import DataError
+from dpdau_assets.operations.lake_session import READ_THREADS, in_threads
 from dpdau_assets.storage.files import Keys
 from dpdau_assets.storage.key_words import merge_days
 
-COUNT_THREADS = 2
 MAX_DAYS = 2 * WORD_DAYS
 """Days counted from one reading: an epoch of 90 days and the windows that start in it."""
 
@@ -95,14 +94,13 @@ def _count_block(block: Block, files: KeyFiles, read: ReadKeys) -> dict[Window, 
     found = [(day, path) for day in block.days for path in files(day, block.epoch)]
     if not found:
         return dict.fromkeys(block.windows, 0)
-    with ThreadPoolExecutor(COUNT_THREADS) as pool:
-        keys = list(pool.map(lambda item: read(item[0], block.epoch, item[1]), found))
+    keys = in_threads(lambda item: read(item[0], block.epoch, item[1]), found)
     first, last = found[0][0], found[-1][0]
     words = merge_days(
         [(day - first).days for day, _ in found],
         keys,
         words=(last - first).days // WORD_DAYS + 1,
-        threads=COUNT_THREADS,
+        threads=READ_THREADS,
     )
     counts: dict[Window, int] = {}
     for length in sorted({len(window) for window in block.windows}):

@@ -9,12 +9,13 @@ everything built and counted in the session is a function of one log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, last_closed_day
 from dpdau_assets.errors import DataError
@@ -28,6 +29,9 @@ from dpdau_assets.storage.files import Keys, file_digest, read_keys
 from dpdau_assets.storage.partitions import Partition
 
 READ_THREADS = 2
+ITEMS_PER_TURN = 64
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -107,16 +111,12 @@ class LakeSession:
         Raises:
             DataError: A file is missing or not the recorded one.
         """
-        unchecked = [(path, digest) for path, digest in files.items() if not self._is_checked(path, digest)]
-        with ThreadPoolExecutor(READ_THREADS) as pool:
-            found = list(pool.map(lambda item: file_digest(item[0]), unchecked))
-        for (path, digest), actual in zip(unchecked, found, strict=True):
-            if actual != digest:
+        for path in in_threads(self._wrong_file, list(files.items())):
+            if path is not None:
                 raise DataError(
                     f"{path} does not hold the bytes that the ledger recorded",
                     hint="run `dpdau rebuild` over that day; raw_events or staging must come back from your copy",
                 )
-            self._checked[_identity(path)] = digest
 
     def check_partitions(self, asset: str, days: Iterable[date]) -> None:
         """As `check`, for all files of some partitions."""
@@ -125,8 +125,15 @@ class LakeSession:
             {path: d for day in days for path, d in partition_files(lake, asset, day, self.files(asset, day)).items()}
         )
 
-    def _is_checked(self, path: Path, digest: str) -> bool:
-        return path.exists() and self._checked.get(_identity(path)) == digest
+    def _wrong_file(self, file: tuple[Path, str]) -> Path | None:
+        """The path of a file that does not hold the recorded bytes, None when it does."""
+        path, digest = file
+        identity = _identity(path)
+        if self._checked.get(identity) != digest:
+            if file_digest(path) != digest:
+                return path
+            self._checked[identity] = digest
+        return None
 
     def _forget_staged(self, new: Publication) -> None:
         gone = {*new.folded, *(file for file, _ in new.rewritten)}
@@ -190,7 +197,20 @@ def _epochs_of(workspace: Workspace, days: DayRange) -> range:
     return range(calendar.keyed_epochs(first, length).start, calendar.keyed_epochs(last, length).stop)
 
 
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """`function` of each item, in order, in a few threads; many small items share one turn of a thread."""
+    size = max(1, min(ITEMS_PER_TURN, len(items) // (4 * READ_THREADS)))
+    pieces = [items[start : start + size] for start in range(0, len(items), size)]
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        return [
+            result for piece in pool.map(lambda piece: [function(item) for item in piece], pieces) for result in piece
+        ]
+
+
 def _identity(path: Path) -> tuple[int, int, int, int]:
     """What stays the same while nobody writes to a file, and under every one of its links."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:
+        raise DataError(f"{path} is recorded but does not exist", hint="run `dpdau rebuild` over that day") from None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -8,13 +8,13 @@ calendar.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.lake_session import READ_THREADS, LakeSession, in_chunks
+from dpdau_assets.operations.lake_session import LakeSession, in_chunks, in_threads
 from dpdau_assets.operations.lineage import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
@@ -27,8 +27,8 @@ def replay_locked(session: LakeSession, days: DayRange, *, progress: Progress = 
     behind = [day for day in known if session.is_thorough or _is_behind(session, day)]
     for done, chunk in enumerate(in_chunks(behind, DAYS_PER_PUBLICATION)):
         progress("replay", done * DAYS_PER_PUBLICATION, len(behind))
-        with session.publication() as new, ThreadPoolExecutor(READ_THREADS) as pool:
-            new.rows.extend(pool.map(lambda day: _without_erased(session, new, day), chunk))
+        with session.publication() as new:
+            new.rows.extend(in_threads(partial(_without_erased, session, new), chunk))
     changed: set[date] = set()
     stale = [day for day in known if not _is_current(session, day)]
     for chunk in in_chunks(stale, DAYS_PER_PUBLICATION):

@@ -6,6 +6,7 @@ reads them, but they may hold somebody who is erased. Temporary files belong to 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from dpdau_assets.operations.lineage import ASSETS, DAILY_SKETCHES
@@ -16,7 +17,9 @@ from dpdau_assets.storage.files import remove
 
 
 def remove_orphans(workspace: Workspace) -> int:
-    """Removes files of the lake and of staging that no row names; how many they were. Hold the lake lock.
+    """Removes files of the lake and of staging that no row names, and empty folders; how many files they were.
+
+    Hold the lake lock.
 
     Raises:
         StorageError: A file cannot be removed.
@@ -31,6 +34,9 @@ def remove_orphans(workspace: Workspace) -> int:
             named.update(partition_files(lake, row.asset, row.day, row.files))
     orphans = [path for path in _key_files(lake.root) if path not in named]
     remove(orphans)
+    for folder in (lake.root / "staging").glob("day=*"):
+        with suppress(OSError):  # one that is not empty stays
+            folder.rmdir()
     return len(orphans)
 
 

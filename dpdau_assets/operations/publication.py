@@ -88,9 +88,9 @@ def publish(workspace: Workspace, new: Publication, known: Mapping[tuple[str, da
         batches.forget_staged(connection, new.folded)
         _save_rewritten(connection, new.rewritten)
     for row in moved:
-        _remove_others(workspace.lake, row.asset, row.day, kept=row.files)
+        _remove_obsolete(workspace.lake, row, known.get((row.asset, row.day)), kept=row.files)
     for row in new.references:
-        _remove_others(workspace.lake, row.asset, row.day, kept={})
+        _remove_obsolete(workspace.lake, row, known.get((row.asset, row.day)), kept={})
     gone = [*new.folded, *(staged for staged, digest in new.rewritten if digest is None)]
     _remove_staged(workspace.lake, gone)
     if needs_intent:
@@ -225,6 +225,12 @@ def _recover_rewritten(lake: Lake, connection: Connection, rewritten: list[tuple
             batches.set_staged_digest(connection, file, digest)
 
 
+def _remove_obsolete(lake: Lake, row: Partition, known: Partition | None, *, kept: Mapping[str, str]) -> None:
+    """Removes the files of a partition that it had and has no more."""
+    if known is not None and not set(known.files) <= set(kept):
+        _remove_others(lake, row.asset, row.day, kept=kept)
+
+
 def _remove_others(lake: Lake, asset: str, day: date, *, kept: Mapping[str, str]) -> None:
     """Removes every file of a partition that is not in `kept`."""
     folder = lake.partition_folder(asset, day)
@@ -237,9 +243,5 @@ def _remove_others(lake: Lake, asset: str, day: date, *, kept: Mapping[str, str]
 
 
 def _remove_staged(lake: Lake, files: list[StagedFile]) -> None:
-    """Removes staged files that no ledger row names any more, with the folders they leave empty."""
-    paths = [lake.staging_path(file.day, batch=file.batch, epoch=file.epoch) for file in files]
-    remove(paths)
-    for folder in {path.parent for path in paths}:
-        with suppress(OSError):
-            folder.rmdir()
+    """Removes staged files that no ledger row names any more; their folders stay for the next batch of the day."""
+    remove(lake.staging_path(file.day, batch=file.batch, epoch=file.epoch) for file in files)

@@ -75,17 +75,19 @@ class Lake:
         """The DuckDB catalogue of views."""
         return self.root / "dpdau.duckdb"
 
+    # Paths are made in one piece: a fold over decades makes a hundred thousand of them.
+
     def staging_path(self, day: date, *, batch: str, epoch: int) -> Path:
         """The staged key file of one batch, day and epoch."""
-        return self.root / "staging" / f"day={day.isoformat()}" / f"{batch}-e{epoch}.parquet"
+        return Path(f"{self.root}/staging/day={day.isoformat()}/{batch}-e{epoch}.parquet")
 
     def partition_folder(self, asset: str, day: date) -> Path:
         """The folder with the files of one partition."""
-        return self.root / "lake" / asset / f"day={day.isoformat()}"
+        return Path(f"{self.root}/lake/{asset}/day={day.isoformat()}")
 
     def partition_path(self, asset: str, day: date, *, epoch: int) -> Path:
         """The file of one asset, day and epoch."""
-        return self.partition_folder(asset, day) / f"e{epoch}.parquet"
+        return Path(f"{self.root}/lake/{asset}/day={day.isoformat()}/e{epoch}.parquet")
 
     def windows_path(self, day: date) -> Path:
         """The file of `mau_unions` for windows that end at `day`."""

@@ -71,13 +71,12 @@ class WriteBatch:
             StorageError: The disk refused; files not yet moved are removed.
         """
         make_durable(self._waiting.values())
-        for path, waiting in list(self._waiting.items()):
-            make_folder(path.parent)
-            if path.exists() and path.samefile(waiting):
-                remove([waiting])
-            else:
-                replace(waiting, path)
-        make_names_durable({path.parent for path in self._waiting})
+        folders = {path.parent for path in self._waiting}
+        for folder in folders:
+            make_folder(folder)
+        for path, waiting in self._waiting.items():
+            replace(waiting, path)  # does nothing where both are links of one file: then `waiting` goes with scratch
+        make_names_durable(folders)
         self._waiting.clear()
 
     def __enter__(self) -> WriteBatch:

@@ -130,9 +130,11 @@ class TestFold:
         assert key_files(stepped) == key_files(chained)
 
     def test_staging_is_empty_after_a_fold(self, workspace: Workspace) -> None:
-        """Folded files leave staging, together with their folders, and no temporary file stays."""
+        """Folded files leave staging and no temporary file stays; a rebuild clears empty folders as well."""
         stage_activity(workspace, EVENTS)
         fold(workspace, DAYS)
+        assert not list((workspace.lake.root / "staging").rglob("*.parquet"))
+        rebuild(workspace, DAYS)
         assert list((workspace.lake.root / "staging").iterdir()) == []
         assert not list(workspace.lake.root.rglob("*.tmp-*"))
 
