@@ -122,7 +122,7 @@ def rebuild(start: Start, end: End, as_json: Json = False) -> None:
     emit(
         document,
         as_json=as_json,
-        text=lambda: f"rebuilt {counted(document['days'], 'day')} in {document['seconds']:.1f} s",
+        text=lambda: f"rebuilt {counted(len(days), 'day')} in {document['seconds']:.1f} s",
     )
 
 
