@@ -31,6 +31,8 @@ def zone_days(zone: tzinfo, last_day: date) -> pa.Table | None:
     Returns:
         Columns utc_day, change, before, after: int64.
     """
+    if str(zone) in ("UTC", "Etc/UTC"):
+        return None
     days = range(-2, (last_day - EARLIEST_DAY).days + 3)
     offsets = np.array([_offset(zone, day * DAY_SECONDS) for day in (*days, days.stop)], dtype=np.int64)
     if not offsets.any():
