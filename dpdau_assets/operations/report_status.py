@@ -1,0 +1,164 @@
+"""Where a data folder stands: days reached, work pending with its age, the month's budget, what to do next.
+
+Belongs here: reading the ledger and choosing the next step. Nothing is changed, and nobody waits for the lake lock. The
+answer is for the trusted side, yet names no user, no count of users and no day on which an erasure found somebody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from dpdau_assets.core.quantities import METRICS, ONE_DAY, DayRange, days_of_period, last_closed_day, period_of
+from dpdau_assets.operations.find_work import due_releases
+from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
+from dpdau_assets.operations.report_budget import report_budget
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import batches, budget, erasures, partitions
+from dpdau_assets.storage.ledger import parse_time
+from dpdau_assets.storage.schema import batches as batch_rows
+from dpdau_assets.storage.schema import staged_files
+
+SECONDS_PER_HOUR = 3600
+LOOK_BACK_DAYS = 31
+"""As far as the daily schedule looks for days to release."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the ledger says at one moment."""
+
+    now: datetime
+    closed: date
+    last_event_day: date | None
+    built_day: date | None
+    released: Mapping[str, set[date]]
+    staged_days: list[date]
+    staged_since: str | None
+    batches: list[str]
+    erasures_since: list[str]
+
+
+def report_status(workspace: Workspace) -> dict[str, Any]:
+    """The status as one JSON document; days and times are ISO text.
+
+    Args:
+        workspace: The open data folder.
+
+    Returns:
+        last_event_day, closed_day, built_day, released_day (by metric), pending_folds (closed and open days, hours
+        since the oldest was received, batches that can still be discarded), pending_erasures (requests, hours since the
+        oldest, whether that is longer than ERASURE_MAX_AGE_HOURS), budget (by metric, with whether the month fits), and
+        next_action.
+
+    Raises:
+        StorageError: The ledger cannot be read.
+    """
+    state = _read(workspace)
+    oldest = _hours_since(min(state.erasures_since, default=None), state.now)
+    document: dict[str, Any] = {
+        "last_event_day": _text(state.last_event_day),
+        "closed_day": _text(state.closed),
+        "built_day": _text(state.built_day),
+        "released_day": {metric: _text(max(days, default=None)) for metric, days in state.released.items()},
+        "pending_folds": {
+            "closed_days": sum(day <= state.closed for day in state.staged_days),
+            "open_days": sum(day > state.closed for day in state.staged_days),
+            "oldest_hours": _hours_since(state.staged_since, state.now),
+            "batches_not_folded": state.batches,
+        },
+        "pending_erasures": {
+            "requests": len(state.erasures_since),
+            "oldest_hours": oldest,
+            "is_overdue": oldest is not None and oldest > workspace.settings.erasure_max_age_hours,
+        },
+        "budget": _budget(workspace, state),
+    }
+    return document | {"next_action": _next_action(workspace, state)}
+
+
+def _read(workspace: Workspace) -> _State:
+    settings, now = workspace.settings, workspace.now()
+    with workspace.ledger.read() as connection:
+        held = [key[1] for key, row in partitions.load(connection, [RAW_EVENTS]).items() if row.files]
+        staged = batches.staged_days(connection)
+        waiting = _staged_batches(connection)
+        return _State(
+            now=now,
+            closed=last_closed_day(now, zone=settings.zone, delay_hours=settings.day_close_delay_hours),
+            last_event_day=max([*held, *staged], default=None),
+            built_day=max(partitions.days_with(connection, MAU_UNIONS), default=None),
+            released={metric: budget.released_days(connection, metric) for metric in METRICS},
+            staged_days=staged,
+            staged_since=min((received for _, received, _ in waiting), default=None),
+            batches=[name for name, _, is_folded in waiting if not is_folded],
+            erasures_since=[request.requested_at for request in erasures.pending(connection)],
+        )
+
+
+def _staged_batches(connection: Connection) -> list[tuple[str, str, bool]]:
+    """Name, time and whether a part is folded of every batch with staged files, oldest first."""
+    columns = batch_rows.c
+    with_files = select(staged_files.c.batch_seq).distinct()
+    query = select(columns.batch, columns.received_at, columns.is_folded).where(columns.seq.in_(with_files))
+    return [(row.batch, row.received_at, row.is_folded) for row in connection.execute(query.order_by(columns.seq))]
+
+
+def _budget(workspace: Workspace, state: _State) -> dict[str, Any]:
+    """The budget of the month of the last closed day, and whether its remaining days fit."""
+    month = days_of_period(period_of(state.closed))
+    series = _series(workspace.settings, last=month.last)
+    report: dict[str, Any] = {}
+    for metric in METRICS:
+        stated = report_budget(workspace, metric, period_of(state.closed))
+        days = [day for day in month if series and day in series]
+        missing = sum(day not in state.released[metric] for day in days)
+        fits = stated["releases_remaining"]
+        report[metric] = {
+            "period": stated["period"],
+            "epsilon_spent": round(stated["epsilon_spent"], 4),
+            "epsilon_cap": stated["epsilon_cap"],
+            "releases_remaining": fits,
+            "month_fits": None if fits is None or series is None else fits >= missing,
+        }
+    return report
+
+
+def _next_action(workspace: Workspace, state: _State) -> str:
+    """One line: the most urgent thing an operator can do."""
+    if state.last_event_day is None:
+        return "dpdau ingest --from FILE"
+    if state.erasures_since:
+        return "dpdau flush-deletes"
+    series = _series(workspace.settings, last=state.closed)
+    if workspace.settings.series_start is None:
+        return "set SERIES_START in .env to the first day to release"
+    if series is None:
+        return "nothing: no day of the series is closed"
+    recent = DayRange(max(series.first, series.last - (LOOK_BACK_DAYS - 1) * ONE_DAY), series.last)
+    due = due_releases(workspace, recent)
+    if due.days:
+        return f"dpdau release --start {due.days[0]} --end {due.days[-1]}"
+    if due.unfunded:
+        return f"nothing until a day of the next month closes: no budget is left in {', '.join(due.unfunded)}"
+    return f"nothing: every day up to {recent.last} is released"
+
+
+def _series(settings: Settings, *, last: date) -> DayRange | None:
+    """The days of the series up to `last`, None when there are none."""
+    first = settings.series_start
+    end = min(last, settings.series_end or last)
+    return DayRange(first, end) if first is not None and first <= end else None
+
+
+def _hours_since(moment: str | None, now: datetime) -> float | None:
+    return None if moment is None else round(max(0.0, (now - parse_time(moment)).total_seconds()) / SECONDS_PER_HOUR, 1)
+
+
+def _text(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
