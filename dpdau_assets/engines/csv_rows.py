@@ -21,7 +21,7 @@ from dpdau_assets.engines.row_sql import CODE_OF
 from dpdau_assets.engines.text_blocks import Block, Offsets
 
 _NOT_UTF8 = f"\x1a{secrets.token_hex(16)}"
-"""Stands for bytes that are not UTF-8, in blocks whose refused records pyarrow could not report otherwise."""
+"""Stands for bytes that are not UTF-8: pyarrow cannot report a refused record that holds such."""
 _ESCAPED_BYTES = re.compile("[\udc80-\udcff]+")
 _LINE_ENDS = (10, 13)
 
@@ -91,12 +91,14 @@ def _split_fields(
 ) -> tuple[pa.Table, list[int], pa.Array]:
     """The wanted fields, the positions (from 1) of records with another number of fields, and faults per row."""
     try:
-        table, invalid = _parse(content, wanted, width=width, delimiter=delimiter)
-        return table, invalid, pa.nulls(table.num_rows, pa.int8())
-    except pa.ArrowInvalid:  # a record that is neither sound nor UTF-8
+        content.decode("utf-8")
+    except UnicodeDecodeError:
         text = content.decode("utf-8", "surrogateescape")
         marked = _ESCAPED_BYTES.sub(_NOT_UTF8, text).encode("utf-8")
         table, invalid = _parse(marked, wanted, width=width, delimiter=delimiter)
+    else:
+        table, invalid = _parse(content, wanted, width=width, delimiter=delimiter)
+        return table, invalid, pa.nulls(table.num_rows, pa.int8())
     is_marked = pac.match_substring(_flat(table)[0], _NOT_UTF8)
     code = pa.scalar(CODE_OF["not_utf8"], pa.int8())
     return table, invalid, pac.if_else(is_marked, code, pa.scalar(None, pa.int8()))
