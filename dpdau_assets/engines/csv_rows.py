@@ -16,13 +16,13 @@ import pyarrow.compute as pac
 import pyarrow.csv as pc
 from numpy.typing import NDArray
 
-from dpdau_assets.core.activity import Reason
+from dpdau_assets.core.activity import MAX_ID_BYTES, Reason
 from dpdau_assets.engines.row_sql import CODE_OF
 from dpdau_assets.engines.text_blocks import Block, Offsets
 
-_NOT_UTF8 = f"\x1a{secrets.token_hex(16)}"
-"""Stands for bytes that are not UTF-8: pyarrow cannot report a refused record that holds such."""
-_ESCAPED_BYTES = re.compile("[\udc80-\udcff]+")
+_NOT_UTF8 = f"\x1a{secrets.token_hex(4)}"
+"""Stands for a byte that is not UTF-8: pyarrow cannot report a refused record that holds such."""
+_ESCAPED_BYTES = re.compile("[\udc80-\udcff]")
 _LINE_ENDS = (10, 13)
 
 Numbers = NDArray[np.int64]
@@ -99,9 +99,16 @@ def _split_fields(
     else:
         table, invalid = _parse(content, wanted, width=width, delimiter=delimiter)
         return table, invalid, pa.nulls(table.num_rows, pa.int8())
-    is_marked = pac.match_substring(_flat(table)[0], _NOT_UTF8)
-    code = pa.scalar(CODE_OF["not_utf8"], pa.int8())
-    return table, invalid, pac.if_else(is_marked, code, pa.scalar(None, pa.int8()))
+    return table, invalid, _faults_of_users(_flat(table)[0])
+
+
+def _faults_of_users(users: pa.Array) -> pa.Array:
+    """The fault of every id that holds a marked byte, null for the others."""
+    marks = pac.count_substring(users, _NOT_UTF8)
+    length = pac.subtract(pac.binary_length(users), pac.multiply(marks, len(_NOT_UTF8) - 1))
+    codes = [pa.scalar(CODE_OF[reason], pa.int8()) for reason in ("too_long", "not_utf8")]
+    faults = pac.if_else(pac.greater(length, MAX_ID_BYTES), *codes)
+    return pac.if_else(pac.greater(marks, 0), faults, pa.scalar(None, pa.int8()))
 
 
 def _parse(content: bytes, wanted: Sequence[int], *, width: int, delimiter: str) -> tuple[pa.Table, list[int]]:

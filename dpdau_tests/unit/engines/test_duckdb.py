@@ -94,7 +94,8 @@ class TestAgainstCore:
     def test_any_rotation_keys_every_day_under_all_its_epochs(self, tmp_path: Path, rotation_days: int) -> None:
         """From daily epochs to one for a century, over 25 years of days, each day has its keys under each epoch."""
         rng = np.random.default_rng(rotation_days)
-        days = [date(2000, 1, 1) + timedelta(days=int(n)) for n in rng.integers(0, 9_000, 15 if rotation_days == 1 else 150)]
+        count = 15 if rotation_days == 1 else 150
+        days = [date(2000, 1, 1) + timedelta(days=int(n)) for n in rng.integers(0, 9_000, count)]
         rows: list[Row] = [(f"u{index % 7}", day, None) for index, day in enumerate(days)]
         columns = {"user_id": pa.array([row[0] for row in rows]), "day": pa.array(days, pa.date32())}
         found = engine_read(write_parquet(tmp_path / "a.parquet", columns), rotation_days=rotation_days)
