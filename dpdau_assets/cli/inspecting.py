@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing
-from dpdau_assets.cli.output import emit, table, warn
+from dpdau_assets.cli.output import counted, emit, table, warn
 
 EXACT_WARNING = (
     "dpdau: these counts are EXACT and NOT PRIVATE: anyone who sees them learns about single users. "
@@ -38,21 +38,44 @@ def _daemon(home: Path, *, now: datetime) -> dict[str, Any]:
 
 
 def status_text(document: dict[str, Any]) -> str:
-    """The status document, one fact a line."""
-    return "\n".join(f"{name.replace('_', ' '):<24} {_fact(value)}" for name, value in document.items())
+    """The status document, one fact a line, the next action last."""
+    folds, erasures = document["pending_folds"], document["pending_erasures"]
+    budgets = document["budget"]
+    facts = [
+        ("last event day", document["last_event_day"] or "-"),
+        ("last closed day", document["closed_day"]),
+        ("built through", document["built_day"] or "-"),
+        (
+            "released through",
+            ", ".join(f"{name.upper()} {day or '-'}" for name, day in document["released_day"].items()),
+        ),
+        ("waiting to be folded", f"{_days(folds)}{_age(folds)}"),
+        ("pending erasures", f"{erasures['requests']}{_age(erasures)}{' OVERDUE' if erasures['is_overdue'] else ''}"),
+        *((f"budget {name.upper()}", _budget(budget)) for name, budget in budgets.items()),
+        ("Dagster daemon", "alive" if document["daemon_alive"] else "none at work; `make ui` starts one"),
+        ("next", document["next_action"]),
+    ]
+    return "\n".join(f"{name:<22}{fact}" for name, fact in facts)
 
 
-def _fact(value: Any) -> str:
-    """One value of the status document in words."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_fact(part)}" for name, part in value.items()) or "-"
-    if isinstance(value, list):
-        return ", ".join(_fact(part) for part in value) or "-"
-    return str(value)
+def _days(folds: dict[str, Any]) -> str:
+    """Closed and open days with staged files, in words."""
+    return f"{counted(folds['closed_days'], 'closed day')}, {counted(folds['open_days'], 'open day')}"
+
+
+def _age(pending: dict[str, Any]) -> str:
+    """How long the oldest has waited, when something waits."""
+    hours = pending["oldest_hours"]
+    return "" if hours is None else f", the oldest for {hours:g} h"
+
+
+def _budget(budget: dict[str, Any]) -> str:
+    """One metric's month in words."""
+    verdict = {True: "; the rest of the month fits", False: "; THE REST OF THE MONTH DOES NOT FIT", None: ""}
+    return (
+        f"{budget['period']}: epsilon {budget['epsilon_spent']:.3f} of {budget['epsilon_cap']:g} spent, "
+        f"{budget['releases_remaining']} more releases fit{verdict[budget['month_fits']]}"
+    )
 
 
 def show_settings(as_json: Json = False) -> None:

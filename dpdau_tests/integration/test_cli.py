@@ -279,8 +279,23 @@ class TestTheRest:
         """status names the days reached, what is pending, the budget and the next action."""
         document = filled.json("status")
         assert document["daemon_alive"] is False
-        assert str(document["next_action"])
-        assert "next action" in filled("status").out
+        assert document["last_event_day"] == day(9)
+        assert document["pending_folds"]["closed_days"] == 10
+        assert document["next_action"].startswith("dpdau release")
+        text = filled("status").out
+        assert text.splitlines()[-1].split(maxsplit=1) == ["next", document["next_action"]]
+
+    def test_a_batch_is_taken_back_before_it_is_folded(self, filled: CommandLine) -> None:
+        """discard-batch undoes an ingest as long as nothing of it is folded; afterwards it is refused."""
+        (batch,) = filled.json("status")["pending_folds"]["batches_not_folded"]
+        assert filled.json("discard-batch", batch) == {"discarded": batch}
+        assert filled.json("status")["last_event_day"] is None
+        assert filled.json("ingest", "--from", filled.folder / "a.jsonl")["duplicates_of_earlier_batches"] == 0
+        (batch,) = filled.json("status")["pending_folds"]["batches_not_folded"]
+        filled.json("rebuild", "--start", day(0), "--end", day(9))
+        answer = filled("discard-batch", batch)
+        assert answer.code in (2, 3)
+        assert answer.err.count("\n") == 1
 
     def test_rebuild_answers_days_and_seconds(self, filled: CommandLine) -> None:
         """rebuild builds the range again and leaves the counts as they are."""
