@@ -55,7 +55,7 @@ class TestDemo:
     def test_twice_is_harmless_and_tomorrow_adds_a_day(
         self, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """One Dagster run fills the demo's own home; a second changes and charges nothing; the next day's adds a day."""
+        """One Dagster run fills the demo's home; a second run changes and charges nothing; tomorrow's adds a day."""
         demo.run()
         first = capsys.readouterr().out
         assert released_in(project / "data" / "demo" / "dagster") == (1, demo.DAYS)
