@@ -84,6 +84,7 @@ def snapshot_counts(
     Raises:
         DataError: A stored file is not the recorded one.
         StorageError: The disk or the ledger refused.
+        InternalError: A day is still open.
     """
     chosen = sorted(set(days))
     settings = workspace.settings
@@ -91,6 +92,8 @@ def snapshot_counts(
         return Counts(settings.sketch_impl, {})
     ends = DayRange(chosen[0], chosen[-1])
     with lake_session(workspace, days_behind_windows(ends, settings.mau_window_days), on_wait=on_wait) as session:
+        if ends.last > session.last_closed:
+            raise InternalError(f"{ends.last} is still open and cannot be counted for a release")
         for part in _parts(chosen, settings.mau_window_days):
             bring_up_to_date_locked(session, part, progress=progress)
         values: dict[tuple[Metric, date], int | KmvSketch | None] = {}
