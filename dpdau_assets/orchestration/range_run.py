@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.orchestration.build import build_definitions
@@ -20,6 +21,11 @@ from dpdau_assets.settings import Settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Everything is in the run's own log in the home; nothing is printed."""
+
+NO_CAPTURE = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
+"""Our standard output is the caller's terminal: Dagster would redirect it, and start a process to follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ def run_range(settings: Settings, days: DayRange, *, home: Path, job_name: str =
         warnings.simplefilter("ignore")
         create_home(home)
         job = build_definitions(settings).resolve_job_def(job_name)
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_CAPTURE)) as instance:
             result = job.execute_in_process(
                 instance=instance, tags=range_tags(days), raise_on_error=False, run_config=QUIET
             )
