@@ -13,8 +13,8 @@ from datetime import date, datetime
 from typing import Any
 
 from dpdau_assets.core.activity import MAX_ID_BYTES
-from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
+from dpdau_assets.engines.bulk_pseudonyms import bulk_user_keys
 from dpdau_assets.errors import InputError
 from dpdau_assets.operations.tombstone_epochs import tombstone_epochs
 from dpdau_assets.operations.workspace import Workspace
@@ -64,9 +64,13 @@ def request_erasure(workspace: Workspace, user_ids: Iterable[bytes], *, through:
         workspace.freeze(connection)
         epochs = tombstone_epochs(workspace, connection, through)
     # Pseudonyms are computed outside the transaction: it may be many, and other writers wait for it.
-    tombstones = {
-        epoch: Tombstones.until(user_keys(workspace.salts.epoch_key(epoch), users), through) for epoch in epochs
-    }
+    pseudonyms = bulk_user_keys(
+        users,
+        ((epoch, workspace.salts.epoch_key(epoch)) for epoch in epochs),
+        memory_limit=workspace.settings.duckdb_memory_limit,
+        threads=workspace.settings.duckdb_threads,
+    )
+    tombstones = {epoch: Tombstones.until(keys, through) for epoch, keys in pseudonyms.items()}
     name = secrets.token_hex(16)
     with workspace.ledger.write() as connection:
         done = erasures.request(connection, name, through_day=through, tombstones=tombstones, users=len(users), now=now)
