@@ -12,7 +12,7 @@ read again in parts by a hash of the id. Error texts of DuckDB may quote values,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -21,32 +21,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
-from dpdau_assets.engines.arrow_rows import ArrowRows
-from dpdau_assets.engines.day_words import BLOCK_DAYS, EpochPlan, day_number, epoch_plans, split_days
-from dpdau_assets.engines.protocol import (
-    LINES_KEPT,
-    DayKeys,
-    ErasedKeys,
-    Pseudonymiser,
-    ReadProgress,
-    RowCounts,
-    RowLimits,
-)
-from dpdau_assets.engines.relations import (
-    ARROW_VIEW,
-    ZONE_VIEW,
-    Relation,
-    can_scan_directly,
-    coded_rows,
-    json_rows,
-    parquet_scan,
-    table_rows,
-)
-from dpdau_assets.engines.row_sql import ERASING, USER_KEY, day_bit, hmac_pads
+from dpdau_assets.core.quantities import EARLIEST_DAY
+from dpdau_assets.engines.day_words import EpochPlan, day_number, epoch_plans, split_days
+from dpdau_assets.engines.protocol import DayKeys, ErasedKeys, Pseudonymiser, ReadProgress, RowCounts, RowLimits
+from dpdau_assets.engines.row_sql import ERASING, USER_KEY, hmac_pads
+from dpdau_assets.engines.source_rows import SourceRows, may_be_direct
 from dpdau_assets.engines.sources import Source
 from dpdau_assets.engines.tally import Tally
-from dpdau_assets.engines.zone_days import zone_days
 from dpdau_assets.errors import StorageError
 
 SPLIT = 4
@@ -95,6 +76,8 @@ class DuckdbEngine:
             config["threads"] = self.threads
         connection = duckdb.connect(":memory:", config=config)
         try:
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
             yield connection
         finally:
             connection.close()
@@ -116,13 +99,10 @@ class DuckdbReading:
         self._connection = connection
         self._source = source
         self._pseudonymiser = pseudonymiser
-        self._limits = limits
         self._sink = sink
+        self._limits = limits
         self._progress = progress
         self._tally = Tally(0)
-        self._is_direct = source.format == "parquet" and can_scan_directly(source)
-        self._alignment = 0
-        self._has_zone = False
         self._erased_through = -1
 
     @property
@@ -137,22 +117,16 @@ class DuckdbReading:
 
     def run(self) -> None:
         """Reads the source whole. DuckDB refuses a Parquet file with one text that is not UTF-8; Arrow streams it."""
-        self._connection.execute("CREATE TEMP TABLE erased (user_id VARCHAR, through_day BIGINT)")
-        zone_table = zone_days(self._limits.zone, self._limits.today + ONE_DAY)
-        if zone_table is not None:
-            self._connection.register(ZONE_VIEW, zone_table)
-            self._has_zone = True
         try:
-            if self._is_direct:
-                try:
-                    self._alignment = self._first_day_alignment()
-                    self._tally = Tally(self._alignment)
-                    self._read_part(1, 0)
+            self._connection.execute("CREATE TEMP TABLE erased (user_id VARCHAR, through_day BIGINT)")
+            if may_be_direct(self._source):
+                with suppress(duckdb.Error):
+                    self._read(is_direct=True)
                     return
-                except duckdb.Error:
-                    self._is_direct, self._alignment, self._tally = False, 0, Tally(0)
-                    self._connection.execute("DROP TABLE IF EXISTS activity")
-            self._read_part(1, 0)
+                self._connection.execute("DROP TABLE IF EXISTS activity")
+            self._read(is_direct=False)
+        except duckdb.OutOfMemoryException:
+            raise _too_little_memory() from None
         except duckdb.Error:
             raise self._source.unreadable() from None
 
@@ -168,80 +142,46 @@ class DuckdbReading:
             yield ErasedKeys(epoch, keys[is_last], days[is_last].astype("datetime64[D]"))
             epoch += 1
 
-    def _read_part(self, parts: int, index: int) -> None:
+    def _read(self, *, is_direct: bool) -> None:
+        rows = SourceRows(self._connection, self._source, self._limits, progress=self._progress, is_direct=is_direct)
+        self._tally = Tally(rows.alignment)
+        self._read_part(rows, 1, 0)
+
+    def _read_part(self, rows: SourceRows, parts: int, index: int) -> None:
         """Reads the rows whose id hashes to `index` of `parts`; cuts the part when it does not fit into memory."""
+        part = _part(parts, index)
         try:
-            self._aggregate(parts, index)
+            rows.aggregate(part)
         except duckdb.OutOfMemoryException:
             self._connection.execute("DROP TABLE IF EXISTS activity")
             if parts * SPLIT > MOST_PARTS:
                 raise _too_little_memory() from None
             for step in range(SPLIT):
-                self._read_part(parts * SPLIT, index + step * parts)
+                self._read_part(rows, parts * SPLIT, index + step * parts)
             return
-        groups = self._fetch("SELECT code, sum(row_count), bit_or(word) FROM activity GROUP BY code")
-        days = self._tally.add_groups(groups)
-        self._tally_lines(parts, index)
-        self._keep_erased()
+        groups = self._connection.execute("SELECT code, sum(row_count), bit_or(word) FROM activity GROUP BY code")
+        days, has_refused = self._tally.add_groups(groups.fetchall())
+        if has_refused:
+            self._tally.add_lines(rows.refused_lines(part))
+        self._keep_erased(rows.alignment)
         calendar, window_days = self._pseudonymiser.calendar, self._pseudonymiser.window_days
-        for plan in epoch_plans(days, calendar, window_days=window_days, alignment=self._alignment):
-            self._emit(plan)
+        for plan in epoch_plans(days, calendar, window_days=window_days, alignment=rows.alignment):
+            self._emit(plan, rows.alignment)
         self._connection.execute("DROP TABLE activity")
 
-    def _aggregate(self, parts: int, index: int) -> None:
-        """Makes the table activity: one word per id and block; refused rows are groups without an id."""
-        lines = "NULL" if self._is_direct else f"min(number, {LINES_KEPT}) FILTER (code < 0)"
-        self._connection.execute(
-            f"CREATE TEMP TABLE activity AS SELECT CASE WHEN code >= 0 THEN user_id END AS user_id, code, "
-            f"bit_or({day_bit(self._alignment)}) AS word, count(*) AS row_count, {lines} AS numbers "
-            f"FROM ({self._coded_rows(parts, index)}) GROUP BY 1, 2"
-        )
-
-    def _coded_rows(self, parts: int, index: int) -> str:
-        rows = coded_rows(self._relation(), self._limits, alignment=self._alignment, has_zone=self._has_zone)
-        return f"SELECT * FROM ({rows})" + (f" WHERE hash(user_id) % {parts} = {index}" if parts > 1 else "")
-
-    def _relation(self) -> Relation:
-        """The rows of the source; a stream is opened anew, since it can be read once."""
-        if self._is_direct:
-            return table_rows(self._source, parquet_scan(self._source), self._connection)
-        rows = ArrowRows(self._source, self._progress)
-        self._connection.register(ARROW_VIEW, rows.reader())
-        if self._source.format == "jsonl":
-            return json_rows(self._source)
-        return table_rows(self._source, f"SELECT * FROM {ARROW_VIEW}", self._connection)
-
-    def _first_day_alignment(self) -> int:
-        """What makes the first day of a Parquet file the first of a block: 64 days or fewer are then one block."""
-        try:
-            (first,) = self._fetch(f"SELECT min(time0)::DATE - DATE '1970-01-01' FROM ({parquet_scan(self._source)})")[
-                0
-            ]
-        except duckdb.ConversionException:
-            return 0
-        return -int(first or 0) % BLOCK_DAYS
-
-    def _tally_lines(self, parts: int, index: int) -> None:
-        if not self._is_direct:
-            self._tally.add_lines(self._fetch("SELECT code, numbers FROM activity WHERE code < 0"))
-        elif self._tally.has_refused:
-            rows = self._coded_rows(parts, index)
-            query = f"SELECT code, min(number, {LINES_KEPT}) FROM ({rows}) WHERE code < 0 GROUP BY code"
-            self._tally.add_lines(self._fetch(query))
-
-    def _keep_erased(self) -> None:
+    def _keep_erased(self, alignment: int) -> None:
         """Adds the ids of "-" rows with their last day: the highest bit of the highest block."""
-        day = f"(((code - {ERASING})::BIGINT << 6) + length(bin(word)) - 1 - {self._alignment})"
+        day = f"(((code - {ERASING})::BIGINT << 6) + length(bin(word)) - 1 - {alignment})"
         self._connection.execute(
             f"INSERT INTO erased SELECT user_id, max({day}) FROM activity WHERE code >= {ERASING} GROUP BY user_id"
         )
-        (last,) = self._fetch("SELECT max(through_day) FROM erased")[0]
+        ((last,),) = self._connection.execute("SELECT max(through_day) FROM erased").fetchall()
         self._erased_through = -1 if last is None else int(last)
 
-    def _emit(self, plan: EpochPlan) -> None:
+    def _emit(self, plan: EpochPlan, alignment: int) -> None:
         """Sends the keys of every day that is keyed under the epoch of `plan`."""
         rows = self._pseudonyms(plan.epoch, lambda part: plan.query(USER_KEY, part=part))
-        days = split_days(rows["user_key"], rows["code"], rows["word"], plan=plan, alignment=self._alignment)
+        days = split_days(rows["user_key"], rows["code"], rows["word"], plan=plan, alignment=alignment)
         for day, keys in days:
             self._sink(DayKeys(day, plan.epoch, keys))
 
@@ -251,17 +191,17 @@ class DuckdbReading:
         parts = 1
         while parts <= MOST_PARTS:
             try:
-                queries = [
-                    query_of(f"hash(user_id) % {parts} = {index}" if parts > 1 else "true") for index in range(parts)
-                ]
+                queries = [query_of(_part(parts, index)) for index in range(parts)]
                 pieces = [self._connection.execute(query, pads).fetchnumpy() for query in queries]
                 return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
             except duckdb.OutOfMemoryException:
                 parts *= SPLIT
         raise _too_little_memory()
 
-    def _fetch(self, query: str) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query).fetchall()
+
+def _part(parts: int, index: int) -> str:
+    """SQL truth of the ids that hash to `index` of `parts`."""
+    return f"hash(user_id) % {parts} = {index}" if parts > 1 else "true"
 
 
 def _erased_query(first_day: int) -> Callable[[str], str]:

@@ -13,16 +13,13 @@ from glob import escape
 import duckdb
 
 from dpdau_assets.core.activity import MAX_ID_BYTES
-from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.engines.arrow_rows import column_names
-from dpdau_assets.engines.protocol import RowLimits
 from dpdau_assets.engines.row_sql import (
     BLANK,
     CODE_OF,
     INTEGER_TYPES,
     NO_INSTANT,
     Moment,
-    code,
     first_given,
     literal,
     local_day,
@@ -46,21 +43,22 @@ class Relation:
     Attributes:
         sql: A SELECT.
         has_instants: Whether any row can have an instant; else the zone does not matter.
+        is_fault_free: Whether fault is NULL in every row.
     """
 
     sql: str
     has_instants: bool
+    is_fault_free: bool
 
 
-def coded_rows(relation: Relation, limits: RowLimits, *, alignment: int, has_zone: bool) -> str:
-    """A SELECT of number, user_id, local_day and code, the verdict of `row_sql.code`."""
+def coded_rows(relation: Relation, verdict: str, *, has_zone: bool) -> str:
+    """A SELECT of number, user_id, local_day and code, which is `verdict` (see `row_sql.verdict`)."""
     needs_zone = has_zone and relation.has_instants
-    rows = f"({relation.sql}) AS source_rows" + (
-        f" LEFT JOIN {ZONE_VIEW} AS zone ON zone.utc_day = {utc_day()}" if needs_zone else ""
+    zone = f" LEFT JOIN {ZONE_VIEW} AS zone ON zone.utc_day = {utc_day()}" if needs_zone else ""
+    dated = (
+        f"SELECT number, fault, user_id, op, {local_day(has_zone=needs_zone)} AS local_day "
+        f"FROM ({relation.sql}) AS source_rows{zone}"
     )
-    dated = f"SELECT number, fault, user_id, op, {local_day(has_zone=needs_zone)} AS local_day FROM {rows}"
-    last_day = (limits.today + ONE_DAY - EARLIEST_DAY).days
-    verdict = code(last_day=last_day, oldest_day=(limits.oldest_day - EARLIEST_DAY).days, alignment=alignment)
     return f"SELECT number, user_id, local_day, {verdict} AS code FROM ({dated})"
 
 
@@ -110,7 +108,8 @@ def table_rows(source: Source, scan: str, connection: duckdb.DuckDBPyConnection)
         kind = kinds[own[name]]
         values.append(f"{_time_value(own[name], kind)} AS moment{index}")
         moments.append(_time_moment(source, index, kind))
-    return _six_columns(f"SELECT number, {', '.join(values)} FROM ({scan})", moments)
+    is_fault_free = fault == "fault" and scan == parquet_scan(source)
+    return _six_columns(f"SELECT number, {', '.join(values)} FROM ({scan})", moments, is_fault_free=is_fault_free)
 
 
 def json_rows(source: Source) -> Relation:
@@ -132,7 +131,7 @@ def json_rows(source: Source) -> Relation:
         values.append(f"CASE WHEN starts_with({name}, '\"') THEN trim({name}::JSON ->> '$', ' ') END AS moment{index}")
         values.append(f"CASE WHEN NOT starts_with({name}, '\"') THEN {name} END AS number{index}")
     moments = [_json_moment(index) for index in range(len(columns.times))]
-    return _six_columns(f"SELECT number, {', '.join(values)} FROM ({rows})", moments)
+    return _six_columns(f"SELECT number, {', '.join(values)} FROM ({rows})", moments, is_fault_free=False)
 
 
 def _json_pointer(name: str) -> str:
@@ -151,10 +150,10 @@ def _json_moment(index: int) -> Moment:
     return Moment(given, text.day, f"CASE WHEN number{index} IS NOT NULL THEN {number.instant} ELSE {text.instant} END")
 
 
-def _six_columns(inner: str, moments: Sequence[Moment]) -> Relation:
+def _six_columns(inner: str, moments: Sequence[Moment], *, is_fault_free: bool) -> Relation:
     day, instant = first_given(tuple(moments), "day"), first_given(tuple(moments), "instant")
     sql = f"SELECT number, fault, user_id, op, {day} AS day_number, {instant} AS instant FROM ({inner})"
-    return Relation(sql, has_instants=any(one.instant != NO_INSTANT for one in moments))
+    return Relation(sql, any(one.instant != NO_INSTANT for one in moments), is_fault_free)
 
 
 def _user_values(source: Source, kind: str) -> tuple[str, str]:

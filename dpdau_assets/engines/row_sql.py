@@ -7,6 +7,7 @@ names of our own and from constants only; a value of the data never enters an SQ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from dpdau_assets.core.activity import MAX_ID_BYTES, REASONS, Reason
 from dpdau_assets.core.quantities import EARLIEST_DAY
@@ -160,14 +161,14 @@ def utc_day() -> str:
     return f"((instant + {_SHIFT_SECONDS}) // 86400 - {_SHIFT_DAYS})"
 
 
-def code(*, last_day: int, oldest_day: int, alignment: int) -> str:
+def verdict(last_day: date, *, oldest_day: date, alignment: int) -> str:
     """SQL INTEGER: the block of 64 days an accepted row belongs to, or the negative code of the reason against it.
 
     Columns: fault, user_id, op, local_day. Reasons are tried in the order of `core.activity.REASONS`.
 
     Args:
-        last_day: Day number of the last day accepted (public).
-        oldest_day: Day number of the tombstone floor (public).
+        last_day: Last day accepted (public).
+        oldest_day: First day accepted (public).
         alignment: Added to the day number before it is cut into blocks, 0..63.
     """
     return (
@@ -175,8 +176,8 @@ def code(*, last_day: int, oldest_day: int, alignment: int) -> str:
         f"WHEN user_id IS NULL OR user_id = '' THEN {CODE_OF['no_user']} "
         f"WHEN strlen(user_id) > {MAX_ID_BYTES} THEN {CODE_OF['too_long']} "
         f"WHEN local_day IS NULL OR local_day < 0 THEN {CODE_OF['bad_time']} "
-        f"WHEN local_day > {last_day} THEN {CODE_OF['future']} "
-        f"WHEN local_day < {oldest_day} THEN {CODE_OF['too_old']} "
+        f"WHEN local_day > {(last_day - EARLIEST_DAY).days} THEN {CODE_OF['future']} "
+        f"WHEN local_day < {(oldest_day - EARLIEST_DAY).days} THEN {CODE_OF['too_old']} "
         f"WHEN op IS NULL OR op = '+' OR op = '' THEN (local_day + {alignment}) >> 6 "
         f"WHEN op = '-' THEN {ERASING} + ((local_day + {alignment}) >> 6) "
         f"ELSE {CODE_OF['unknown_op']} END)::INTEGER"

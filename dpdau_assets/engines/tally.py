@@ -31,12 +31,14 @@ class Tally:
         self._accepted = 0
         self._erasures = 0
 
-    def add_groups(self, groups: Iterable[tuple[Any, ...]]) -> list[date]:
-        """Adds (code, rows, word) of one part and returns the days of its "+" rows."""
+    def add_groups(self, groups: Iterable[tuple[Any, ...]]) -> tuple[list[date], bool]:
+        """Adds (code, rows, word) of one part; the days of its "+" rows, and whether it has refused rows."""
         words: dict[int, int] = {}
+        has_refused = False
         for code, rows, word in groups:
             if code in REASON_OF:
                 self._rejected[REASON_OF[code]] += int(rows)
+                has_refused = True
             elif code != BLANK:
                 self._accepted += int(rows)
                 self._erasures += int(rows) if code >= ERASING else 0
@@ -44,7 +46,7 @@ class Tally:
                     words[code] = int(word)
         for block, word in words.items():
             self._words[block] = self._words.get(block, 0) | word
-        return days_of_blocks(words, alignment=self._alignment)
+        return days_of_blocks(words, alignment=self._alignment), has_refused
 
     def add_lines(self, groups: Iterable[tuple[Any, ...]]) -> None:
         """Adds (code, ascending row numbers) of one part."""
@@ -52,11 +54,6 @@ class Tally:
             if code in REASON_OF:
                 merged = sorted([*self._lines.get(REASON_OF[code], []), *numbers])
                 self._lines[REASON_OF[code]] = merged[:LINES_KEPT]
-
-    @property
-    def has_refused(self) -> bool:
-        """Whether any row was refused so far."""
-        return bool(self._rejected)
 
     def counts(self) -> RowCounts:
         """The sums, reasons in the order of `core.activity.REASONS`."""

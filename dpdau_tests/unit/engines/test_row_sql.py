@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 from dpdau_assets.core.activity import reason_against
 from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
-from dpdau_assets.engines.protocol import RowLimits
 from dpdau_assets.engines.relations import ZONE_VIEW, Relation, coded_rows
-from dpdau_assets.engines.row_sql import REASON_OF, USER_KEY, Moment, hmac_pads, moment, number_moment, text_moment
+from dpdau_assets.engines.row_sql import (
+    REASON_OF,
+    USER_KEY,
+    Moment,
+    hmac_pads,
+    moment,
+    number_moment,
+    text_moment,
+    verdict,
+)
 from dpdau_assets.engines.zone_days import zone_days
 from dpdau_tests.support.engine_reads import TODAY, naive_day
 
@@ -34,8 +42,8 @@ def days_in_sql(values: pa.Array, found: Moment, *, zone: ZoneInfo) -> list[int 
         f"SELECT number, NULL::TINYINT AS fault, 'u' AS user_id, NULL AS op, "
         f"{found.day} AS day_number, {found.instant} AS instant FROM given"
     )
-    limits = RowLimits(zone, TODAY, EARLIEST_DAY)
-    rows = coded_rows(Relation(sql, has_instants=True), limits, alignment=0, has_zone=table is not None)
+    judged = verdict(TODAY + ONE_DAY, oldest_day=EARLIEST_DAY, alignment=0)
+    rows = coded_rows(Relation(sql, has_instants=True, is_fault_free=True), judged, has_zone=table is not None)
     answers = CONNECTION.execute(f"SELECT local_day, code FROM ({rows}) ORDER BY number").fetchall()
     return [REASON_OF.get(code, day) for day, code in answers]
 
