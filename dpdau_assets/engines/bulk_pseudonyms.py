@@ -46,6 +46,7 @@ def bulk_user_keys(
     if threads is not None:
         config["threads"] = threads
     with duckdb.connect(":memory:", config=config) as connection:
+        connection.execute("SET enable_progress_bar = false")  # it would print between our own lines
         connection.register("asked", pa.table([_text_column(ids)], names=["user_id"]))
         try:
             return {epoch: _hashed(connection, key) for epoch, key in epoch_keys}

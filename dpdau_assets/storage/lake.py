@@ -171,6 +171,7 @@ class Lake:
                 config["threads"] = self.threads
             connection = duckdb.connect(":memory:", config=config)
             try:
+                connection.execute("SET enable_progress_bar = false")  # it would print between our own lines
                 yield connection
             finally:
                 connection.close()
