@@ -7,14 +7,16 @@ accepted and listed as `reserved`, so that a shared `.env` stays valid; they cha
 from __future__ import annotations
 
 import difflib
+import math
 import os
+import re
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
@@ -35,8 +37,9 @@ load_from:
 SMALL_SKETCH_K = 2048
 """Below this a sketch is too coarse for production traffic."""
 
-Epsilon = Annotated[float, Field(gt=0, le=100)]
-Delta = Annotated[float, Field(gt=0, lt=0.1)]
+Epsilon = Annotated[float, Field(ge=1e-4, le=100)]
+Delta = Annotated[float, Field(ge=1e-20, lt=0.1)]
+"""Below 1e-20 the tails that the exact sums leave out would matter."""
 
 
 class Settings(BaseModel):
@@ -74,7 +77,7 @@ class Settings(BaseModel):
     # Sketches
     sketch_impl: Literal["kmv", "set", "theta", "hll"] = "kmv"
     sketch_k: Annotated[int, Field(ge=16, le=2**24)] = 65536
-    expected_users: Annotated[int, Field(ge=1)] | None = None
+    expected_users: Annotated[int, Field(ge=1, le=10**10)] | None = None
     # Pseudonyms, sources, storage
     hash_salt_secret: SecretStr | None = None
     hash_salt_rotation_days: Annotated[int, Field(ge=1, le=36_500)] = 90
@@ -116,8 +119,8 @@ class Settings(BaseModel):
     def _split_orders(cls, value: Any) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
         orders = tuple(float(part) for part in parts)
-        if not orders or any(order <= 1 for order in orders):
-            raise ValueError("needs comma-separated numbers above 1")
+        if not orders or not all(order > 1 and math.isfinite(order) for order in orders):
+            raise ValueError("needs comma-separated finite numbers above 1")
         return orders
 
     @field_validator("timezone")
@@ -125,8 +128,22 @@ class Settings(BaseModel):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of the zone database
             raise ValueError(f"{value!r} is not a time zone of the IANA list") from error
+        return value
+
+    @field_validator("series_start", "series_end", mode="before")
+    @classmethod
+    def _written_day(cls, value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            raise ValueError("needs a day written as YYYY-MM-DD")
+        return value
+
+    @field_validator("duckdb_memory_limit")
+    @classmethod
+    def _written_size(cls, value: str) -> str:
+        if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?B)", value, re.IGNORECASE):
+            raise ValueError("needs a size such as 1GB or 512MB")
         return value
 
     @cached_property
@@ -154,7 +171,6 @@ RESERVED = frozenset(
         "revision_reserve",
         "horizon_days",
         "w_bound",
-        "use_bloom_for_diff",
         "bloom_fp_rate",
         "retention_days",
         "backup_retention_days",
@@ -167,7 +183,6 @@ RESERVED = frozenset(
         "max_request_bytes",
         "smtp_url",
         "alert_webhook_url",
-        "service_database_url",
         "journal_mirror_dir",
         "kafka_bootstrap_servers",
         "kafka_topic",
@@ -179,10 +194,11 @@ RESERVED = frozenset(
 """Settings accepted for a component that this version does not have."""
 
 NOT_YET = {
-    "mechanism": ("correlated", "joint", "tree", "matrix"),
-    "sketch_impl": ("theta", "hll"),
+    "mechanism": (("correlated", "joint", "tree", "matrix"), "use MECHANISM=gaussian or laplace"),
+    "sketch_impl": (("theta", "hll"), "use SKETCH_IMPL=kmv or set"),
+    "compute_engine": (("spark",), "use COMPUTE_ENGINE=duckdb"),
 }
-"""Values whose soundness is not yet audited; refused at start, never approximated."""
+"""Values that this version does not have, with what to use instead; refused at start, never approximated."""
 
 
 def project_root() -> Path:
@@ -241,6 +257,8 @@ def create_project(folder: Path, **values: str) -> None:
 
 
 def _checked(values: dict[str, Any]) -> Settings:
+    if not values.get("database_url"):
+        values = {**values, "database_url": values.get("service_database_url")}  # an alias
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -317,9 +335,21 @@ def child_environment(*, keep_settings: bool = False, **overrides: str) -> dict[
 def _read_dotenv(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
+    try:
+        with path.open(encoding="utf-8") as stream:
+            bindings = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path.name} cannot be read as UTF-8 text", hint="write it again as NAME=value lines"
+        ) from error
     values: dict[str, str] = {}
-    for name, value in dotenv_values(path).items():
-        if name.startswith(PRIVATE_PREFIXES) and name.lower() not in Settings.model_fields:
+    for binding in bindings:
+        name = binding.key
+        if binding.error or (name is not None and binding.value is None):
+            raise InputError(
+                f"line {binding.original.line} of {path.name} is not NAME=value", hint="correct or remove that line"
+            )
+        if name is None or _is_of_another_program(name):
             continue
         if name.lower() not in Settings.model_fields or name != name.upper():
             known = [field.upper() for field in Settings.model_fields]
@@ -327,17 +357,23 @@ def _read_dotenv(path: Path) -> dict[str, str]:
             raise UnknownSettingError(
                 f"unknown name {name} in {path.name}", hint=f"did you mean {close[0]}? `dpdau settings` lists all names"
             )
-        if value:
-            values[name.lower()] = value
+        if binding.value:
+            values[name.lower()] = binding.value
     return values
 
 
+def _is_of_another_program(name: str) -> bool:
+    """Whether a name in `.env` is none of ours, nor one of ours misspelt."""
+    ours = [field.upper() for field in Settings.model_fields]
+    is_misspelt = bool(difflib.get_close_matches(name, ours, n=1, cutoff=0.85))
+    return name.startswith(PRIVATE_PREFIXES) and name not in ours and not is_misspelt
+
+
 def _refuse_unsupported(settings: Settings) -> None:
-    for name, values in NOT_YET.items():
+    for name, (values, instead) in NOT_YET.items():
         if getattr(settings, name) in values:
             raise ConfigurationError(
-                f"{name.upper()}={getattr(settings, name)} is not supported by this version: its audit has not passed",
-                hint="use MECHANISM=gaussian or laplace, SKETCH_IMPL=kmv or set",
+                f"{name.upper()}={getattr(settings, name)} is not supported by this version", hint=instead
             )
     if settings.advanced_delta >= settings.delta:
         raise ConfigurationError("ADVANCED_DELTA must be smaller than DELTA", hint="the default is a tenth of DELTA")

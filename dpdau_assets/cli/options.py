@@ -16,21 +16,33 @@ if TYPE_CHECKING:
     from dpdau_assets.operations.workspace import Workspace
 
 
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+"""Years a command accepts: pseudonyms exist from 1970 on, and a window or a month further must still be a date."""
+
+
 def parse_day(text: str) -> date:
     """The day written as `YYYY-MM-DD`; anything else is a usage error."""
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         raise typer.BadParameter(f"{text!r} is not a day written as YYYY-MM-DD")
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a day of the calendar") from None
+    _check_year(text)
+    return day
 
 
 def parse_month(text: str) -> str:
     """The month written as `YYYY-MM`; anything else is a usage error."""
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
         raise typer.BadParameter(f"{text!r} is not a month written as YYYY-MM")
+    _check_year(text)
     return text
+
+
+def _check_year(text: str) -> None:
+    if not FIRST_YEAR <= int(text[:4]) <= LAST_YEAR:
+        raise typer.BadParameter(f"{text!r} lies outside the years {FIRST_YEAR} to {LAST_YEAR}")
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else.")]

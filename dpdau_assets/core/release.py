@@ -233,8 +233,8 @@ def threshold_for(users: float, *, k: int) -> int:
 def next_threshold(previous: ReleaseResult, *, k: int) -> int:
     """The threshold of the next release of a metric, from its previous release alone.
 
-    Half the previous one if that was saturated, twice if it kept fewer than k / 4 keys, else as `threshold_for` says of
-    the previous value.
+    Half the previous one if that was saturated (less where the sketch is smaller now), twice if it kept fewer than
+    k / 4 keys, else as `threshold_for` says of the previous value.
 
     Args:
         previous: An earlier published result of the same metric.
@@ -244,7 +244,8 @@ def next_threshold(previous: ReleaseResult, *, k: int) -> int:
         T in 1 .. 2^64.
     """
     if previous.is_lower_bound:
-        return max(1, previous.threshold // 2)
+        at_least = threshold_for(max(1, previous.drawn) * KEY_SPACE / previous.threshold, k=k)
+        return max(1, min(previous.threshold // 2, at_least))
     if previous.drawn * STARVATION_SHARE < (previous.sketch_k or k):
         return min(KEY_SPACE, previous.threshold * 2)
     return threshold_for(previous.drawn * KEY_SPACE / previous.threshold, k=k)

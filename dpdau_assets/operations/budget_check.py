@@ -50,6 +50,21 @@ class Terms:
     events: EventCounts
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all metrics together may spend for a day of a month: frozen by the month's first account, never raised.
+
+    Attributes:
+        month_cap: Epsilon cap of the month.
+        month_delta: Delta at which it is compared.
+        year_cap: Epsilon cap of every 365 days that hold the day.
+    """
+
+    month_cap: float
+    month_delta: float
+    year_cap: float
+
+
 class AccountingOptions(TypedDict):
     """Public parameters that every bound takes besides its delta."""
 
@@ -81,6 +96,7 @@ class BudgetBook:
         """Forgets everything read so far."""
         self._terms: dict[tuple[str, str], Terms] = {}
         self._months: dict[str, EventCounts] = {}
+        self._totals: dict[str, Totals] = {}
         self._last_releases: dict[str, budget.Release | None] = {}
         self._released_days: dict[str, frozenset[date]] = {}
         self._trailing: TrailingLoss | None = None
@@ -93,23 +109,40 @@ class BudgetBook:
         if (metric, period) not in self._terms:
             with self._ledger.read() as connection:
                 account = budget.current_account(connection, metric, period)
+                accounts = budget.accounts_of(connection, metric, period)
                 events = budget.events_of_account(connection, account) if account else ()
-            self._terms[metric, period] = self._terms_of(metric, account, events)
+            self._terms[metric, period] = self._terms_of(metric, account, accounts, events)
         return self._terms[metric, period]
 
-    def _terms_of(self, metric: str, account: budget.Account | None, events: EventCounts) -> Terms:
+    def _terms_of(
+        self, metric: str, account: budget.Account | None, accounts: list[budget.Account], events: EventCounts
+    ) -> Terms:
+        """An open account keeps its cap; none gets a larger delta than those before it in the month."""
         settings = self._settings
-        cap, delta = settings.cap_of(metric), settings.delta
         if account is None:
-            mechanism = mechanism_from(settings.mechanism, epsilon=settings.epsilon_of(metric), delta=delta)
-            return Terms(None, mechanism, cap, delta, events)
+            mechanism = mechanism_from(settings.mechanism, epsilon=settings.epsilon_of(metric), delta=settings.delta)
+        else:
+            mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
         return Terms(
             account=account,
-            mechanism=mechanism_from_parameters(account.mechanism, account.parameters),
-            cap=min(account.epsilon_cap, cap),
-            cap_delta=min(account.delta, delta),
+            mechanism=mechanism,
+            cap=min([settings.cap_of(metric), *([account.epsilon_cap] if account else [])]),
+            cap_delta=min([settings.delta, *(known.delta for known in accounts)]),
             events=events,
         )
+
+    def totals(self, period: str) -> Totals:
+        """What all metrics together may spend for a day of `period`: the smallest of its accounts' and the settings."""
+        if period not in self._totals:
+            settings = self._settings
+            with self._ledger.read() as connection:
+                accounts = budget.accounts_of_period(connection, period)
+            self._totals[period] = Totals(
+                month_cap=min([settings.total_budget_month, *(account.month_cap for account in accounts)]),
+                month_delta=min([settings.delta, *(account.delta for account in accounts)]),
+                year_cap=min([settings.total_budget_365d, *(account.year_cap for account in accounts)]),
+            )
+        return self._totals[period]
 
     def month_events(self, period: str) -> EventCounts:
         """Everything charged in a month, over all metrics and accounts."""
@@ -124,7 +157,9 @@ class BudgetBook:
             first = day - timedelta(days=TRAILING_DAYS - 1)
             with self._ledger.read() as connection:
                 daily = budget.daily_events(connection, first, date.max)
-            self._trailing = TrailingLoss(daily, orders=self._settings.rdp_orders, delta=self._settings.delta)
+                known = budget.smallest_delta(connection)
+            delta = min(self._settings.delta, known or self._settings.delta)
+            self._trailing = TrailingLoss(daily, orders=self._settings.rdp_orders, delta=delta)
             self._trailing_from = day
         return self._trailing
 
@@ -151,20 +186,22 @@ class BudgetBook:
             events: What the release would charge.
         """
         terms, period = self.terms(metric, period_of(day)), period_of(day)
+        totals = self.totals(period)
         caps = (
             ("metric", terms.events, terms.cap, terms.cap_delta),
-            ("month", self.month_events(period), self._settings.total_budget_month, self._settings.delta),
+            ("month", self.month_events(period), totals.month_cap, totals.month_delta),
         )
         for scope, spent, cap, delta in caps:
             needed = merge_events(spent, events)
             if not fits(needed, cap, delta=delta, **self._options):
                 amounts = (smallest_epsilon(part, delta=delta, **self._options) for part in (spent, needed))
                 return Refusal(metric, day, period, scope, next(amounts), cap, next(amounts), delta, None)
-        cap = self._settings.total_budget_365d
-        if self.trailing(day).fits(day, events, cap=cap):
+        if self.trailing(day).fits(day, events, cap=totals.year_cap):
             return None
         before, after = self.trailing(day).worst_window(day, events)
-        return Refusal(metric, day, period, "trailing_365d", before, cap, after, self._settings.delta, None)
+        return Refusal(
+            metric, day, period, "trailing_365d", before, totals.year_cap, after, self.trailing(day).delta, None
+        )
 
     def charged(
         self,
@@ -188,7 +225,7 @@ class BudgetBook:
         """
         period = period_of(day)
         self._terms[metric, period] = self._terms_of(
-            metric, account, merge_events(self._terms[metric, period].events, events)
+            metric, account, [account], merge_events(self._terms[metric, period].events, events)
         )
         if period in self._months:
             self._months[period] = merge_events(self._months[period], events)
@@ -201,14 +238,14 @@ class BudgetBook:
     def releases_under_totals(self, metric: str, day: date, *, at_most: int) -> int:
         """How many further releases of `metric` for `day` the two totals allow, up to `at_most`."""
         event = self.terms(metric, period_of(day)).mechanism.event()
-        month, settings = self.month_events(period_of(day)), self._settings
+        month, totals = self.month_events(period_of(day)), self.totals(period_of(day))
 
         def enough(releases: int) -> bool:
             more = repeat_event(event, releases)
-            if not self.trailing(day).fits(day, more, cap=settings.total_budget_365d):
+            if not self.trailing(day).fits(day, more, cap=totals.year_cap):
                 return False
             total = merge_events(month, more)
-            return fits(total, settings.total_budget_month, delta=settings.delta, **self._options)
+            return fits(total, totals.month_cap, delta=totals.month_delta, **self._options)
 
         if enough(at_most):
             return at_most

@@ -235,7 +235,7 @@ class _Desk:
             if budget.version(connection) != self.book.version:
                 return None
             now = self._now = self._now or self._workspace.advance_clock(connection)
-            account = offer.terms.account or _open_account(connection, pair, offer.terms, now)
+            account = offer.terms.account or self._open_account(connection, pair, offer.terms, now)
             threshold = offer.threshold or self._search_threshold(connection, account, pair, now)
             release = self._charge_and_draw(connection, account, pair, threshold=threshold, revised=existing, now=now)
             version = budget.version(connection)
@@ -311,16 +311,19 @@ class _Desk:
         ledger_id = self._workspace.ledger_id
         return SeededNoise(draw_key(seed, ledger_id=ledger_id, account=account.account, draw=draw))
 
-
-def _open_account(connection: Connection, pair: Pair, terms: Terms, now: datetime) -> budget.Account:
-    """Freezes mechanism, parameters and cap for the account's life."""
-    return budget.open_account(
-        connection,
-        pair[0],
-        period_of(pair[1]),
-        mechanism=terms.mechanism.name,
-        parameters=terms.mechanism.parameters,
-        epsilon_cap=terms.cap,
-        delta=terms.cap_delta,
-        now=now,
-    )
+    def _open_account(self, connection: Connection, pair: Pair, terms: Terms, now: datetime) -> budget.Account:
+        """Freezes mechanism, parameters and caps for the account's life."""
+        period = period_of(pair[1])
+        totals = self.book.totals(period)
+        return budget.open_account(
+            connection,
+            pair[0],
+            period,
+            mechanism=terms.mechanism.name,
+            parameters=terms.mechanism.parameters,
+            epsilon_cap=terms.cap,
+            delta=terms.cap_delta,
+            month_cap=totals.month_cap,
+            year_cap=totals.year_cap,
+            now=now,
+        )

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from datetime import date, timedelta
 
-from dpdau_assets.core.quantities import Metric, close_time, last_closed_day, window_days
+from dpdau_assets.core.quantities import EARLIEST_DAY, Metric, close_time, last_closed_day, window_days
 from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError, UsageError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage.erasures import tombstone_floor
 
 
 def check_request(workspace: Workspace, metrics: Sequence[Metric], *, revise: bool, reason: str | None) -> None:
@@ -65,7 +64,7 @@ def check_calendar(workspace: Workspace, wanted: Iterable[tuple[Metric, date]]) 
     Raises:
         OutsideSeriesError: A day lies before SERIES_START or after SERIES_END, or there is no SERIES_START.
         NotClosedError: A day is not closed yet by the clock that never goes back.
-        ConfigurationError: A window reaches back to days whose late erasures can no longer be applied.
+        ConfigurationError: SERIES_START was moved back by more than a year (public).
     """
     pairs = list(wanted)
     first, last = min(day for _, day in pairs), max(day for _, day in pairs)
@@ -97,7 +96,9 @@ def _check_series(settings: Settings, first: date, last: date) -> None:
 
 def _check_closed(workspace: Workspace, last: date) -> None:
     settings = workspace.settings
-    closed = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+    with workspace.ledger.write() as connection:  # recorded, so that the cut cannot see an earlier time
+        now = workspace.advance_clock(connection)
+    closed = last_closed_day(now, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
     if last > closed:
         closes = close_time(last, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
         raise NotClosedError(
@@ -108,16 +109,14 @@ def _check_closed(workspace: Workspace, last: date) -> None:
 
 
 def _check_floor(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:
-    with workspace.ledger.read() as connection:
-        floor = tombstone_floor(connection)
-    if floor is None:
-        return
+    floor = workspace.series_floor()
     for metric, day in pairs:
         start = window_start(workspace.settings, metric, day)
-        if start < floor:
+        if floor is not None and EARLIEST_DAY <= start < floor:
             raise ConfigurationError(
-                f"the window of {metric} on {day} starts on {start}, before {floor}, the first day erasures reach",
-                hint="SERIES_START was later when the first erasure came; set it back",
+                f"the window of {metric} on {day} starts on {start}, before {floor}: SERIES_START was later when this "
+                "data folder first saw it, and may move back by a year at most",
+                hint="set SERIES_START later, or start a new DATA_DIR",
             )
 
 

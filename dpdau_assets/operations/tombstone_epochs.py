@@ -12,7 +12,7 @@ from datetime import date
 from sqlalchemy import Connection
 
 from dpdau_assets.core import erasure
-from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
+from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.operations.lineage import RAW_EVENTS
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, erasures, partitions
@@ -45,15 +45,15 @@ def tombstone_epochs(
 def _floor(workspace: Workspace, connection: Connection, also_held: Sequence[date]) -> date:
     """The first day that tombstones cover; days before it are refused from then on.
 
-    Without SERIES_START that is 1970-01-01. With it, no release can look further back than the first window of the
-    series, so tombstones cover that, or whatever older day is held already.
+    Without a series that is 1970-01-01. With one, no release can ever look further back than `series_floor`, so
+    tombstones cover that, or whatever older day is held already. It is never later than the series floor: which days
+    are refused here can show in no release.
     """
     stored = erasures.tombstone_floor(connection)
     if stored is not None:
         return stored
-    start, floor = workspace.settings.series_start, EARLIEST_DAY
-    if start is not None:
-        held = [*also_held[:1], *batches.staged_days(connection)[:1], *partitions.days_with(connection, RAW_EVENTS)[:1]]
-        floor = max(EARLIEST_DAY, min([start - (workspace.settings.mau_window_days - 1) * ONE_DAY, *held]))
+    floor = workspace.series_floor() or EARLIEST_DAY
+    held = [*also_held[:1], *batches.staged_days(connection)[:1], *partitions.days_with(connection, RAW_EVENTS)[:1]]
+    floor = max(EARLIEST_DAY, min([floor, *held]))
     erasures.set_tombstone_floor(connection, floor)
     return floor

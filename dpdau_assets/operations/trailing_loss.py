@@ -30,7 +30,7 @@ class TrailingLoss:
 
     def __init__(self, daily: Mapping[date, EventCounts], *, orders: tuple[float, ...], delta: float) -> None:
         self._orders = tuple(sorted({*orders, *FINE_ORDERS}))
-        self._delta = delta
+        self.delta = delta
         self._first = min(daily, default=date(1970, 1, 1)).toordinal()
         last = max(daily, default=date(1970, 1, 1)).toordinal()
         self._rdp = np.zeros((last - self._first + 1, len(self._orders)))
@@ -74,5 +74,5 @@ class TrailingLoss:
         return np.maximum(sums[TRAILING_DAYS:] - sums[:-TRAILING_DAYS], 0.0)
 
     def _epsilons(self, rdp: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        epsilons = epsilons_of_rdp(rdp, self._orders, delta=self._delta).min(axis=-1)
+        epsilons = epsilons_of_rdp(rdp, self._orders, delta=self.delta).min(axis=-1)
         return np.where(rdp.any(axis=-1), epsilons, 0.0)

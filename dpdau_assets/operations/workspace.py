@@ -12,8 +12,10 @@ from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection
 
+from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings import Settings
+from dpdau_assets.storage.files import make_durable, read_bytes, write_bytes
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import (
     Ledger,
@@ -31,6 +33,9 @@ Clock = Callable[[], datetime]
 """Gives an aware time."""
 
 SALTS_KEY = "salts_identity"
+FLOOR_KEY = "series_floor"
+FLOOR_SLACK_DAYS = 366
+"""How much earlier than when it was first set SERIES_START may be moved later."""
 HIGH_WATER_KEY = "clock_high_water"
 
 
@@ -91,6 +96,16 @@ class Workspace:
         current = current.astimezone(UTC)
         return current if stored is None else max(current, parse_time(stored).astimezone(UTC))
 
+    def series_floor(self) -> date | None:
+        """The earliest day that a released window may ever hold; None while SERIES_START was never set.
+
+        A public fact: it depends on the first SERIES_START that this folder was opened with, and on nothing else, so
+        that how far back erasures are remembered can never show in what is released.
+        """
+        with self.ledger.read() as connection:
+            stored = get_meta(connection, FLOOR_KEY)
+        return date.fromisoformat(stored) if stored else None
+
     def freeze(self, connection: Connection) -> None:
         """Records, at the first ingest, the settings that the stored pseudonyms depend on; checks them later.
 
@@ -132,6 +147,7 @@ def open_workspace(
     try:
         with ledger.read() as connection:
             known, frozen_identity = facts(connection), get_meta(connection, SALTS_KEY)
+        _check_ledger_id(lake, known.ledger_id)
         if settings.noise_source == "seeded" and not known.is_synthetic:
             raise ConfigurationError(
                 "NOISE_SOURCE=seeded works only in a data folder created as synthetic",
@@ -141,10 +157,45 @@ def open_workspace(
         if frozen_identity is not None:
             with ledger.read() as connection:
                 _check_frozen(connection, settings, salts)
+        _fix_series_floor(ledger, settings)
     except BaseException:
         ledger.close()
         raise
     return Workspace(settings, lake, ledger, salts, clock, known.ledger_id, known.is_synthetic)
+
+
+def _check_ledger_id(lake: Lake, ledger_id: str | None) -> None:
+    """Ties files and ledger together: another ledger over the same files would spend every budget once more.
+
+    Args:
+        lake: The files.
+        ledger_id: The ledger found, or None when there is none.
+    """
+    path = lake.ledger_id_path
+    stored = read_bytes(path).decode("ascii", "replace").strip() if path.exists() else None
+    if stored is None and ledger_id is not None:
+        write_bytes(path, f"{ledger_id}\n".encode("ascii"))
+        make_durable([path])
+    elif stored != ledger_id:
+        found = "it is missing" if ledger_id is None else "another one was found"
+        raise ConfigurationError(
+            f"{lake.root} belongs to ledger {stored}, but {found}: a new one would release days again and spend twice",
+            hint="put the ledger back from your copy, correct DATABASE_URL, or start over in an empty DATA_DIR",
+        )
+
+
+def _fix_series_floor(ledger: Ledger, settings: Settings) -> None:
+    """Records how far back releases may ever reach, when SERIES_START is seen for the first time."""
+    if settings.series_start is None:
+        return
+    with ledger.read() as connection:
+        if get_meta(connection, FLOOR_KEY) is not None:
+            return
+    reach = settings.mau_window_days - 1 + FLOOR_SLACK_DAYS
+    floor = date.fromordinal(max(EARLIEST_DAY.toordinal(), settings.series_start.toordinal() - reach))
+    with ledger.write() as connection:
+        if get_meta(connection, FLOOR_KEY) is None:
+            set_meta(connection, FLOOR_KEY, floor.isoformat())
 
 
 def _open_ledger(settings: Settings, lake: Lake, *, create: bool, synthetic: bool) -> Ledger:
@@ -156,6 +207,7 @@ def _open_ledger(settings: Settings, lake: Lake, *, create: bool, synthetic: boo
             ledger.close()
             return create_or_open(url, synthetic=True)
         return ledger
+    _check_ledger_id(lake, None)
     if not create:
         raise StorageError(
             f"{lake.root} holds no data yet: there is no ledger",

@@ -45,7 +45,9 @@ class Account:
         mechanism: Name of the mechanism.
         parameters: The mechanism's parameters as JSON.
         epsilon_cap: Cap on the composed loss.
-        delta: The delta at which the cap holds.
+        delta: The delta at which the caps hold.
+        month_cap: Cap on the month's loss over all metrics, as it was set at the opening.
+        year_cap: Cap on the loss of any 365 days, likewise.
         opened_at: UTC ISO time.
     """
 
@@ -57,6 +59,8 @@ class Account:
     parameters: Mapping[str, Any]
     epsilon_cap: float
     delta: float
+    month_cap: float
+    year_cap: float
     opened_at: str
 
 
@@ -123,6 +127,18 @@ def accounts_of(connection: Connection, metric: str, period: str) -> list[Accoun
     return [Account(**row._mapping) for row in connection.execute(query.order_by(accounts.c.generation))]
 
 
+def accounts_of_period(connection: Connection, period: str) -> list[Account]:
+    """All accounts of a month, over all metrics, in the order in which they were opened."""
+    query = select(accounts).where(accounts.c.period == period).order_by(accounts.c.account)
+    return [Account(**row._mapping) for row in connection.execute(query)]
+
+
+def smallest_delta(connection: Connection) -> float | None:
+    """The smallest delta that any account was opened with; None when there is none."""
+    found: float | None = connection.scalar(select(func.min(accounts.c.delta)))
+    return found
+
+
 def open_account(
     connection: Connection,
     metric: str,
@@ -132,6 +148,8 @@ def open_account(
     parameters: Mapping[str, Any],
     epsilon_cap: float,
     delta: float,
+    month_cap: float,
+    year_cap: float,
     now: datetime,
 ) -> Account:
     """Opens the account of the current generation and returns it.
@@ -143,7 +161,9 @@ def open_account(
         mechanism: Name of the mechanism, fixed for the account's life.
         parameters: Its parameters, fixed likewise.
         epsilon_cap: Cap on the composed loss.
-        delta: The delta at which the cap holds.
+        delta: The delta at which the caps hold.
+        month_cap: Cap on the month's loss over all metrics.
+        year_cap: Cap on the loss of any 365 days.
         now: The time.
 
     Raises:
@@ -157,6 +177,8 @@ def open_account(
         "parameters": dict(parameters),
         "epsilon_cap": epsilon_cap,
         "delta": delta,
+        "month_cap": month_cap,
+        "year_cap": year_cap,
         "opened_at": time_text(now),
     }
     number = inserted_number(connection, insert(accounts).values(**values))

@@ -61,6 +61,11 @@ class Lake:
         return self.root / "ledgers" / "ledger.sqlite"
 
     @property
+    def ledger_id_path(self) -> Path:
+        """Names the ledger that these files belong to."""
+        return self.root / "lake" / ".ledger-id"
+
+    @property
     def secrets_path(self) -> Path:
         """The salt store."""
         return self.root / "secrets" / "salts.json"

@@ -114,6 +114,8 @@ accounts = Table(
     Column("parameters", JSON, nullable=False),
     Column("epsilon_cap", Float, nullable=False),
     Column("delta", Float, nullable=False),
+    Column("month_cap", Float, nullable=False),
+    Column("year_cap", Float, nullable=False),
     Column("opened_at", String, nullable=False),
     UniqueConstraint("metric", "period", "generation"),
     sqlite_autoincrement=True,

@@ -121,6 +121,19 @@ class TestResetBudget:
         assert {refusal.scope for refusal in refused} == {"month"}
         assert len(charges_of(workspace)) == 10
 
+    def test_raising_a_total_or_delta_in_mid_month_raises_nothing(self, tmp_path: Path) -> None:
+        """The month's first account freezes the totals and their delta; larger settings start next month."""
+        tight = {"mechanism": "laplace", "epsilon_dau": 1.0, "total_budget_month": 2.0, "total_budget_365d": 4.0}
+        publish_releases(open_folder(tmp_path, **tight), ("dau",), TEN_DAYS)
+        loose = {"total_budget_month": 50.0, "total_budget_365d": 50.0, "delta": 0.05, "advanced_delta": 0.005}
+        raised = open_folder(tmp_path, **{**tight, **loose})
+        reset_budget(raised, "dau", "2025-01", "approved in the meeting of the board")
+        refused = publish_releases(raised, ("dau",), TEN_DAYS).refused
+        assert len(refused) == 8
+        assert {(one.scope, one.epsilon_cap, one.delta) for one in refused} == {("month", 2.0, 1e-6)}
+        february = publish_releases(raised, ("dau",), DayRange(date(2025, 2, 1), date(2025, 2, 3)))
+        assert len(february.results) == 3
+
     def test_the_new_account_takes_the_present_settings(self, tmp_path: Path) -> None:
         """Mechanism and cap are frozen per account, so a reset is where a change may begin within a month."""
         publish_releases(open_folder(tmp_path), ("dau",), DayRange.single(NEW_YEAR))

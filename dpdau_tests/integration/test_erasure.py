@@ -110,14 +110,14 @@ class TestRequestErasure:
         assert flush_deletes(workspace) == 0
 
     def test_series_start_bounds_the_epochs(self, tmp_path: Path) -> None:
-        """With SERIES_START tombstones reach from the first window of the series to the last erased day, no further."""
+        """With SERIES_START tombstones reach from a year before the first window of the series to the last erased day."""
         workspace = new_workspace(tmp_path / "data", series_start=date(2026, 3, 1), hash_salt_rotation_days=7)
         erase(workspace, GONE, through=date(2026, 3, 10))
         calendar = workspace.salts.calendar
         with workspace.ledger.read() as connection:
             epochs = erasures.epochs(connection)
-            assert erasures.tombstone_floor(connection) == date(2026, 1, 31)
-        assert epochs == list(range(calendar.epoch_of(date(2026, 1, 2)), calendar.epoch_of(date(2026, 3, 10)) + 1))
+            assert erasures.tombstone_floor(connection) == date(2025, 1, 30)
+        assert epochs == list(range(calendar.epoch_of(date(2025, 1, 1)), calendar.epoch_of(date(2026, 3, 10)) + 1))
 
 
 class TestFlush:

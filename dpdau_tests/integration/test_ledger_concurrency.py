@@ -83,7 +83,16 @@ def url_of(folder: Path) -> str:
 def open_account(ledger: Ledger) -> budget.Account:
     with ledger.write() as connection:
         return budget.open_account(
-            connection, "dau", "2026-01", mechanism="gaussian", parameters={}, epsilon_cap=3.0, delta=1e-6, now=NOW
+            connection,
+            "dau",
+            "2026-01",
+            mechanism="gaussian",
+            parameters={},
+            epsilon_cap=3.0,
+            delta=1e-6,
+            month_cap=6.0,
+            year_cap=29.0,
+            now=NOW,
         )
 
 

@@ -20,7 +20,7 @@ from dpdau_assets.errors import (
     UsageError,
 )
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.storage.erasures import set_tombstone_floor
+from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_tests.integration.release_folders import (
     JANUARY,
     NEW_YEAR,
@@ -307,11 +307,25 @@ class TestRequests:
             publish_releases(seeded, ("dau",), ONE_DAY)
         assert charges_of(workspace) == []
 
-    def test_a_window_before_the_reach_of_erasures_is_refused(self, tmp_path: Path) -> None:
-        """Where SERIES_START was moved back after erasures, windows that erasures cannot reach stay closed."""
-        workspace = open_folder(tmp_path)
-        with workspace.ledger.write() as connection:
-            set_tombstone_floor(connection, date(2024, 12, 20))
-        assert len(publish_releases(workspace, ("dau", "wau"), ONE_DAY).results) == 2
-        with pytest.raises(ConfigurationError, match="2024-12-03, before 2024-12-20"):
-            publish_releases(workspace, ("mau",), ONE_DAY)
+    def test_the_series_may_move_back_by_a_year_only(self, tmp_path: Path) -> None:
+        """How far back releases may reach is fixed by the first SERIES_START, a public fact."""
+        open_folder(tmp_path).close()
+        year_earlier = open_folder(tmp_path, series_start=date(2024, 1, 1))
+        assert len(publish_releases(year_earlier, METRICS, DayRange.single(date(2024, 1, 1))).results) == 3
+        too_early = open_folder(tmp_path, series_start=date(2023, 12, 30))
+        with pytest.raises(ConfigurationError, match="may move back by a year"):
+            publish_releases(too_early, ("mau",), DayRange.single(date(2023, 12, 30)))
+
+    def test_an_erasure_never_decides_whether_a_release_exists(self, tmp_path: Path) -> None:
+        """With and without one user's erasure, SERIES_START moved back afterwards gives the same answers."""
+        answers = []
+        for name in ("with", "without"):
+            workspace = open_folder(tmp_path / name, series_start=date(2025, 6, 1))
+            add_activity(workspace, everybody(2, first=date(2025, 6, 5)))
+            if name == "with":
+                request_erasure(workspace, [b"user-0"], through=date(2025, 6, 5), now=NOW)
+            workspace.close()
+            moved = open_folder(tmp_path / name, series_start=date(2025, 3, 1))
+            published = publish_releases(moved, METRICS, DayRange.single(date(2025, 3, 4)))
+            answers.append([(result.metric, result.day) for result in published.results])
+        assert answers[0] == answers[1] == [(metric, date(2025, 3, 4)) for metric in METRICS]

@@ -98,9 +98,31 @@ class TestRefusals:
         assert "EPSILON_DAU" in caught.value.hint
 
     def test_names_of_dagster_may_share_the_file(self, project: Path) -> None:
-        """DAGSTER_... of Dagster itself is left to Dagster."""
+        """DAGSTER_... of Dagster itself is left to Dagster; ours misspelt is not taken for one."""
         write_dotenv(project, "DAGSTER_HOME=/x", "DAGSTER_HISTORY_DAYS=10")
         assert load_settings().dagster_history_days == 10
+        write_dotenv(project, "DAGSTER_HISTORY_DAY=10")
+        with pytest.raises(UnknownSettingError):
+            load_settings()
+
+    @pytest.mark.parametrize("line", [b"EPSILON_DAU 0.1", b"EPSILON_DAU", b"SERIES_START='2025-01-01", b"A\xff=1"])
+    def test_a_line_that_is_no_setting_is_refused(self, project: Path, line: bytes) -> None:
+        """A line that cannot be read is an error, not a default silently in force."""
+        (project / ".env").write_bytes(b"EPSILON_WAU=0.2\n" + line + b"\n")
+        with pytest.raises(InputError, match=r"\.env"):
+            load_settings()
+
+    def test_the_alias_of_the_database_url_counts(self, project: Path) -> None:
+        """SERVICE_DATABASE_URL names the ledger where DATABASE_URL does not."""
+        write_dotenv(project, "SERVICE_DATABASE_URL=sqlite:////x/y.sqlite")
+        url = load_settings().database_url
+        assert url is not None and url.get_secret_value() == "sqlite:////x/y.sqlite"
+
+    def test_an_engine_that_is_not_here_is_refused(self, project: Path) -> None:
+        """A value that this version does not have is refused at start, with what to use instead."""
+        write_dotenv(project, "COMPUTE_ENGINE=spark")
+        with pytest.raises(ConfigurationError, match="COMPUTE_ENGINE=spark"):
+            load_settings()
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -111,6 +133,13 @@ class TestRefusals:
             ("SERIES_START", "2026-13-01"),
             ("MAU_WINDOW_DAYS", "64"),
             ("RDP_ORDERS", "1,2"),
+            ("RDP_ORDERS", "nan,2"),
+            ("RDP_ORDERS", "inf"),
+            ("TIMEZONE", "America"),
+            ("SERIES_START", "1736035200"),
+            ("DUCKDB_MEMORY_LIMIT", "lots"),
+            ("EXPECTED_USERS", "1000000000000"),
+            ("DELTA", "1e-40"),
             ("SKETCH_IMPL", "bitmap"),
             ("DELTA", "0"),
         ],

@@ -109,6 +109,21 @@ class TestFrozen:
         with pytest.raises(ConfigurationError, match="MAU_WINDOW_DAYS"), early.ledger.write() as connection:
             early.freeze(connection)
 
+    def test_a_lost_ledger_is_not_replaced(self, tmp_path: Path) -> None:
+        """A new ledger over old files would release every day again: it is refused, and none is created."""
+        opened(tmp_path).close()
+        shutil.move(tmp_path / "ledgers", tmp_path / "elsewhere")
+        with pytest.raises(ConfigurationError, match="it is missing"):
+            opened(tmp_path)
+        assert not (tmp_path / "ledgers" / "ledger.sqlite").exists()
+        with pytest.raises(ConfigurationError, match="another one was found"):
+            other = tmp_path / "other"
+            opened(other).close()
+            opened(tmp_path, database_url=f"sqlite:///{other}/ledgers/ledger.sqlite")
+        shutil.rmtree(tmp_path / "ledgers")
+        shutil.move(tmp_path / "elsewhere", tmp_path / "ledgers")
+        assert opened(tmp_path, create=False).ledger_id
+
     def test_a_lost_salt_store_is_not_replaced(self, tmp_path: Path) -> None:
         """After the first ingest a missing store is an error, and none is made."""
         frozen(tmp_path / "data")

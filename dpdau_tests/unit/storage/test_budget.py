@@ -28,6 +28,8 @@ def open_account(connection: Connection, metric: str = "dau", period: str = PERI
         parameters={"stddev": 12.99},
         epsilon_cap=3.0,
         delta=1e-6,
+        month_cap=6.0,
+        year_cap=29.0,
         now=NOW,
     )
 

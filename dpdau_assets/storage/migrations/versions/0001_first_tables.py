@@ -99,6 +99,8 @@ def _accounts() -> None:
         sa.Column("parameters", sa.JSON(), nullable=False),
         sa.Column("epsilon_cap", sa.Float(), nullable=False),
         sa.Column("delta", sa.Float(), nullable=False),
+        sa.Column("month_cap", sa.Float(), nullable=False),
+        sa.Column("year_cap", sa.Float(), nullable=False),
         sa.Column("opened_at", sa.String(), nullable=False),
         sa.UniqueConstraint("metric", "period", "generation"),
         sqlite_autoincrement=True,
