@@ -83,10 +83,17 @@ class ArrowRows:
 
     def _csv(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         header = self._source.header
-        wanted = [header.index(name) for name in column_names(self._source)] if header else []
+        if not header:
+            return
+        wanted = [header.index(name) for name in column_names(self._source)]
         for block in self._blocks(has_quotes=True):
             yield from csv_batches(
-                block, wanted=wanted, width=len(header), delimiter=self._source.delimiter, schema=schema
+                block,
+                wanted=wanted,
+                width=len(header),
+                delimiter=self._source.delimiter,
+                header_record=self._source.header_record,
+                schema=schema,
             )
 
     def _parquet(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -23,34 +23,39 @@ from dpdau_assets.engines.text_blocks import Block, Offsets
 _NOT_UTF8 = f"\x1a{secrets.token_hex(4)}"
 """Stands for a byte that is not UTF-8: pyarrow cannot report a refused record that holds such."""
 _ESCAPED_BYTES = re.compile("[\udc80-\udcff]")
-_LINE_ENDS = (10, 13)
+_RETURN, _QUOTE = 13, 34
+_LINE_ENDS = (10, _RETURN)
 
 Numbers = NDArray[np.int64]
 
 
 def csv_batches(
-    block: Block, *, wanted: Sequence[int], width: int, delimiter: str, schema: pa.Schema
+    block: Block, *, wanted: Sequence[int], width: int, delimiter: str, header_record: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     """The records of `block` but the header, each exactly once; blank ones are left out.
 
     Args:
-        block: Whole records; record 1 is the header (sensitive).
+        block: Whole records (sensitive).
         wanted: Positions of the fields to keep.
         width: Fields in a sound record.
         delimiter: One character.
+        header_record: Number of the record that holds the header; those before it are blank.
         schema: number, fault and the wanted fields as binary.
     """
     numbers = np.arange(block.first, block.first + len(block), dtype=np.int64)
-    is_kept = ~(block.is_broken | block.is_too_long) & (numbers > 1)
-    yield from _refused(numbers[block.is_broken], "malformed", schema)
-    yield from _refused(numbers[block.is_too_long & (numbers > 1)], "too_long", schema)
-    content, starts, ends = _kept_bytes(block, is_kept)
-    is_blank = _is_blank(content, starts, ends)
-    numbers = numbers[is_kept][~is_blank]
-    if not len(numbers):
-        return
-    table, invalid, fault_of_user = _split_fields(content, wanted, width=width, delimiter=delimiter)
-    good, bad = _row_numbers(numbers, invalid, rows=table.num_rows)
+    is_row = numbers > header_record
+    yield from _refused(numbers[block.is_broken & is_row], "malformed", schema)
+    yield from _refused(numbers[block.is_too_long & is_row], "too_long", schema)
+    is_kept = ~(block.is_broken | block.is_too_long) & is_row
+    for is_quoted_too in (False, True):
+        is_sound = is_kept & ~_has_inner_return(block, is_quoted_too=is_quoted_too)
+        content, starts = _kept_bytes(block, is_sound)
+        known = numbers[is_sound][~_is_blank(content, starts)]
+        table, invalid, fault_of_user = _split_fields(content, wanted, width=width, delimiter=delimiter)
+        if table.num_rows + len(invalid) == len(known):
+            break
+    yield from _refused(numbers[is_kept & ~is_sound], "malformed", schema)
+    good, bad = _row_numbers(known, invalid, rows=table.num_rows)
     if table.num_rows:
         yield pa.RecordBatch.from_arrays([pa.array(good), fault_of_user, *_flat(table)], schema=schema)
     yield from _refused(bad, "malformed", schema)
@@ -64,32 +69,50 @@ def _refused(numbers: Numbers, reason: Reason, schema: pa.Schema) -> Iterator[pa
         yield pa.RecordBatch.from_arrays([pa.array(numbers), faults, *empty], schema=schema)
 
 
-def _kept_bytes(block: Block, is_kept: NDArray[np.bool_]) -> tuple[bytes, Offsets, Offsets]:
-    """The bytes of the kept records, and where each starts and ends in them."""
+def _has_inner_return(block: Block, *, is_quoted_too: bool) -> NDArray[np.bool_]:
+    """Records with a carriage return that is no part of their line end, which pyarrow would cut in two there.
+
+    Between quotes it belongs to the field, by the same count of quotes that tells where records end. Where pyarrow sees
+    quotes another way, it finds more records than there are: then `is_quoted_too` makes every such record suspect.
+    """
+    found = np.zeros(len(block), dtype=np.bool_)
+    if b"\r" not in block.content:
+        return found
+    array = np.frombuffer(block.content, dtype=np.uint8)[: int(block.offsets[-1])]
+    returns = np.flatnonzero(array[:-1] == _RETURN)
+    returns = returns[~np.isin(array[returns + 1], _LINE_ENDS)]
+    records = np.searchsorted(block.offsets, returns, side="right") - 1
+    if not is_quoted_too:
+        quotes = np.flatnonzero(array == _QUOTE)
+        before = np.searchsorted(quotes, returns) - np.searchsorted(quotes, block.offsets[records])
+        records = records[before & 1 == 0]
+    found[records] = True
+    return found
+
+
+def _kept_bytes(block: Block, is_kept: NDArray[np.bool_]) -> tuple[bytes, Offsets]:
+    """The bytes of the kept records, and where each starts in them."""
     lengths = np.diff(block.offsets)
     if is_kept.all():
-        return block.content[: int(block.offsets[-1])], block.offsets[:-1], block.offsets[1:]
+        return block.content[: int(block.offsets[-1])], block.offsets[:-1]
     array = np.frombuffer(block.content, dtype=np.uint8)[: int(block.offsets[-1])]
     ends = np.cumsum(lengths[is_kept])
-    return array[np.repeat(is_kept, lengths)].tobytes(), ends - lengths[is_kept], ends
+    return array[np.repeat(is_kept, lengths)].tobytes(), ends - lengths[is_kept]
 
 
-def _is_blank(content: bytes, starts: Offsets, ends: Offsets) -> NDArray[np.bool_]:
+def _is_blank(content: bytes, starts: Offsets) -> NDArray[np.bool_]:
     """Records that are nothing but a line end; pyarrow leaves out the same ones."""
     array = np.frombuffer(content, dtype=np.uint8)
-    lengths = ends - starts
-    is_blank = np.zeros(len(starts), dtype=np.bool_)
-    short = np.flatnonzero(lengths <= 2)
-    first = np.isin(array[starts[short]], _LINE_ENDS)
-    last = np.isin(array[ends[short] - 1], _LINE_ENDS)
-    is_blank[short] = first & last
-    return is_blank
+    return np.isin(array[starts], _LINE_ENDS)
 
 
 def _split_fields(
     content: bytes, wanted: Sequence[int], *, width: int, delimiter: str
 ) -> tuple[pa.Table, list[int], pa.Array]:
     """The wanted fields, the positions (from 1) of records with another number of fields, and faults per row."""
+    if not content.strip(b"\r\n"):
+        nothing = [pa.array([], pa.binary())] * len(wanted)
+        return pa.table(nothing, names=[str(position) for position in wanted]), [], pa.nulls(0, pa.int8())
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
@@ -121,8 +144,8 @@ def _parse(content: bytes, wanted: Sequence[int], *, width: int, delimiter: str)
     names = [str(position) for position in range(width)]
     chosen = [names[position] for position in wanted]
     table = pc.read_csv(
-        pa.BufferReader(content),
-        read_options=pc.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=names),
+        pa.BufferReader(b"\n" + content),  # a blank line, so that no record's first bytes pass for a byte order mark
+        read_options=pc.ReadOptions(use_threads=False, block_size=len(content) + 2, column_names=names),
         parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
         convert_options=pc.ConvertOptions(
             column_types=dict.fromkeys(chosen, pa.binary()), include_columns=chosen, strings_can_be_null=False
@@ -139,8 +162,8 @@ def _flat(table: pa.Table) -> list[pa.Array]:
 def _row_numbers(numbers: Numbers, invalid: Sequence[int], *, rows: int) -> tuple[Numbers, Numbers]:
     """Record numbers of the sound rows and of the invalid ones.
 
-    Where pyarrow sees more records than line ends (it takes a lone carriage return for one), every record still counts
-    and the numbers are those of the nearest record before.
+    Where pyarrow sees more records than `text_blocks` (a stray quote inside a field), every record still counts and the
+    numbers are those of the nearest record before.
     """
     positions = np.asarray(invalid, dtype=np.int64) - 1
     total = rows + len(positions)

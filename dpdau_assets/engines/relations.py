@@ -19,6 +19,7 @@ from dpdau_assets.engines.row_sql import (
     CODE_OF,
     INTEGER_TYPES,
     NO_INSTANT,
+    NULL_TYPE,
     Moment,
     first_given,
     literal,
@@ -165,6 +166,8 @@ def _user_values(source: Source, kind: str) -> tuple[str, str]:
         )
         return "try(decode(user_raw))", f"coalesce(fault, {not_utf8})"
     is_whole = kind in INTEGER_TYPES or (kind.startswith("DECIMAL") and kind.endswith(",0)"))
+    if kind == NULL_TYPE:
+        return "NULL::VARCHAR", "fault"
     if kind in ("VARCHAR", "UUID") or kind.startswith("ENUM") or is_whole:
         return "user_raw::VARCHAR", "fault"
     raise _wrong_type(source, source.columns.user, kind, wanted="a user id is text or a whole number")
@@ -193,6 +196,6 @@ def _op_value(name: str, kind: str) -> str:
 
 def _wrong_type(source: Source, column: str, kind: str, *, wanted: str) -> InputError:
     return InputError(
-        f"column {column} of {source.path.name} has type {kind.split('(')[0]}: {wanted}",
+        f"column {column} of {source.label} has type {kind.split('(')[0]}: {wanted}",
         hint="convert the column, or name another one",
     )

@@ -32,6 +32,8 @@ _NUMBER_SHAPE = r"-?\d{1,14}(\.\d{1,9})?"
 INTEGER_TYPES = frozenset(
     ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"]
 )
+NULL_TYPE = '"NULL"'
+"""DuckDB's name for the type of a column that has nothing but nulls."""
 TIMESTAMP_TYPES = frozenset({"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"})
 
 
@@ -64,6 +66,8 @@ def moment(kind: str, column: str) -> Moment | None:
     """The moment in `column` of the DuckDB type `kind`, None when a column of that type is no time."""
     if kind == "VARCHAR":
         return text_moment(column)
+    if kind == NULL_TYPE:
+        return Moment("false", "NULL::BIGINT", NO_INSTANT)
     if kind == "DATE":
         day = f"CASE WHEN isfinite({column}) THEN ({column} - DATE '{EARLIEST_DAY}')::BIGINT END"
         return Moment(f"{column} IS NOT NULL", day, NO_INSTANT)
@@ -146,7 +150,7 @@ def _instant_of_number(text: str) -> str:
 def first_given(moments: tuple[Moment, ...], part: str) -> str:
     """The `part` (`day` or `instant`) of the first moment that the row fills."""
     whens = " ".join(f"WHEN {one.is_given} THEN {getattr(one, part)}" for one in moments)
-    return f"CASE {whens} END"
+    return f"CASE {whens} END" if whens else "NULL::BIGINT"
 
 
 def local_day(*, has_zone: bool) -> str:

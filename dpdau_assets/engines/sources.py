@@ -1,16 +1,15 @@
 """Opens a file as a source: its format, the columns that hold an event, and what is wrong with it as a whole.
 
 Belongs here: formats, column choice, file-level failures as one clear line. Does not belong here: what a row means
-(`row_sql`), how its rows are streamed (`arrow_rows`). Header names may appear in messages, values never do.
+(`row_sql`), how its rows are streamed (`arrow_rows`). Names in a Parquet schema
+may appear in messages, text of a file never does.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import os
 import stat
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, cast, get_args
@@ -19,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpdau_assets.core.activity import ColumnMapping
-from dpdau_assets.engines.text_blocks import BYTE_ORDER_MARK, MAX_LINE_BYTES
+from dpdau_assets.engines.csv_header import Header, csv_header, whole_compression
+from dpdau_assets.engines.text_blocks import BYTE_ORDER_MARK
 from dpdau_assets.errors import InputError
 
 SourceFormat = Literal["jsonl", "csv", "parquet"]
@@ -39,10 +39,9 @@ _SUFFIXES: dict[str, SourceFormat] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-_DELIMITERS = (",", ";", "\t")
+PARQUET_MARK = b"PAR1"
 _NAMES_SHOWN = 20
-_UNREADABLE = (OSError, EOFError, zlib.error)
-"""What reading bytes can raise; `gzip.BadGzipFile` is an OSError."""
+_NO_HEADER = Header(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +65,28 @@ class Source:
 
     Attributes:
         path: The file.
+        label: What messages call it.
         format: Its format.
         columns: The columns to read.
-        header: Names of all columns of a CSV or Parquet file in their order.
+        header: Names of all columns of a CSV or Parquet file in their order; empty for a CSV file of nothing but space.
+        header_record: Number of the record that holds the header of a CSV file.
         delimiter: Between the fields of a CSV file.
         size_bytes: Size of the file.
     """
 
     path: Path
+    label: str
     format: SourceFormat
     columns: Columns
     header: tuple[str, ...]
+    header_record: int
     delimiter: str
     size_bytes: int
 
     @property
     def is_compressed(self) -> bool:
         """Whether the bytes are gzip."""
-        return self.path.suffix == ".gz"
+        return is_compressed(self.path)
 
     def open_bytes(self) -> IO[bytes]:
         """The content as a stream of bytes, decompressed; for text formats.
@@ -91,124 +94,124 @@ class Source:
         Raises:
             InputError: The file cannot be opened.
         """
-        return _open_bytes(self.path)
+        return open_bytes(self.path, self.label)
 
     def unreadable(self) -> InputError:
         """The error for content that turned out broken while it was read."""
         return InputError(
-            f"{self.path.name} cannot be read as {self.format}: it is truncated or damaged",
+            f"{self.label} cannot be read as {self.format}: it is truncated or damaged",
             hint="make the file again; nothing of it was recorded",
         )
 
 
-def open_source(path: Path, mapping: ColumnMapping, *, source_format: str | None = None) -> Source:
+def open_source(
+    path: Path,
+    mapping: ColumnMapping,
+    *,
+    source_format: str | None = None,
+    label: str | None = None,
+    is_ids_only: bool = False,
+) -> Source:
     """`path` as a source.
 
     Args:
         path: A regular file (public).
         mapping: Column names to use instead of the usual ones (public).
         source_format: One of `FORMATS`, or None to go by the name and then by the first bytes (public).
+        label: What messages call it, None for its name, which may hold an id.
+        is_ids_only: Whether the user column is the only one to look for.
 
     Raises:
         InputError: It is missing, unreadable, a folder, of an unknown format, damaged, or lacks a column.
     """
-    size_bytes = _regular_size(path)
-    chosen = _chosen_format(path, source_format)
+    size_bytes = _regular_size(path, label or str(path))
+    name = label or path.name
+    chosen = _chosen_format(path, source_format, name)
+    found = _NO_HEADER
     if chosen == "parquet":
-        header, delimiter = _parquet_header(path), ""
+        found = Header(_parquet_header(path, name))
     elif chosen == "csv":
-        header, delimiter = _csv_header(path, mapping)
+        found = csv_header(lambda: open_bytes(path, name), name, wanted=mapping.user or DEFAULT_USER)
+    if chosen == "jsonl" or (chosen == "csv" and not found.names):
+        columns = _json_columns(mapping)
     else:
-        header, delimiter = (), ""
-    is_empty_text = chosen == "csv" and not header
-    columns = _json_columns(mapping) if chosen == "jsonl" or is_empty_text else _chosen_columns(path, mapping, header)
-    return Source(path, chosen, columns, header, delimiter, size_bytes)
+        columns = _chosen_columns(_Choice(name, chosen == "parquet", found.names), mapping, is_ids_only=is_ids_only)
+    if is_ids_only:
+        columns = Columns(columns.user, (), None)
+    return Source(path, name, chosen, columns, found.names, found.record, found.delimiter, size_bytes)
 
 
-def _regular_size(path: Path) -> int:
+def is_compressed(path: Path) -> bool:
+    """Whether the name says gzip."""
+    return path.suffix.lower() == ".gz"
+
+
+def format_by_name(path: Path) -> SourceFormat | None:
+    """The format that the ending of the name stands for, with or without `.gz`; None for any other ending."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return _SUFFIXES.get(next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), ""))
+
+
+def _regular_size(path: Path, name: str) -> int:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a directory", hint="name the files in it, for example with /*")
+            raise InputError(f"{name} is a directory", hint="name the files in it, for example with /*")
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is not a regular file", hint="write its content to a file first")
+            raise InputError(f"{name} is not a regular file", hint="write its content to a file first")
         with path.open("rb"):
             return status.st_size
     except (OSError, ValueError) as error:
-        raise _cannot_open(path, error) from None
+        raise _cannot_open(name, error) from None
 
 
-def _cannot_open(path: Path, error: Exception) -> InputError:
+def _cannot_open(name: str, error: Exception) -> InputError:
     number = error.errno if isinstance(error, OSError) else None
     reason = os.strerror(number).lower() if number else "not a usable name"
-    return InputError(f"cannot read {path}: {reason}", hint="check the path and its permissions")
+    return InputError(f"cannot read {name}: {reason}", hint="check the path and its permissions")
 
 
-def _chosen_format(path: Path, source_format: str | None) -> SourceFormat:
+def _chosen_format(path: Path, source_format: str | None, name: str) -> SourceFormat:
     if source_format is not None:
         if source_format not in FORMATS:
             raise InputError(f"unknown format {source_format}", hint=f"use one of {', '.join(FORMATS)}")
         return source_format
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    if suffixes and suffixes[-1] in _SUFFIXES:
-        return _SUFFIXES[suffixes[-1]]
-    start = _first_bytes(path, 64).removeprefix(BYTE_ORDER_MARK).lstrip()
-    if start.startswith(b"PAR1"):
+    named = format_by_name(path)
+    if named is not None:
+        return named
+    with whole_compression(name), open_bytes(path, name) as stream:
+        start = stream.read(64).removeprefix(BYTE_ORDER_MARK).lstrip()
+    if start.startswith(PARQUET_MARK):
         return "parquet"
     if start.startswith(b"{"):
         return "jsonl"
-    raise InputError(f"cannot tell the format of {path.name}", hint=f"give --format {'|'.join(FORMATS)}")
+    raise InputError(f"cannot tell the format of {name}", hint=f"give --format {'|'.join(FORMATS)}")
 
 
-def _open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path, name: str) -> IO[bytes]:
+    """The content of `path` as a stream of bytes, decompressed; `name` is what messages call it.
+
+    Raises:
+        InputError: The file cannot be opened.
+    """
     try:
-        if path.suffix == ".gz":
+        if is_compressed(path):
             return cast(IO[bytes], gzip.open(path, "rb"))
         return path.open("rb", buffering=0)
     except OSError as error:
-        raise _cannot_open(path, error) from None
+        raise _cannot_open(name, error) from None
 
 
-def _first_bytes(path: Path, count: int) -> bytes:
-    try:
-        with _open_bytes(path) as stream:
-            return stream.read(count)
-    except _UNREADABLE:
-        raise InputError(f"{path.name} is not readable as a compressed file", hint="check how it was made") from None
-
-
-def _parquet_header(path: Path) -> tuple[str, ...]:
+def _parquet_header(path: Path, name: str) -> tuple[str, ...]:
+    if is_compressed(path):
+        raise InputError(f"{name} is a Parquet file inside gzip", hint="decompress it first: gunzip FILE")
     try:
         with pq.ParquetFile(path) as file:
             return tuple(file.schema_arrow.names)
     except (pa.ArrowException, OSError):
         raise InputError(
-            f"{path.name} is not a whole Parquet file", hint="it may be truncated; make it again, or check --format"
+            f"{name} is not a whole Parquet file", hint="it may be truncated; make it again, or check --format"
         ) from None
-
-
-def _csv_header(path: Path, mapping: ColumnMapping) -> tuple[tuple[str, ...], str]:
-    """Names and delimiter in the first record; the delimiter is the one that shows the user column."""
-    start = _first_bytes(path, MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)
-    line = start.split(b"\n", 1)[0].rstrip(b"\r")
-    if not start.strip():
-        return (), ","
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"the header of {path.name} is not UTF-8", hint="convert the file to UTF-8") from None
-    headers = {delimiter: _split_header(text, delimiter) for delimiter in _DELIMITERS}
-    wanted = mapping.user or DEFAULT_USER
-    fitting = [delimiter for delimiter in _DELIMITERS if wanted in headers[delimiter] and len(headers[delimiter]) > 1]
-    delimiter = fitting[0] if fitting else max(_DELIMITERS, key=lambda one: len(headers[one]))
-    return headers[delimiter], delimiter
-
-
-def _split_header(text: str, delimiter: str) -> tuple[str, ...]:
-    try:
-        return tuple(next(csv.reader([text], delimiter=delimiter), []))
-    except csv.Error:
-        return ()
 
 
 def _json_columns(mapping: ColumnMapping) -> Columns:
@@ -217,23 +220,39 @@ def _json_columns(mapping: ColumnMapping) -> Columns:
     return Columns(mapping.user or DEFAULT_USER, times, mapping.op or DEFAULT_OP)
 
 
-def _chosen_columns(path: Path, mapping: ColumnMapping, header: tuple[str, ...]) -> Columns:
-    user = mapping.user or DEFAULT_USER
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The columns to choose from; names in the first line of a text file may be values, so they are never shown."""
+
+    label: str
+    has_schema: bool
+    header: tuple[str, ...]
+
+    def require(self, name: str, *, option: str) -> None:
+        """Refuses the file when it does not have exactly one column `name`."""
+        count = self.header.count(name)
+        if not count:
+            raise InputError(f"{self.label} has no column {name}", hint=f"{self._there_is()}; name one with {option}")
+        if count > 1:
+            raise InputError(f"{self.label} has several columns {name}", hint=f"rename all but one, or use {option}")
+
+    def _there_is(self) -> str:
+        if not self.has_schema:
+            fields = f"{len(self.header)} column{'s' if len(self.header) != 1 else ''}"
+            return f"its first line, which must hold names, has {fields}"
+        more = ", ..." if len(self.header) > _NAMES_SHOWN else ""
+        return f"it has: {', '.join(self.header[:_NAMES_SHOWN])[:500]}{more}"
+
+
+def _chosen_columns(choice: _Choice, mapping: ColumnMapping, *, is_ids_only: bool) -> Columns:
+    header, user = choice.header, mapping.user or DEFAULT_USER
+    choice.require(user, option="--user-column")
+    if is_ids_only:
+        return Columns(user, (), None)
     times = (mapping.time,) if mapping.time else tuple(name for name in DEFAULT_TIMES if name in header)
     op = mapping.op or (DEFAULT_OP if DEFAULT_OP in header else None)
-    _require(path, header, user, option="--user-column")
-    if not times:
-        _require(path, header, " or ".join(DEFAULT_TIMES), option="--time-column")
-    for name in times:
-        _require(path, header, name, option="--time-column")
+    for name in times or (" or ".join(DEFAULT_TIMES),):
+        choice.require(name, option="--time-column")
     if op is not None:
-        _require(path, header, op, option="--op-column")
+        choice.require(op, option="--op-column")
     return Columns(user, times, op)
-
-
-def _require(path: Path, header: tuple[str, ...], name: str, *, option: str) -> None:
-    shown = ", ".join(header[:_NAMES_SHOWN]) + (", ..." if len(header) > _NAMES_SHOWN else "")
-    if name not in header:
-        raise InputError(f"{path.name} has no column {name}", hint=f"it has: {shown[:500]}; name one with {option}")
-    if header.count(name) > 1:
-        raise InputError(f"{path.name} has several columns {name}", hint=f"rename all but one, or use {option}")

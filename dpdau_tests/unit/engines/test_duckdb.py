@@ -285,6 +285,47 @@ class TestBadRows:
         assert counts is not None
         assert (counts.events, counts.accepted) == (2, 2)
 
+    @pytest.mark.parametrize(
+        "line", [b"x\ry,2026-01-01", b"x,2026-01-01\ry,2026-01-01", b'x"y\rz"w,2026-01-01', b"\rx,z"]
+    )
+    def test_a_lone_carriage_return_makes_no_rows(self, tmp_path: Path, line: bytes) -> None:
+        """A carriage return within a record and outside quotes refuses the record; nobody comes into being by it."""
+        path = tmp_path / "a.csv"
+        good = b"a,2026-01-01\r\n\r\r\nb,2026-01-01\r\r\n"
+        path.write_bytes(b"user_id,ts\r\n" + good + line + b"\r\n" + good)
+        result = engine_read(path)
+        assert result.counts is not None
+        assert (result.counts.events, result.counts.rejected) == (5, {"malformed": 1})
+        assert result.counts.lines == {"malformed": (5,)}
+        assert {len(keys) for keys in result.keys.values()} == {2}
+
+    def test_a_carriage_return_between_quotes_belongs_to_the_id(self, tmp_path: Path) -> None:
+        """What quotes hold is one field, lone carriage returns included."""
+        path = tmp_path / "a.csv"
+        path.write_bytes(b'user_id,ts\r\n"a\rb",2026-01-01\r\n"a\rb",2026-01-01\r\n')
+        result = engine_read(path)
+        expected, _ = naive_read([("a\rb", "2026-01-01", None)])
+        assert result.keys == expected.keys
+
+    def test_blank_lines_before_the_header_are_no_records(self, tmp_path: Path) -> None:
+        """The header is the first line that is not blank; the numbers of lines stay those of the file."""
+        path = tmp_path / "a.csv"
+        path.write_bytes(b"\xef\xbb\xbf\r\n \t\n\nuser_id,ts\na,2026-01-01\n,2026-01-01\n")
+        counts = engine_read(path).counts
+        assert counts is not None
+        assert (counts.events, counts.accepted, counts.lines) == (2, 1, {"no_user": (6,)})
+
+    @pytest.mark.parametrize(("column", "reason"), [("user_id", "no_user"), ("ts", "bad_time"), ("op", None)])
+    def test_a_parquet_column_of_nulls_is_a_matter_of_its_rows(
+        self, tmp_path: Path, column: str, reason: str | None
+    ) -> None:
+        """A column of the type null, as writers make it when all values are missing, refuses rows and no file."""
+        columns = {"user_id": pa.array(["a", "b"]), "ts": pa.array(["2026-01-01"] * 2), column: pa.nulls(2)}
+        counts = engine_read(write_parquet(tmp_path / "a.parquet", columns)).counts
+        assert counts is not None
+        assert counts.rejected == ({reason: 2} if reason else {})
+        assert counts.events == 2
+
     def test_one_text_in_parquet_that_is_not_utf8_is_one_row(self, tmp_path: Path) -> None:
         """Parquet writers may store any bytes as text; such rows are refused, the others count."""
         users = [b"a", b"\xff", b"\xc3\xbc", b"", None] * 500
@@ -307,7 +348,14 @@ class TestBadRows:
 
     @pytest.mark.parametrize(
         ("name", "content"),
-        [("a.jsonl", b""), ("a.csv", b""), ("a.csv", b"\n"), ("b.csv", b"user_id,ts"), ("a.jsonl", b"\n\r\n \n")],
+        [
+            ("a.jsonl", b""),
+            ("a.csv", b""),
+            ("a.csv", b"\n"),
+            ("c.csv", b" \r\n\t\r"),
+            ("b.csv", b"user_id,ts"),
+            ("a.jsonl", b"\n\r\n \n"),
+        ],
     )
     def test_an_empty_file_has_no_events(self, tmp_path: Path, name: str, content: bytes) -> None:
         """A file without rows is fine and gives nothing."""

@@ -33,6 +33,8 @@ class TestFormats:
             ("a.NDJSON", b"", "jsonl"),
             ("a.csv", b"user_id,ts\n", "csv"),
             ("a.jsonl.gz", gzip.compress(b"{}", mtime=0), "jsonl"),
+            ("A.CSV.GZ", gzip.compress(b"user_id,ts\n", mtime=0), "csv"),
+            ("events.GZ", gzip.compress(b"{}", mtime=0), "jsonl"),
             ("events", b' \xef\xbb\xbf{"user_id":1}', None),
             ("events", b'\xef\xbb\xbf {"user_id":1}', "jsonl"),
         ],
@@ -96,14 +98,46 @@ class TestRefusals:
         path.chmod(0)
         assert "permission" in refusal(path)
 
-    def test_a_csv_without_the_column_names_those_it_has(self, tmp_path: Path) -> None:
-        """The refusal of a CSV file shows its header names and no value."""
+    def test_a_csv_without_a_header_shows_none_of_its_text(self, tmp_path: Path) -> None:
+        """The refusal of a text file tells how many columns there are and how to name one, and quotes no cell."""
         path = tmp_path / "a.csv"
-        path.write_text("customer,ts\nsecret-id,2026-01-01\n")
-        line = refusal(path)
-        assert "user_id" in line
-        assert "customer, ts" in line
-        assert "secret-id" not in line
+        path.write_text("secret-id,2026-01-01\n")
+        for mapping, missing in ((ANY, "user_id"), (ColumnMapping(user="who"), "who")):
+            line = refusal(path, mapping)
+            assert "2 columns" in line
+            assert missing in line
+            assert "--user-column" in line
+            assert "secret-id" not in line
+            assert "2026" not in line
+
+    def test_a_parquet_file_without_the_column_names_those_it_has(self, tmp_path: Path) -> None:
+        """The names in a Parquet schema are no values: the refusal shows them."""
+        path = write_parquet(tmp_path / "a.parquet", {"customer": pa.array(["secret"]), "ts": pa.array(["x"])})
+        assert "customer, ts" in refusal(path)
+        assert "secret" not in refusal(path)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"user_id,day\ra,2026-01-01\rb,2026-01-01\r",
+            b"\ruser_id,day\ra,2026-01-01",
+            b"user_id,day\ra,2026-01-01\n",
+        ],
+    )
+    def test_line_ends_without_line_feeds(self, tmp_path: Path, content: bytes) -> None:
+        """A file whose lines end in carriage returns only is refused with how to convert it, not taken as empty."""
+        (tmp_path / "a.csv").write_bytes(content)
+        line = refusal(tmp_path / "a.csv")
+        assert "carriage returns" in line
+        assert "tr '\\r' '\\n'" in line
+
+    @pytest.mark.parametrize(
+        "content", [b'"user_id,day\na,2026-01-01\n', b"user_id," + b"x" * (1 << 20), b"\n\n\xff\n"]
+    )
+    def test_a_header_that_cannot_be_read(self, tmp_path: Path, content: bytes) -> None:
+        """A first line that is no list of names is refused, not taken for an empty file."""
+        (tmp_path / "a.csv").write_bytes(content)
+        assert "header" in refusal(tmp_path / "a.csv")
 
     @pytest.mark.parametrize(
         ("header", "mapping"),
@@ -136,5 +170,6 @@ class TestRefusals:
 
     def test_broken_compression(self, tmp_path: Path) -> None:
         """A file that is named gzip and is none is refused when its format has to be looked at."""
-        (tmp_path / "a.csv.gz").write_bytes(b"user_id,ts\n")
-        refusal(tmp_path / "a.csv.gz")
+        for name in ("a.csv.gz", "a.csv.GZ"):
+            (tmp_path / name).write_bytes(b"user_id,ts\n")
+            assert "compressed" in refusal(tmp_path / name)
