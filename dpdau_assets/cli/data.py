@@ -84,14 +84,15 @@ def ingest(
 def _ingested(document: dict[str, Any], *, is_dry_run: bool) -> str:
     """The ingest report in words."""
     verb = "would accept" if is_dry_run else "accepted"
-    days = document["days"]
-    span = f" ({days[0]} to {days[-1]})" if len(days) > 1 else f" ({days[0]})" if days else ""
+    days, first, last = document["days"], document["first_day"], document["last_day"]
+    span = f" ({first} to {last})" if days > 1 else f" ({first})" if days else ""
     accepted = f"{document['accepted']:,} of {counted(document['events'], 'event')}"
-    lines = [f"{verb} {accepted} on {counted(len(days), 'day')}{span}"]
+    lines = [f"{verb} {accepted} on {counted(days, 'day')}{span}"]
     rejected = {reason: count for reason, count in document["rejected"].items() if count}
     if rejected:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejected.items()))
-        lines.append(f"rejected {sum(rejected.values()):,}: {reasons} (line numbers in DATA_DIR/reports/quarantine)")
+        where = "" if is_dry_run else " (line numbers in DATA_DIR/reports/quarantine)"
+        lines.append(f"{'would reject' if is_dry_run else 'rejected'} {sum(rejected.values()):,}: {reasons}{where}")
     if document["duplicates_of_earlier_batches"]:
         lines.append(f"{document['duplicates_of_earlier_batches']} of the files had been ingested before")
     return "\n".join(lines)

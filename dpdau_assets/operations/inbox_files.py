@@ -25,17 +25,18 @@ def put_away(lake: Lake, path: Path, *, batch: str, is_kept: bool) -> None:
     Raises:
         StorageError: It cannot be removed; its rows are recorded, and the next attempt recognises it.
     """
+    any_file = path.parent / "*"  # an error outlives the file, and its name may hold an id
     inbox = lake.inbox.resolve()
     place = path.parent.resolve() / path.name
     if inbox not in place.parents or inbox / DONE in place.parents:
         return
     if not is_kept:
-        with storage_errors(path, "remove"):
+        with storage_errors(any_file, "remove"):
             place.unlink(missing_ok=True)
         return
     target = make_folder(inbox / DONE) / place.name
     if target.exists():
         target = target.with_name(f"{batch[:8]}-{place.name}")
-    with storage_errors(path, "move"):
+    with storage_errors(any_file, "move"):
         if place.exists():
             place.replace(target)

@@ -58,7 +58,7 @@ def record_batch(
             erased = (_erased_before(connection, area), ErasedKeys(own))
         rows = area.put(files, lake, batch=batch, erased=erased)
         if counts.rejected:
-            files.write_bytes(lake.quarantine_path(batch), _quarantine(batch, source, counts))
+            files.write_bytes(lake.quarantine_path(batch), _quarantine(batch, source.format, counts))
         files.publish()
         now = workspace.now()
         with workspace.ledger.write() as connection:
@@ -123,12 +123,11 @@ def _erased_before(connection: Connection, area: StagingArea) -> ErasedKeys:
     )
 
 
-def _quarantine(batch: str, source: Source, counts: RowCounts) -> bytes:
-    """The report of refused rows: reasons and line numbers, no ids and no content."""
+def _quarantine(batch: str, source_format: str, counts: RowCounts) -> bytes:
+    """The report of refused rows: reasons and line numbers; no content and no file name, for a name can hold an id."""
     document = {
         "batch": batch,
-        "source": source.path.name,
-        "format": source.format,
+        "format": source_format,
         "events": counts.events,
         "accepted": counts.accepted,
         "rejected": dict(counts.rejected),

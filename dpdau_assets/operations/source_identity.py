@@ -31,8 +31,8 @@ class FileState:
     modified_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> FileState:
-        """The state of `path` now.
+    def of(cls, path: Path, label: str | None = None) -> FileState:
+        """The state of `path` now; messages call it `label`, or by its name.
 
         Raises:
             InputError: The file is gone.
@@ -40,7 +40,9 @@ class FileState:
         with suppress(OSError):
             status = path.stat()
             return cls(status.st_ino, status.st_size, status.st_mtime_ns)
-        raise InputError(f"{path.name} went away while it was read", hint="nothing of it was recorded; try again")
+        raise InputError(
+            f"{label or path.name} went away while it was read", hint="nothing of it was recorded; try again"
+        )
 
 
 def batch_name(source: Source, *, key: bytes, timezone: str) -> str:
@@ -62,7 +64,7 @@ def batch_name(source: Source, *, key: bytes, timezone: str) -> str:
     """
     columns = source.columns
     identity = [
-        _content_digest(source.path, source.size_bytes),
+        _content_digest(source),
         source.size_bytes,
         source.format,
         source.is_compressed,
@@ -74,11 +76,11 @@ def batch_name(source: Source, *, key: bytes, timezone: str) -> str:
     return hmac.digest(key, json.dumps(identity).encode(), "sha256").hex()[:32]
 
 
-def _content_digest(path: Path, size_bytes: int) -> str:
+def _content_digest(source: Source) -> str:
     """SHA-256 over the SHA-256 of every piece of `CHUNK_BYTES`, so that several threads can work."""
-    starts = range(0, size_bytes, CHUNK_BYTES)
+    starts = range(0, source.size_bytes, CHUNK_BYTES)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with ThreadPoolExecutor(HASH_THREADS) as pool:
                 digests = list(pool.map(lambda start: _chunk_digest(descriptor, start), starts))
@@ -86,7 +88,7 @@ def _content_digest(path: Path, size_bytes: int) -> str:
             os.close(descriptor)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else "it cannot be read"
-        raise InputError(f"cannot read {path.name}: {reason}", hint="nothing of it was recorded") from None
+        raise InputError(f"cannot read {source.label}: {reason}", hint="nothing of it was recorded") from None
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 

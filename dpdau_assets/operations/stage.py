@@ -89,6 +89,8 @@ def stage_files(
 def stage_inbox(workspace: Workspace, names: Iterable[str], *, progress: Progress = no_progress) -> StageReport:
     """As `stage_files` for files of DATA_DIR/inbox; a bad one does not keep the others waiting.
 
+    Errors call a file by its place among `names`: they are kept for longer than files are, and a name may hold an id.
+
     Args:
         workspace: The open data folder.
         names: File names in the inbox; one that is gone was taken by another process.
@@ -102,12 +104,12 @@ def stage_inbox(workspace: Workspace, names: Iterable[str], *, progress: Progres
     workspace.lake.sweep_temporary()
     done: list[StageReport] = []
     failures: list[InputError] = []
-    for name in names:
+    for number, name in enumerate(names, start=1):
         path = workspace.lake.inbox / Path(name).name
         if not path.exists():
             continue
         try:
-            done.append(_stage(workspace, path, options))
+            done.append(_stage(workspace, path, options, label=f"inbox file {number} of this run"))
         except InputError as failure:
             failures.append(failure)
     if failures:
@@ -116,9 +118,9 @@ def stage_inbox(workspace: Workspace, names: Iterable[str], *, progress: Progres
     return summed(done)
 
 
-def _stage(workspace: Workspace, path: Path, options: _Options) -> StageReport:
-    before = FileState.of(path)
-    source = open_source(path, options.mapping, source_format=options.source_format)
+def _stage(workspace: Workspace, path: Path, options: _Options, *, label: str | None = None) -> StageReport:
+    before = FileState.of(path, label)
+    source = open_source(path, options.mapping, source_format=options.source_format, label=label)
     batch = batch_name(source, key=workspace.salts.batch_key, timezone=workspace.settings.timezone)
     with workspace.ledger.read() as connection:
         is_known = batches.find(connection, batch) is not None
@@ -135,8 +137,8 @@ def _read_and_record(
         limits = _limits(workspace)
         with staging_area(workspace.lake) as area, _reading(workspace, source, area, limits, options) as reading:
             area.finish()
-            if FileState.of(source.path) != before:
-                raise InputError(f"{source.path.name} changed while it was read", hint="ingest it when it is whole")
+            if FileState.of(source.path, source.label) != before:
+                raise InputError(f"{source.label} changed while it was read", hint="ingest it when it is whole")
             counts = reading.counts
             _refuse_bad_rows(source, counts, options)
             if options.is_dry_run:
@@ -163,7 +165,7 @@ def _reading(
     salts = workspace.salts
     engine = DuckdbEngine(workspace.lake.memory_limit, workspace.lake.threads)
     pseudonymiser = Pseudonymiser(salts.calendar, workspace.settings.mau_window_days, salts.epoch_key)
-    step = f"reading {source.path.name}"
+    step = f"reading {source.label}"
     return engine.read(
         source,
         pseudonymiser,
@@ -179,6 +181,6 @@ def _refuse_bad_rows(source: Source, counts: RowCounts, options: _Options) -> No
     reason, lines = next(iter(counts.lines.items()))
     first = f", the first ({reason}) in line {lines[0]:,}" if lines else ""
     raise InputError(
-        f"{source.path.name} has {sum(counts.rejected.values()):,} bad rows{first}",
+        f"{source.label} has {sum(counts.rejected.values()):,} bad rows{first}",
         hint="nothing of it was recorded; correct the rows, or leave --strict out to skip them",
     )

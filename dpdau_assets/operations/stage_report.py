@@ -35,13 +35,15 @@ class StageReport:
     duplicates_of_earlier_batches: int
 
     def to_json(self) -> dict[str, Any]:
-        """The report as a JSON document."""
+        """The report as a JSON document; days are a number like the other counters, with the first and the last."""
         return {
             "files": self.files,
             "events": self.events,
             "accepted": self.accepted,
             "rejected": dict(self.rejected),
-            "days": [day.isoformat() for day in self.days],
+            "days": len(self.days),
+            "first_day": self.days[0].isoformat() if self.days else None,
+            "last_day": self.days[-1].isoformat() if self.days else None,
             "duplicates_of_earlier_batches": self.duplicates_of_earlier_batches,
         }
 

@@ -77,7 +77,10 @@ class TestIngest:
         """ingest answers with files, events, accepted, rejected by reason, days and duplicates."""
         rows = [*activity(3, 10), ("", day(0)), ("x", "not a day")]
         report = dpdau.json("ingest", "--from", write_lines(dpdau.folder / "a.jsonl", rows))
-        assert set(report) == {"files", "events", "accepted", "rejected", "days", "duplicates_of_earlier_batches"}
+        counters = {"files", "events", "accepted", "days", "duplicates_of_earlier_batches"}
+        assert set(report) == {*counters, "rejected", "first_day", "last_day"}
+        assert {type(report[name]) for name in counters} == {int}
+        assert (report["days"], report["first_day"], report["last_day"]) == (3, day(0), day(2))
         assert report["events"] == len(rows)
         assert report["accepted"] == len(rows) - 2
         assert {reason: n for reason, n in report["rejected"].items() if n} == {"no_user": 1, "bad_time": 1}
@@ -95,6 +98,10 @@ class TestIngest:
         path = write_lines(dpdau.folder / "a.jsonl", activity(3, 10))
         shown = dpdau.json("ingest", "--dry-run", "--from", path)
         assert shown["accepted"] == len(activity(3, 10))
+        bad = write_lines(dpdau.folder / "b.jsonl", [*activity(3, 10), ("", day(0))])
+        words = dpdau("ingest", "--dry-run", "--from", bad).out
+        for part in (str(len(activity(3, 10)) + 1), "3 days", day(0), day(2), "no_user 1"):
+            assert part in words
         assert dpdau.json("ingest", "--from", path)["duplicates_of_earlier_batches"] == 0
 
     def test_several_files_after_one_from(self, dpdau: CommandLine) -> None:
