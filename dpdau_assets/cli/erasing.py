@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -12,15 +11,15 @@ import typer
 
 from dpdau_assets.cli.options import Json, open_existing, open_or_create, parse_day
 from dpdau_assets.cli.output import counted, emit, table
-from dpdau_assets.errors import InputError, UsageError
-
-MAX_LINE_BYTES = 1_100
-"""An id has at most 1,024 bytes; a longer line is refused without reading the rest of it into memory."""
+from dpdau_assets.errors import UsageError
 
 
 def erase(
     user_id: Annotated[str | None, typer.Argument(metavar="[USER_ID|-]", help="`-` reads ids, one a line.")] = None,
-    source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A file of ids, one a line.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="One id a line, or a file as for ingest.")
+    ] = None,
+    user_column: Annotated[str | None, typer.Option(help="Column with the user id, in a file as for ingest.")] = None,
     through: Annotated[
         date | None, typer.Option(parser=parse_day, metavar="DAY", help="Last day to erase; default today.")
     ] = None,
@@ -33,13 +32,23 @@ def erase(
     """
     if (user_id is None) == (source is None):
         raise UsageError("name the users once", hint="erase USER_ID, erase - for standard input, or --from FILE")
+    if user_column is not None and source is None:
+        raise UsageError("--user-column needs a file", hint="name it with --from FILE")
+    standard_input = _standard_input() if user_id == "-" else None
+    from dpdau_assets.operations.read_user_ids import ids_of_lines, read_user_ids
     from dpdau_assets.operations.replay_erasures import flush_deletes
     from dpdau_assets.operations.request_erasure import request_erasure
 
     workspace = open_or_create()
     now = workspace.now()
     last_day = through or now.astimezone(workspace.settings.zone).date()
-    receipt = request_erasure(workspace, _user_ids(user_id, source), through=last_day, now=now)
+    if source is not None:
+        users = read_user_ids(workspace, source, user_column=user_column)
+    elif standard_input is not None:
+        users = ids_of_lines(standard_input)
+    else:
+        users = [(user_id or "").encode("utf-8", "surrogateescape")]
+    receipt = request_erasure(workspace, users, through=last_day, now=now)
     if wait:
         flush_deletes(workspace)
     document = {"request": receipt.request, "requested": receipt.requested, "already_known": receipt.already_known}
@@ -55,30 +64,11 @@ def _receipt(document: dict[str, Any], through: date, *, is_done: bool) -> str:
     )
 
 
-def _user_ids(user_id: str | None, source: Path | None) -> Iterator[bytes]:
-    """The ids asked for, from the argument, standard input or a file."""
-    if source is not None:
-        try:
-            with source.open("rb") as lines:
-                yield from _ids_of(lines)
-        except OSError as error:
-            raise InputError(f"{source} cannot be read: {error.strerror}", hint="check the path") from None
-    elif user_id == "-":
-        yield from _ids_of(sys.stdin.buffer)
-    elif user_id is not None:
-        yield user_id.encode("utf-8", "surrogateescape")
-
-
-def _ids_of(lines: BinaryIO) -> Iterator[bytes]:
-    """One id a line, without its line ending; empty lines are skipped."""
-    line_number = 0
-    while line := lines.readline(MAX_LINE_BYTES):
-        line_number += 1
-        name = line.rstrip(b"\r\n")
-        if len(line) == MAX_LINE_BYTES:
-            raise InputError(f"line {line_number} is longer than 1,024 bytes", hint="one id a line")
-        if name:
-            yield name
+def _standard_input() -> BinaryIO:
+    """Standard input as bytes; a process may have been started without one."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("standard input is closed", hint="pipe the ids into it, or use --from FILE")
+    return sys.stdin.buffer
 
 
 def erasures(

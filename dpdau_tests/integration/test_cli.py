@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -279,6 +282,22 @@ class TestErasure:
             receipt = filled.json("erase", "--from", filled.folder / "ids", "--wait")
         assert receipt["requested"] == 3
         assert filled.json("trusted-counts", "--start", day(0), "--end", day(0))[0]["dau"] == 297
+
+    def test_ids_come_in_a_format_of_ingest(self, filled: CommandLine) -> None:
+        """`erase --from` reads the user column of a table."""
+        path = filled.folder / "ids.csv"
+        path.write_text("note,who\nx,u1\ny,u2\n")
+        assert filled.json("erase", "--from", path, "--user-column", "who", "--wait")["requested"] == 2
+        assert filled.json("trusted-counts", "--start", day(0), "--end", day(0))[0]["dau"] == 298
+
+    def test_without_standard_input_there_is_one_line(self, dpdau: CommandLine) -> None:
+        """`erase -` in a process without standard input is a usage error and makes no data folder."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = dpdau.start("erase", "-", "--json", preexec_fn=lambda: os.close(0), **pipes)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (2, "")
+        assert json.loads(err)["error"] == "usage"
+        assert not (dpdau.data / "ledgers").exists()
 
 
 class TestTheRest:
