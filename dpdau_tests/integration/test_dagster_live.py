@@ -119,6 +119,10 @@ class TestUnattended:
             "ingest_job", "rebuild_job", "erasure_replay_job", "daily_release_job",
         }  # fmt: skip
         assert _keys(days) <= live.materialised("published_metrics")
+        (released,) = live.runs("daily_release_job")
+        with live.instance() as instance:
+            checked = instance.all_logs(released.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        assert "no_erased_user" in str(checked)
 
 
 class TestOperated:

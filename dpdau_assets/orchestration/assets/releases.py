@@ -26,7 +26,7 @@ RELEASE = """\
 | refused | an open day, a day outside the series, a day whose month has no budget left (never retried) |
 | erasures | change later windows; a published value stays |
 
-Plots: the released value, its 95 % interval and the month's budget left.
+Plots: the released value, its 95 % interval, and what the month's budget had left when the day was recorded.
 """
 
 EXPORT = """\
@@ -95,8 +95,8 @@ def release_key(metric: str) -> dg.AssetKey:
 
 def release_metadata(body: Mapping[str, Any]) -> dict[str, Any]:
     """What Dagster shows of a release: numbers of its public body only, as floats so that they plot."""
-    numbers = {name: float(body[name]) for name in PLOTTED if body.get(name) is not None}
-    return {**numbers, "revision": int(body["revision"]), "mechanism": str(body["mechanism"])}
+    numbers = {name: round(float(body[name]), 4) for name in PLOTTED if body.get(name) is not None}
+    return {**numbers, "revision": str(body["revision"]), "mechanism": str(body["mechanism"])}
 
 
 def _release_spec(
