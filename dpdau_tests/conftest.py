@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+from absl import logging as absl_logging
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Keep absl, which the accounting library loads, from closing pytest's capture file.
+
+    Dagster resets logging when it starts a run in this process, and absl's handler then closes the stream it found when
+    it was loaded, unless that is the real standard error.
+    """
+    absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,7 @@ class TestRequestErasure:
         assert flush_deletes(workspace) == 0
 
     def test_series_start_bounds_the_epochs(self, tmp_path: Path) -> None:
-        """With SERIES_START tombstones reach from a year before the first window of the series to the last erased day."""
+        """With SERIES_START tombstones reach from a year before the first window to the last erased day."""
         workspace = new_workspace(tmp_path / "data", series_start=date(2026, 3, 1), hash_salt_rotation_days=7)
         erase(workspace, GONE, through=date(2026, 3, 10))
         calendar = workspace.salts.calendar

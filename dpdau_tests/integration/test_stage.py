@@ -286,11 +286,11 @@ class TestErasures:
     def test_days_that_erasures_cannot_reach_are_too_old(self, tmp_path: Path) -> None:
         """With SERIES_START the first erasure settles the oldest day; a file's own older days come before it."""
         workspace = new_workspace(tmp_path / "data", series_start=date(2026, 6, 1))
-        old: list[Row] = [("a", date(2026, 4, 1), None), ("b", date(2026, 4, 2), "-")]
+        old: list[Row] = [("a", date(2025, 4, 1), None), ("b", date(2025, 4, 2), "-")]
         assert stage_files(workspace, [write_jsonl(tmp_path / "a.jsonl", old)]).rejected == {}
-        older: list[Row] = [("c", date(2026, 3, 31), None), ("d", date(2026, 4, 1), None)]
+        older: list[Row] = [("c", date(2025, 3, 31), None), ("d", date(2025, 4, 1), None)]
         report = stage_files(workspace, [write_jsonl(tmp_path / "b.jsonl", older)])
-        assert (report.rejected, report.days) == ({"too_old": 1}, (date(2026, 4, 1),))
+        assert (report.rejected, report.days) == ({"too_old": 1}, (date(2025, 4, 1),))
 
     def test_a_floor_settled_while_a_file_is_read_holds_for_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
