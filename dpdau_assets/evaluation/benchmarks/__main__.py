@@ -11,9 +11,11 @@ import json
 import shutil
 import statistics
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from dpdau_assets.errors import DataError, DpdauError
 from dpdau_assets.evaluation.benchmarks.measuring import Measured, measure
 from dpdau_assets.evaluation.benchmarks.workload import DAYS, FIRST_DAY, LARGE, SMALL, Workload, parquet_of
 from dpdau_assets.settings import child_environment, create_project, project_root
@@ -37,15 +39,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = project_root() / "data" / "bench"
     parquet = parquet_of(workload, folder, tell=_tell)
 
+    try:
+        with tempfile.TemporaryDirectory(prefix="home-", dir=folder) as home:
+            return _compare(workload, parquet, Path(home) / "project", runs=options.runs)
+    except DpdauError as error:
+        _tell(f"make bench: {error.message}")
+        return 1
+
+
+def _compare(workload: Workload, parquet: Path, home: Path, *, runs: int) -> int:
+    """Run both sides alternately, then report."""
     baselines, exact_runs = [], []
-    for run in range(1, options.runs + 1):
+    for run in range(1, runs + 1):
         baselines.append(_baseline(parquet))
         truth = json.loads(baselines[-1].output)
-        exact_runs.append(_ours(workload, parquet, folder / "home", sketch_impl="set", truth=truth))
+        exact_runs.append(_ours(workload, parquet, home, sketch_impl="set", truth=truth))
         _tell(f"run {run}: plain query {truth['seconds']:.2f} s, ours {exact_runs[-1].seconds:.2f} s")
-    sketched = _ours(workload, parquet, folder / "home", sketch_impl="kmv", truth=None)
-    shutil.rmtree(folder / "home", ignore_errors=True)
-
+    sketched = _ours(workload, parquet, home, sketch_impl="kmv", truth=None)
     plain = statistics.median(json.loads(run.output)["seconds"] for run in baselines)
     return _report(workload, plain, baselines, exact_runs, sketched)
 
@@ -99,10 +109,10 @@ def _check(bodies: list[dict[str, object]], truth: dict[str, list[int]]) -> None
     for metric, stddev in (("dau", DAU_STDDEV), ("mau", MAU_STDDEV)):
         released = [float(str(body["estimate"])) for body in bodies if body["metric"] == metric]
         if len(released) != DAYS:
-            raise SystemExit(f"make bench: {len(released)} {metric} releases instead of {DAYS}")
+            raise DataError(f"{len(released)} {metric} releases instead of {DAYS}")
         far = max(abs(value - true) for value, true in zip(released, truth[metric], strict=True))
         if far > SANE_DEVIATIONS * stddev:
-            raise SystemExit(f"make bench: a released {metric} is further from the true count than its noise explains")
+            raise DataError(f"a released {metric} is further from the true count than its noise explains")
 
 
 def _tell(line: str) -> None:
