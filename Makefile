@@ -38,7 +38,7 @@ backfill: $(INSTALLED) ## START=2026-01-01 END=2026-01-31: print the cost, then 
 	@$(PY) -m dpdau_assets.cli.backfill --start "$(START)" --end "$(END)"
 
 test: $(INSTALLED) ## all tests but the long ones, with coverage
-	@$(PY) -m pytest -n 2 -m "not slow" -q --cov=dpdau_assets --cov-report=term:skip-covered --cov-report=xml \
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not slow" -q --cov=dpdau_assets --cov-report=term:skip-covered --cov-report=xml \
 	  --cov-fail-under=$(COVERAGE_THRESHOLD)
 
 test-slow: $(INSTALLED) ## the long tests: campaigns of minutes

@@ -95,7 +95,7 @@ def counted(count: int, noun: str) -> str:
 def estimate_with_interval(body: Mapping[str, Any]) -> str:
     """The estimate of a release body with its 95 % interval, marked when it is only a lower bound."""
     mark = "at least " if body["is_lower_bound"] else ""
-    return f"{mark}{number(body['estimate'])} [{number(body['lower_95'])}, {number(body['upper_95'])}]"
+    return f"{mark}{number(body['estimate'])} [{number(body['lower_95'])}, {upper_bound(body)}]"
 
 
 class ProgressBar:
@@ -142,3 +142,8 @@ def progress_bar() -> Iterator[ProgressBar]:
         yield bar
     finally:
         bar.close()
+
+
+def upper_bound(body: dict[str, Any]) -> str:
+    """The upper end of a release's interval; a full sketch says nothing about how many more there are."""
+    return "no upper bound" if body["upper_95"] is None else number(body["upper_95"])

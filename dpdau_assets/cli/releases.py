@@ -10,7 +10,7 @@ import typer
 
 from dpdau_assets.cli.budgets import known_metric
 from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing, parse_day
-from dpdau_assets.cli.output import emit, estimate_with_interval, number, progress_bar, table
+from dpdau_assets.cli.output import emit, estimate_with_interval, number, progress_bar, table, upper_bound
 from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.errors import BudgetExhaustedError, UsageError
 
@@ -114,7 +114,7 @@ def one_line(body: dict[str, Any]) -> str:
     partial = "" if body["window_complete"] else f"; the window holds only {body['days_in_window']} days of data"
     return (
         f"{body['metric'].upper()} {body['day']}{window}: {at_least}{number(body['estimate'])} active users "
-        f"(95 % interval {number(body['lower_95'])} to {number(body['upper_95'])}); {cost}, "
+        f"(95 % interval {number(body['lower_95'])} to {upper_bound(body)}); {cost}, "
         f"{body['budget_remaining']:.3f} left in {str(body['day'])[:7]}{partial}"
     )
 

@@ -53,26 +53,20 @@ class EpochPlan:
     epoch: int
     masks: Mapping[int, int]
 
-    def query(self, user_key: str, *, part: str = "true") -> str:
-        """SQL over table activity that gives user_key, code and word, with one HMAC per id however many blocks it has.
+    def query(self, *, part: str = "true") -> str:
+        """SQL over table activity that gives user_id, code and word.
 
         Args:
-            user_key: SQL of the pseudonym of column user_id.
             part: SQL truth of the ids to take.
         """
         first, last = min(self.masks), max(self.masks)
         if first == last:
             word = f"word & {self.masks[first]}::UBIGINT"
-            return (
-                f"SELECT {user_key} AS user_key, code, {word} AS word FROM activity "
-                f"WHERE code = {first} AND {word} <> 0 AND {part}"
-            )
+            return f"SELECT user_id, code, {word} AS word FROM activity WHERE code = {first} AND {word} <> 0 AND {part}"
         edges = f"WHEN {first} THEN {self.masks[first]}::UBIGINT WHEN {last} THEN {self.masks[last]}::UBIGINT"
         word = f"word & CASE code {edges} ELSE {_ALL_DAYS}::UBIGINT END"
         chosen = f"code BETWEEN {first} AND {last} AND {word} <> 0 AND {part}"
-        per_user = f"SELECT user_id, list(code) AS codes, list({word}) AS words FROM activity WHERE {chosen} GROUP BY 1"
-        keyed = f"SELECT {user_key} AS user_key, codes, words FROM ({per_user})"
-        return f"SELECT user_key, unnest(codes) AS code, unnest(words) AS word FROM ({keyed})"
+        return f"SELECT user_id, code, {word} AS word FROM activity WHERE {chosen}"
 
 
 def epoch_plans(days: Iterable[date], calendar: EpochCalendar, *, window_days: int, alignment: int) -> list[EpochPlan]:

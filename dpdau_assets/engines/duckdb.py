@@ -19,12 +19,14 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.engines.day_words import EpochPlan, day_number, epoch_plans, split_days
 from dpdau_assets.engines.protocol import DayKeys, ErasedKeys, Pseudonymiser, ReadProgress, RowCounts, RowLimits
-from dpdau_assets.engines.row_sql import ERASING, USER_KEY, hmac_pads
+from dpdau_assets.engines.pseudonyms import column_user_keys
+from dpdau_assets.engines.row_sql import ERASING
 from dpdau_assets.engines.source_rows import SourceRows, may_be_direct
 from dpdau_assets.engines.sources import Source
 from dpdau_assets.engines.tally import Tally
@@ -60,7 +62,7 @@ class DuckdbEngine:
         """Reads `source`; see `StageEngine.read`."""
         with self._connect() as connection:
             reading = DuckdbReading(connection, source, pseudonymiser, limits=limits, sink=sink, progress=progress)
-            reading.run()
+            reading.run(threads=self.threads)
             yield reading
 
     @contextmanager
@@ -104,6 +106,7 @@ class DuckdbReading:
         self._progress = progress
         self._tally = Tally(0)
         self._erased_through = -1
+        self._threads: int | None = None
 
     @property
     def counts(self) -> RowCounts:
@@ -115,8 +118,9 @@ class DuckdbReading:
         """The last day of any accepted "-" row, None without one."""
         return None if self._erased_through < 0 else EARLIEST_DAY + timedelta(days=self._erased_through)
 
-    def run(self) -> None:
+    def run(self, *, threads: int | None) -> None:
         """Reads the source whole. DuckDB refuses a Parquet file with one text that is not UTF-8; Arrow streams it."""
+        self._threads = threads
         try:
             self._connection.execute("CREATE TEMP TABLE erased (user_id VARCHAR, through_day BIGINT)")
             if may_be_direct(self._source):
@@ -180,23 +184,30 @@ class DuckdbReading:
 
     def _emit(self, plan: EpochPlan, alignment: int) -> None:
         """Sends the keys of every day that is keyed under the epoch of `plan`."""
-        rows = self._pseudonyms(plan.epoch, lambda part: plan.query(USER_KEY, part=part))
+        rows = self._pseudonyms(plan.epoch, lambda part: plan.query(part=part))
         days = split_days(rows["user_key"], rows["code"], rows["word"], plan=plan, alignment=alignment)
         for day, keys in days:
             self._sink(DayKeys(day, plan.epoch, keys))
 
     def _pseudonyms(self, epoch: int, query_of: Callable[[str], str]) -> dict[str, NDArray[Any]]:
-        """The result of a query with `USER_KEY` under the key of `epoch`; in pieces when memory is short."""
-        pads = hmac_pads(self._pseudonymiser.key_of(epoch))
+        """A query's columns, user_id as user_key under `epoch`; in pieces when memory is short."""
+        key = self._pseudonymiser.key_of(epoch)
         parts = 1
         while parts <= MOST_PARTS:
             try:
                 queries = [query_of(_part(parts, index)) for index in range(parts)]
-                pieces = [self._connection.execute(query, pads).fetchnumpy() for query in queries]
+                pieces = [self._keyed(query, key) for query in queries]
                 return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
             except duckdb.OutOfMemoryException:
                 parts *= SPLIT
         raise _too_little_memory()
+
+    def _keyed(self, query: str, key: bytes) -> dict[str, NDArray[Any]]:
+        """One query's columns, with user_key in place of user_id."""
+        table: pa.Table = self._connection.sql(query).to_arrow_table()
+        keys = column_user_keys(table.column("user_id"), key, threads=self._threads)
+        others = {name: table.column(name).to_numpy() for name in table.column_names if name != "user_id"}
+        return {"user_key": keys, **others}
 
 
 def _part(parts: int, index: int) -> str:
@@ -205,7 +216,7 @@ def _part(parts: int, index: int) -> str:
 
 
 def _erased_query(first_day: int) -> Callable[[str], str]:
-    query = f"SELECT {USER_KEY} AS user_key, through_day FROM erased WHERE through_day >= {first_day}"
+    query = f"SELECT user_id, through_day FROM erased WHERE through_day >= {first_day}"
     return lambda part: f"{query} AND {part}"
 
 

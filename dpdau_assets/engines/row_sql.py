@@ -191,13 +191,3 @@ def verdict(last_day: date, *, oldest_day: date, alignment: int) -> str:
 def day_bit(alignment: int) -> str:
     """SQL UBIGINT: the bit of column local_day within its block."""
     return f"(1::UBIGINT << ((local_day + {alignment}) & 63)::UTINYINT)"
-
-
-USER_KEY = "('0x' || left(sha256($outer::BLOB || unhex(sha256($inner::BLOB || encode(user_id)))), 16))::UBIGINT"
-"""SQL: the first 64 bits of HMAC-SHA256 of column user_id. The padded keys are BLOB *parameters*: as text, or with
-`|| user_id` in place of `encode(user_id)`, the digest would be wrong without an error."""
-
-
-def hmac_pads(key: bytes) -> dict[str, bytes]:
-    """The parameters of `USER_KEY` for a key of exactly one SHA-256 block (sensitive)."""
-    return {"inner": bytes(byte ^ 0x36 for byte in key), "outer": bytes(byte ^ 0x5C for byte in key)}

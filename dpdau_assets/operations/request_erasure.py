@@ -67,7 +67,6 @@ def request_erasure(workspace: Workspace, user_ids: Iterable[bytes], *, through:
     pseudonyms = bulk_user_keys(
         users,
         ((epoch, workspace.salts.epoch_key(epoch)) for epoch in epochs),
-        memory_limit=workspace.settings.duckdb_memory_limit,
         threads=workspace.settings.duckdb_threads,
     )
     tombstones = {epoch: Tombstones.until(keys, through) for epoch, keys in pseudonyms.items()}

@@ -87,3 +87,10 @@ class TestProgress:
         assert bar.is_shown
         bar.close()
         assert not bar.is_shown
+
+
+class TestIntervals:
+    def test_a_full_sketch_has_no_upper_bound(self) -> None:
+        """A lower bound prints in the table as what it is, without a number it does not have."""
+        body = {"estimate": 65000, "lower_95": 64900, "upper_95": None, "is_lower_bound": True}
+        assert "[64,900, no upper bound]" in estimate_with_interval(body)

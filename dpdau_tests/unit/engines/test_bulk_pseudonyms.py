@@ -1,4 +1,4 @@
-"""Pseudonyms in bulk: bit-equal to the reference, in SQL and in the loop."""
+"""Pseudonyms in bulk: bit-equal to the reference, in compiled code and in the loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TestBulkUserKeys:
     def test_are_the_reference_for_any_ids(self, count: int) -> None:
         """Few and many ids of many scripts have, under every epoch, the pseudonyms of the reference."""
         ids = [f"{AWKWARD[number % len(AWKWARD)]}{number}"[-1024:].encode() for number in range(count)]
-        found = bulk_user_keys(ids, KEYS, memory_limit="200MB", threads=1)
+        found = bulk_user_keys(ids, KEYS, threads=1)
         assert sorted(found) == [3, 4, 9]
         for epoch, key in KEYS:
             assert np.array_equal(np.sort(found[epoch]), np.sort(user_keys(key, ids)))

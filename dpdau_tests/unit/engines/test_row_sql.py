@@ -12,14 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpdau_assets.core.activity import reason_against
-from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.engines.relations import ZONE_VIEW, Relation, coded_rows
 from dpdau_assets.engines.row_sql import (
     REASON_OF,
-    USER_KEY,
     Moment,
-    hmac_pads,
     moment,
     number_moment,
     text_moment,
@@ -172,16 +169,3 @@ class TestTimes:
             days = days_in_sql(values, found, zone=ZoneInfo("Europe/Vienna"))
             assert days[3] == 0
             assert set(days[:3] + days[4:]) <= {"bad_time", "future"}
-
-
-class TestPseudonyms:
-    KEYS = (b"0123456789abcdef" * 4, b"a" * 64, b"6" * 64, b"\\x36" * 16, b"'; -- %s $1 " * 5 + b"____")
-    IDS = ("a", "6", "ü", "𝒳 Ωמ\u200d\u00a0", "a\x00b", "\\x41", "'", "x" * 1024, "$outer", "é" * 512)
-
-    @pytest.mark.parametrize("key", KEYS, ids=lambda key: key[:4].decode())
-    def test_sql_is_bit_equal_to_core(self, key: bytes) -> None:
-        """HMAC in SQL equals core.hashing.user_key for keys with and without the digit 6 and ids of any script."""
-        with duckdb.connect() as connection:
-            connection.register("given", pa.table({"user_id": list(self.IDS)}))
-            rows = connection.execute(f"SELECT user_id, {USER_KEY} FROM given", hmac_pads(key)).fetchall()
-        assert dict(rows) == {user: user_key(key, user.encode()) for user in self.IDS}
