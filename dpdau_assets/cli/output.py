@@ -144,6 +144,6 @@ def progress_bar() -> Iterator[ProgressBar]:
         bar.close()
 
 
-def upper_bound(body: dict[str, Any]) -> str:
+def upper_bound(body: Mapping[str, Any]) -> str:
     """The upper end of a release's interval; a full sketch says nothing about how many more there are."""
     return "no upper bound" if body["upper_95"] is None else number(body["upper_95"])

@@ -387,6 +387,7 @@ class TestRealFiles:
         assert stage_files(clean, [real_data / "online_retail.parquet"]).rejected == {}
         assert staged_keys(clean) == with_nulls
 
+    @pytest.mark.slow
     def test_thirty_seven_years_in_sixteen_scripts_are_staged_whole(
         self, workspace: Workspace, real_data: Path
     ) -> None:
