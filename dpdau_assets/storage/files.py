@@ -135,22 +135,6 @@ def replace(temporary: Path, path: Path) -> None:
             raise
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Makes `target` a hard link of `source`, or a copy where links fail; it appears whole or not at all.
-
-    Raises:
-        DataError: `source` does not exist.
-        StorageError: The disk is full or not writable.
-    """
-    make_folder(target.parent)
-    temporary = target.parent / temporary_name(target)
-    link_or_copy_new(source, temporary)
-    if source.exists() and target.exists() and source.samefile(target):
-        temporary.unlink(missing_ok=True)  # rename(2) between two links of one file does nothing
-        return
-    replace(temporary, target)
-
-
 def link_or_copy_new(source: Path, temporary: Path) -> None:
     """As `link_or_copy`, to a name that must not exist yet."""
     try:

@@ -13,14 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.errors import InternalError
-from dpdau_assets.storage.files import Keys, read_keys
+from dpdau_assets.storage.files import Keys
 
 Words = npt.NDArray[np.uint64]
 
@@ -33,36 +30,6 @@ SMALL_KEYS = 1 << 14
 """Up to this many keys in all, cutting them into ranges costs more than it saves."""
 _BIT = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
 _DAY_MASK = np.uint64(63)
-
-
-def read_many(paths: Sequence[Path], *, threads: int = 1) -> list[Keys]:
-    """The keys of each file, in the order of `paths`; sensitive; errors as `read_keys`."""
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        return list(pool.map(read_keys, paths, chunksize=64))
-
-
-def key_words(files: Sequence[tuple[Path, date]], *, first_day: date, words: int, threads: int = 1) -> Words:
-    """For each distinct key the days it was seen: bit `i % 64` of word `i // 64` is day `first_day + i`.
-
-    Exact. Memory: the keys of all files once, the result, and one range per thread.
-
-    Args:
-        files: Key files with the day each belongs to, all of one epoch; several files may share a day; sensitive.
-        first_day: The day of bit 0 of word 0; public.
-        words: Words per key, 1 to 64; public.
-        threads: Ranges worked on at a time.
-
-    Returns:
-        uint64[n_keys, words], rows in no meaningful order; sensitive.
-
-    Raises:
-        DataError: A file is missing or damaged.
-        InternalError: A day lies outside the words.
-    """
-    offsets = [(day - first_day).days for _, day in files]
-    if not 1 <= words <= MAXIMUM_WORDS or any(not 0 <= offset < words << WORD_BITS for offset in offsets):
-        raise InternalError(f"key_words was asked for days outside its {words} words")
-    return merge_days(offsets, read_many([path for path, _ in files], threads=threads), words=words, threads=threads)
 
 
 def merge_days(offsets: Sequence[int], parts: Sequence[Keys], *, words: int, threads: int = 1) -> Words:

@@ -11,19 +11,16 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import duckdb
-
 from dpdau_assets.errors import StorageError
 from dpdau_assets.storage.catalogue import write_catalogue
 from dpdau_assets.storage.faults import make_folder, storage_errors
 from dpdau_assets.storage.files import TEMPORARY_MARK, remove
-from dpdau_assets.storage.key_words import Words, key_words
 from dpdau_assets.storage.lock import FileLock, try_lock
 from dpdau_assets.storage.write_batch import WriteBatch
 
@@ -159,28 +156,6 @@ class Lake:
         with self.temporary_folder("batch") as scratch, WriteBatch(scratch) as batch:
             yield batch
 
-    @contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """An in-memory DuckDB connection that may spill pseudonyms below tmp/; never use it with raw ids.
-
-        Raises:
-            StorageError: tmp/ is not writable.
-        """
-        with self.temporary_folder("spill") as folder:
-            config: dict[str, str | bool | int | float | list[str]] = {
-                "memory_limit": self.memory_limit,
-                "temp_directory": str(folder / "duckdb"),
-                "preserve_insertion_order": False,
-            }
-            if self.threads is not None:
-                config["threads"] = self.threads
-            connection = duckdb.connect(":memory:", config=config)
-            try:
-                connection.execute("SET enable_progress_bar = false")  # it would print between our own lines
-                yield connection
-            finally:
-                connection.close()
-
     def sweep_temporary(self, *, is_thorough: bool = False) -> int:
         """Removes what killed processes left below tmp/ and returns how many entries went.
 
@@ -196,14 +171,6 @@ class Lake:
                 remove(strays)
                 removed += len(strays)
         return removed
-
-    def key_words(self, files: Sequence[tuple[Path, date]], *, first_day: date, words: int) -> Words:
-        """For each distinct key of `files` the days it was seen, as bits; see `key_words.key_words`."""
-        return key_words(files, first_day=first_day, words=words, threads=self._workers)
-
-    @property
-    def _workers(self) -> int:
-        return self.threads or min(4, os.cpu_count() or 1)
 
     def write_catalogue(self, path: Path | None = None) -> Path:
         """Writes the catalogue of views and returns its path; see `catalogue.write_catalogue`."""

@@ -109,12 +109,6 @@ def last_version(connection: Connection) -> int:
     return int(get_meta(connection, VERSION_KEY) or 0)
 
 
-def changed_since(connection: Connection, version: int, *, limit: int | None = None) -> list[Partition]:
-    """Partitions saved after `version`, newest first."""
-    query = select(partitions).where(partitions.c.version > version).order_by(partitions.c.version.desc())
-    return [_partition(row) for row in connection.execute(query.limit(limit))]
-
-
 def days_with(connection: Connection, asset: str) -> list[date]:
     """The days known of an asset, in order; days without rows included."""
     query = select(partitions.c.day).where(partitions.c.asset == asset).order_by(partitions.c.day)

@@ -117,36 +117,3 @@ class RdpAccountant:
         if not events:
             return Bound(0.0, 0.0)
         return Bound(float(epsilons_of_rdp(events_rdp(events, self.orders), self.orders, delta=delta).min()), delta)
-
-
-def trailing_epsilons(
-    daily_events: Sequence[EventCounts],
-    *,
-    delta: float,
-    orders: tuple[float, ...] = DEFAULT_ORDERS,
-    window_days: int = TRAILING_DAYS,
-) -> npt.NDArray[np.float64]:
-    """The RDP bound over each trailing window: element i covers days max(0, i - window_days + 1) .. i.
-
-    A release on day i is contained in the windows ending on days i .. i + window_days - 1: a cap on every window is
-    kept by comparing all of these, for which the caller appends days without events after the last one.
-
-    Args:
-        daily_events: What was released for each of n consecutive days, over all metrics.
-        delta: In (0, 1).
-        orders: Orders alpha, each above 1.
-        window_days: Length of the window, >= 1.
-
-    Returns:
-        float64[n], epsilon at `delta`; 0 where a window holds no events.
-    """
-    daily = np.array([events_rdp(events, orders) for events in daily_events]).reshape(-1, len(orders))
-    cumulated = np.vstack([np.zeros(len(orders)), np.cumsum(daily, axis=0)])
-    ends = np.arange(1, len(cumulated))
-    starts = np.maximum(0, ends - window_days)
-    composed = np.maximum(0.0, cumulated[ends] - cumulated[starts])
-    # the difference of two sums may leave a rounding error where no event is
-    active = np.cumsum([0, *(bool(events) for events in daily_events)])
-    has_events = active[ends] > active[starts]
-    epsilons = epsilons_of_rdp(composed, orders, delta=delta).min(axis=1)
-    return np.where(has_events, epsilons, 0.0)

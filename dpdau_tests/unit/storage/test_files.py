@@ -187,39 +187,6 @@ class TestDurability:
         assert len(synced) == 21
 
 
-class TestLinks:
-    def test_a_link_shares_the_bytes(self, tmp_path: Path) -> None:
-        """The target is the same file, and replacing one later leaves the other."""
-        source, target = tmp_path / "a", tmp_path / "day=1" / "b"
-        files.write_keys(source, random_keys(10))
-        files.link_or_copy(source, target)
-        assert source.samefile(target)
-        before = target.read_bytes()
-        files.write_keys(source, random_keys(5))
-        assert target.read_bytes() == before != source.read_bytes()
-
-    def test_linking_twice_changes_nothing(self, tmp_path: Path) -> None:
-        """A repeat leaves one target and no temporary name."""
-        files.write_keys(tmp_path / "a", random_keys(10))
-        for _ in range(2):
-            files.link_or_copy(tmp_path / "a", tmp_path / "b")
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-
-    def test_where_links_fail_the_bytes_are_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A file system without hard links gets a copy."""
-        monkeypatch.setattr(os, "link", fail_with(errno.EPERM))
-        files.write_keys(tmp_path / "a", random_keys(10))
-        files.link_or_copy(tmp_path / "a", tmp_path / "b")
-        assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
-        assert not (tmp_path / "a").samefile(tmp_path / "b")
-
-    def test_a_missing_source_is_a_data_error(self, tmp_path: Path) -> None:
-        """Nothing is made when the source is gone."""
-        with pytest.raises(DataError):
-            files.link_or_copy(tmp_path / "gone", tmp_path / "b")
-        assert not (tmp_path / "b").exists()
-
-
 class TestRemove:
     def test_removing_again_is_harmless(self, tmp_path: Path) -> None:
         """Files go, and a repeat after a crash does not fail."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import date
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpdau_assets.errors import DataError, InternalError
 from dpdau_assets.storage import key_words as module
-from dpdau_assets.storage.files import write_keys
-from dpdau_assets.storage.key_words import key_words, merge_days
+from dpdau_assets.storage.key_words import merge_days
 
 FIRST = date(2026, 1, 1)
 
@@ -63,34 +60,14 @@ class TestMergeDays:
         found = merge_days(offsets, parts, words=2, threads=2)
         assert sorted(found.tolist()) == by_hand(offsets, parts, 2)
 
-
-class TestKeyWords:
-    def test_many_tiny_files(self, tmp_path: Path) -> None:
-        """Many small files over few days give the same words as their union."""
+    def test_many_tiny_parts(self) -> None:
+        """Many small parts over few days give the same words as their union."""
         rng = np.random.default_rng(2)
         users = rng.integers(0, 2**64, 300, dtype=np.uint64)
-        files, parts, offsets = [], [], []
-        for number in range(600):
-            part = np.unique(users[rng.integers(0, 300, 3)])
-            write_keys(tmp_path / f"{number}.parquet", part)
-            files.append((tmp_path / f"{number}.parquet", FIRST + timedelta(number % 60)))
-            parts.append(part)
-            offsets.append(number % 60)
-        found = key_words(files, first_day=FIRST, words=1, threads=2)
-        assert sorted(found.tolist()) == by_hand(offsets, parts, 1)
+        offsets = [number % 60 for number in range(600)]
+        parts = [np.unique(users[rng.integers(0, 300, 3)]) for _ in offsets]
+        assert sorted(merge_days(offsets, parts, words=1, threads=2).tolist()) == by_hand(offsets, parts, 1)
 
-    def test_no_files_are_no_keys(self) -> None:
-        """Without files the result has no rows and the right number of words."""
-        assert key_words([], first_day=FIRST, words=3).shape == (0, 3)
-
-    @pytest.mark.parametrize("offset", [-1, 64])
-    def test_a_day_outside_the_words_is_our_mistake(self, tmp_path: Path, offset: int) -> None:
-        """A day that has no bit is refused, never dropped."""
-        write_keys(tmp_path / "k", np.arange(3, dtype=np.uint64))
-        with pytest.raises(InternalError):
-            key_words([(tmp_path / "k", FIRST + timedelta(offset))], first_day=FIRST, words=1)
-
-    def test_a_missing_file_is_a_data_error(self, tmp_path: Path) -> None:
-        """A missing file is never taken for an empty one."""
-        with pytest.raises(DataError):
-            key_words([(tmp_path / "gone", FIRST)], first_day=FIRST, words=1)
+    def test_no_parts_are_no_keys(self) -> None:
+        """Without parts the result has no rows and the right number of words."""
+        assert merge_days([], [], words=3).shape == (0, 3)

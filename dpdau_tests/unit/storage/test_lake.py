@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from datetime import date
 from pathlib import Path
 
@@ -118,41 +117,3 @@ class TestTemporaryFolders:
         assert lake.sweep_temporary() == 0 and stray.exists()
         assert lake.sweep_temporary(is_thorough=True) == 1
         assert kept.exists() and not stray.exists()
-
-
-class TestConnections:
-    def test_spill_stays_below_tmp_and_goes(self, lake: Lake) -> None:
-        """DuckDB's spill folder lies in DATA_DIR/tmp and is removed when the connection closes."""
-        with lake.connect() as connection:
-            row = connection.execute("SELECT current_setting('temp_directory'), current_setting('threads')").fetchone()
-            assert row is not None
-            assert Path(row[0]).is_relative_to(lake.temporary_root) and row[1] == 1
-        assert [path.name for path in lake.temporary_root.iterdir()] == [".lock"]
-
-    def test_the_limits_are_those_given(self, lake: Lake) -> None:
-        """A query that needs more memory than allowed spills and still ends well."""
-        with lake.connect() as connection:
-            connection.execute("SET memory_limit = '40MB'")
-            found = connection.execute(
-                "SELECT count(*) FROM (SELECT hash(range) AS h FROM range(3_000_000) ORDER BY h OFFSET 1)"
-            ).fetchone()
-        assert found == (2_999_999,)
-
-
-class TestLakeLock:
-    def test_a_second_holder_times_out(self, lake: Lake) -> None:
-        """The lake lock is exclusive between two opened lakes of one folder."""
-        refused: list[str] = []
-
-        def second() -> None:
-            try:
-                with Lake(lake.root).lock(timeout_seconds=0.1):
-                    pass
-            except StorageError as error:
-                refused.append(error.message)
-
-        with lake.lock():
-            thread = threading.Thread(target=second)
-            thread.start()
-            thread.join()
-        assert len(refused) == 1 and str(lake.root) in refused[0]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
-
 import numpy as np
 import pytest
 from dp_accounting.rdp import rdp_privacy_accountant
@@ -15,7 +12,6 @@ from dpdau_assets.core.accounting.rdp import (
     epsilons_of_rdp,
     event_rdp,
     events_rdp,
-    trailing_epsilons,
 )
 from dpdau_assets.core.dp_events import (
     NO_EVENTS,
@@ -23,12 +19,10 @@ from dpdau_assets.core.dp_events import (
     DiscreteLaplaceEvent,
     EventCounts,
     PureDpEvent,
-    count_events,
-    merge_events,
     repeat_event,
 )
 from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_pmf, discrete_laplace_pmf
-from dpdau_tests.unit.core.accounting.cases import DELTA, GAUSSIAN_30, LAPLACE_30, LIBRARY_ORDERS, ORDERS, default_event
+from dpdau_tests.unit.core.accounting.cases import DELTA, GAUSSIAN_30, LAPLACE_30, LIBRARY_ORDERS, ORDERS
 
 
 def divergence(noise: np.ndarray, order: float) -> float:
@@ -107,46 +101,3 @@ class TestCheckTable:
     def test_nothing_costs_nothing(self) -> None:
         """No events, no loss, though the conversion alone would give ln(1/delta)."""
         assert RdpAccountant().bound(NO_EVENTS, delta=DELTA).epsilon == 0.0
-
-
-class TestTrailingWindows:
-    def test_equals_composing_each_window(self) -> None:
-        """Every element is the bound of the multiset of its window's events, days without events included."""
-        rng = np.random.default_rng(5)
-        kinds = [default_event("dau"), default_event("mau"), DiscreteLaplaceEvent(10.0), PureDpEvent(0.05)]
-        daily = [
-            count_events(kinds[i] for i in rng.integers(0, 4, rng.integers(0, 4)) if day % 40 < 25)
-            for day in range(200)
-        ]
-        found = trailing_epsilons(daily, delta=DELTA, orders=ORDERS, window_days=10)
-        one_by_one = [
-            RdpAccountant(ORDERS).bound(merge_events(*daily[max(0, i - 9) : i + 1]), delta=DELTA).epsilon
-            for i in range(len(daily))
-        ]
-        assert found == pytest.approx(one_by_one, abs=1e-9)
-        assert found[39] == 0.0  # no events on days 25 .. 39
-
-    def test_a_year_of_defaults_keeps_the_default_cap(self) -> None:
-        """365 days of all three metrics stay under 29 at delta 1e-6."""
-        daily = [count_events(default_event(metric) for metric in ("dau", "wau", "mau"))] * 400
-        epsilons = trailing_epsilons(daily, delta=DELTA, orders=ORDERS)
-        assert (np.diff(epsilons) >= -1e-9).all()
-        assert 20 < epsilons[-1] < 29
-        assert epsilons[-1] == pytest.approx(epsilons[364])
-
-    def test_is_fast_for_three_years(self) -> None:
-        """1,100 days take well under a second."""
-        daily = [count_events([default_event("dau"), DiscreteLaplaceEvent(1.0 + i % 50)]) for i in range(1100)]
-        began = time.perf_counter()
-        assert len(trailing_epsilons(daily, delta=DELTA)) == 1100
-        assert time.perf_counter() - began < 1.0
-
-    def test_no_days(self) -> None:
-        """An empty series has no windows."""
-        assert len(trailing_epsilons([], delta=DELTA)) == 0
-
-
-def test_orders_matter_only_upwards() -> None:
-    """More orders never give a larger bound."""
-    few, many = (RdpAccountant(orders).bound(GAUSSIAN_30, delta=DELTA).epsilon for orders in (ORDERS, LIBRARY_ORDERS))
-    assert many <= few < math.inf
