@@ -33,7 +33,7 @@ DAYS = DayRange(FIRST, FIRST + timedelta(days=6))
 EARLIER: list[Event] = [(f"user-{n}", FIRST + timedelta(days=n % 5)) for n in range(20)]
 LATER: list[Event] = [(f"user-{n}", FIRST + timedelta(days=(n * 3) % 7)) for n in range(30)]
 GONE = "user-3"
-QUICK_POINTS = 7
+QUICK_POINTS = 4
 
 
 def build(workspace: Workspace) -> object:
@@ -55,7 +55,7 @@ def state(workspace: Workspace) -> tuple[dict[str, bytes], dict[Any, str]]:
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A built folder with a second batch that is staged and an erasure that is pending."""
-    workspace = new_workspace(tmp_path_factory.mktemp("begun"), sketch_k=16)
+    workspace = new_workspace(tmp_path_factory.mktemp("begun"), sketch_k=16, series_start=FIRST)
     stage_activity(workspace, EARLIER)
     bring_up_to_date(workspace, DAYS)
     stage_activity(workspace, LATER)

@@ -112,13 +112,15 @@ class TestLoading:
     )
     def test_definitions_load_whatever_the_series(self, settings: dict[str, object]) -> None:
         """A missing, future or finished series is no reason not to load."""
-        dg.Definitions.validate_loadable(build_definitions(Settings(**settings)))  # type: ignore[arg-type]
+        definitions = build_definitions(Settings(**settings))  # type: ignore[arg-type]
+        dg.Definitions.validate_loadable(definitions)
+        assert definitions.resolve_job_def("daily_release_job").name == "daily_release_job"
 
     def test_loading_warns_of_nothing(self) -> None:
         """The beta features used are pinned and tested; a warning each time would hide a real one."""
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            build_definitions(Settings())
+            assert build_definitions(Settings()).assets
 
     def test_loading_the_module_is_quick_and_creates_nothing(self, tmp_path: Path) -> None:
         """Importing what workspace.yaml names costs less than twice Dagster itself, and leaves the disk alone."""

@@ -36,7 +36,7 @@ def stage(workspace: Workspace) -> object:
 
 def filled(folder: Path) -> Workspace:
     """A data folder with one file in its inbox."""
-    workspace = new_workspace(folder)
+    workspace = new_workspace(folder, series_start=FIRST)
     write_jsonl(workspace.lake.inbox / NAME, ROWS)
     return workspace
 

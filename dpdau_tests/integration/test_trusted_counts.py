@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_tests.integration.command_line import CommandLine
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, files_holding, new_workspace
 
 RETAIL_DAYS = 374
+PERL_DAYS = 13_461
 
 
 def expected_rows(path: Path) -> list[tuple[str, int, int]]:
@@ -102,12 +105,17 @@ class TestOnlineRetail:
         assert files_holding(workspace, never_back, first=days.first, last=days.last) == []
 
 
-class TestPerlCommits:
-    def test_trusted_counts_over_37_years(self, real_data: Path, tmp_path: Path) -> None:
-        """Authors in 16 scripts over 13,461 days, 476 of them empty in a row, equal the published table."""
-        rows = expected_rows(real_data / "perl5_commits.exact.csv")
-        workspace = new_workspace(tmp_path / "data")
-        stage_files(workspace, [real_data / "perl5_commits.parquet"])
-        days = span(rows)
-        counts = count_trusted(workspace, days.first, days.last)
-        assert [(row["day"], row["dau"], row["mau"]) for row in counts] == rows
+class TestByCommandLine:
+    @pytest.mark.parametrize(("name", "total"), [("online_retail", RETAIL_DAYS), ("perl5_commits", PERL_DAYS)])
+    def test_trusted_counts_of_whole_histories(self, name: str, total: int, real_data: Path, tmp_path: Path) -> None:
+        """Ingested and counted by two commands, a shop's year and 37 years of authors in 16 scripts, with 476 days
+        empty in a row, equal the published tables on every day."""
+        rows = expected_rows(real_data / f"{name}.exact.csv")
+        dpdau = CommandLine(tmp_path)
+        started = time.monotonic()
+        ingested = dpdau.process("ingest", "--from", real_data / f"{name}.parquet", "--json")
+        counted = dpdau.process("trusted-counts", "--start", rows[0][0], "--end", rows[-1][0], "--json")
+        assert (ingested.code, counted.code) == (0, 0), ingested.err + counted.err
+        assert len(rows) == total
+        assert [(row["day"], row["dau"], row["mau"]) for row in counted.document] == rows
+        assert time.monotonic() - started < 120

@@ -24,7 +24,9 @@ STEPS = ("link", "replace", "unlink", "rmdir", "fsync")
 Operation = Callable[[Workspace], Any]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([__name__, "dpdau_assets.operations.rebuild", "dpdau_assets.operations.count_trusted"])
+_context.set_forkserver_preload(
+    [__name__, *(f"dpdau_assets.operations.{name}" for name in ("rebuild", "count_trusted", "request_erasure", "stage"))]
+)
 
 
 def dies_at(step: int, operation: Operation, workspace: Workspace) -> bool:

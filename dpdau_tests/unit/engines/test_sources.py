@@ -152,7 +152,7 @@ class TestRefusals:
         """Every column that is needed must be in the header once."""
         path = tmp_path / "a.csv"
         path.write_text(f"{header}\n")
-        refusal(path, mapping)
+        assert "column" in refusal(path, mapping)
 
     def test_a_truncated_parquet_file(self, tmp_path: Path) -> None:
         """A Parquet file cut anywhere is refused when it is opened."""

@@ -64,4 +64,5 @@ class TestRefusal:
     @pytest.mark.parametrize("folder", ["/", "/mnt/share/local", "/mnt/again", "/mnt/disk"])
     def test_local_file_systems_are_accepted(self, mounts: Path, folder: str) -> None:
         """Local disks pass, FUSE over a block device included."""
+        assert file_system_of(Path(folder), mounts=mounts)
         refuse_network_file_system(Path(folder) / "ledger.sqlite", mounts=mounts)
