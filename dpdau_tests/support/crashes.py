@@ -24,9 +24,8 @@ STEPS = ("link", "replace", "unlink", "rmdir", "fsync")
 Operation = Callable[[Workspace], Any]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    [__name__, *(f"dpdau_assets.operations.{name}" for name in ("rebuild", "count_trusted", "request_erasure", "stage"))]
-)
+_OPERATIONS = ("rebuild", "count_trusted", "request_erasure", "stage")
+_context.set_forkserver_preload([__name__, *(f"dpdau_assets.operations.{name}" for name in _OPERATIONS)])
 
 
 def dies_at(step: int, operation: Operation, workspace: Workspace) -> bool:
