@@ -172,6 +172,15 @@ class Lake:
                 removed += len(strays)
         return removed
 
+    def leftovers(self) -> tuple[list[Path], bool]:
+        """What killed processes left below tmp/, and whether living processes have files there; nothing is changed."""
+        if not self.temporary_root.is_dir():
+            return [], False
+        with self._sweeping(fcntl.LOCK_EX):
+            entries = [entry for entry in sorted(self.temporary_root.iterdir()) if entry.name != ".lock"]
+            dead = [entry for entry in entries if not _is_owned(entry)]
+        return dead, len(dead) < len(entries)
+
     def write_catalogue(self, path: Path | None = None) -> Path:
         """Writes the catalogue of views and returns its path; see `catalogue.write_catalogue`."""
         return write_catalogue(self.root, path or self.catalogue_path)

@@ -99,6 +99,16 @@ class TestTemporaryFolders:
             assert lake.sweep_temporary() == 1
             assert not folder.exists() and own.is_dir()
 
+    def test_leftovers_are_told_from_living_work_and_stay(self, lake: Lake) -> None:
+        """Looking at tmp/ changes nothing: what a killed process left is listed, what is in use is only mentioned."""
+        assert lake.leftovers() == ([], False)
+        dead = lake.temporary_root / "spill-999999999-ab"
+        dead.mkdir(parents=True)
+        assert lake.leftovers() == ([dead], False)
+        with lake.temporary_folder():
+            assert lake.leftovers() == ([dead], True)
+        assert dead.is_dir()
+
     def test_without_a_lock_the_process_number_decides(self, lake: Lake) -> None:
         """An entry that names a living process stays, one that names none or a dead one goes."""
         dead = subprocess.Popen([sys.executable, "-c", ""])
