@@ -30,7 +30,7 @@ from dpdau_assets.core.dp_events import (
 from dpdau_assets.storage.ledger import inserted_number, time_text
 from dpdau_assets.storage.schema import accounts, charges, releases, resets
 
-ChargeKind = Literal["release", "revision", "threshold"]
+ChargeKind = Literal["release", "revision", "threshold", "opening", "assumed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Account:
         month_cap: Cap on the month's loss over all metrics, as it was set at the opening.
         year_cap: Cap on the loss of any 365 days, likewise.
         opened_at: UTC ISO time.
+        sealed_offset: The account's secret offset, encrypted; None where its mechanism has none.
     """
 
     account: int
@@ -62,6 +63,7 @@ class Account:
     month_cap: float
     year_cap: float
     opened_at: str
+    sealed_offset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from dpdau_assets.storage.file_systems import refuse_network_file_system
 from dpdau_assets.storage.lock import FileLock
 
 BUSY_TIMEOUT_SECONDS = 30
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration; a ledger at this revision is opened without loading Alembic."""
 PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",

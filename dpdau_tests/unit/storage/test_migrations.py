@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
@@ -14,6 +15,12 @@ from dpdau_assets.storage import ledger as ledgers
 from dpdau_assets.storage.ledger import HEAD_REVISION, Ledger, create_or_open, open_existing
 from dpdau_assets.storage.migrations import run
 from dpdau_assets.storage.schema import metadata
+
+FIRST_VERSION_ROWS = (
+    "INSERT INTO accounts VALUES (3, 'dau', '2024-01', 1, 'gaussian', '{}', 3.0, 1e-6, 6.0, 29.0, 'then')",
+    "INSERT INTO charges VALUES (7, 3, 'dau', '2024-01', '2024-01-05', 'release', '[]', NULL, 'then')",
+    "INSERT INTO releases VALUES (7, 'dau', '2024-01-05', 0, 41, '{}', NULL, 'then')",
+)
 
 
 class TestMigrations:
@@ -39,6 +46,25 @@ class TestMigrations:
         """The revision that is opened without Alembic is Alembic's head."""
         assert run.head() == HEAD_REVISION
         assert run.is_known(HEAD_REVISION) and not run.is_known("ffff")
+
+    def test_rows_of_the_first_version_survive(self, tmp_path: Path) -> None:
+        """Charges and releases keep their numbers and values, and the next charge gets the next number."""
+        old = Ledger(ledgers.make_url(f"sqlite:///{tmp_path}/old.sqlite"))
+        with old.write() as connection:
+            command.upgrade(run.configuration(connection), "0001")
+            for statement in FIRST_VERSION_ROWS:
+                connection.exec_driver_sql(statement)
+        old.close()
+        opened = create_or_open(f"sqlite:///{tmp_path}/old.sqlite")
+        with opened.write() as connection:
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+            assert connection.execute(text("SELECT charge, drawn FROM releases")).all() == [(7, 41)]
+            connection.exec_driver_sql(FIRST_VERSION_ROWS[1].replace("(7,", "(NULL,").replace("'release'", "'opening'"))
+            assert connection.execute(text("SELECT charge, kind FROM charges")).all() == [
+                (7, "release"),
+                (8, "opening"),
+            ]
+        opened.close()
 
     def test_a_failed_migration_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """When a migration fails half way, no table exists and the next opening succeeds."""
