@@ -1,14 +1,11 @@
 """The salt store: the secrets that pseudonyms are made with, in one file only its owner can read.
 
-Belongs here: creating, checking and reading `secrets/salts.json`, and deriving epoch keys from it. Does not belong
-here: the derivations themselves (`core.hashing`). Nothing of this module prints a secret; `SaltStore` has no repr of
-its content. The file:
+Belongs here: deriving epoch keys, rotating by hand, destroying old epochs. Does not belong here: the derivations
+themselves (`core.hashing`), the file (`salt_file`). Nothing of this module prints a secret; `SaltStore` has no repr of
+its content.
 
-    {"version": 1, "segments": [{"epoch": 0, "first_day": "1970-01-01", "rotation_days": 90}],
-     "secrets": {"0": "<64 hex>"}, "batch_key": "<64 hex>"}
-
-`secrets` holds the lowest epoch secret that still exists; every later one follows from it by the ratchet, no earlier
-one can be derived.
+The store holds the lowest epoch secret that still exists, and the first one after each rotation by hand; every later
+one follows from the nearest of them by the ratchet, no earlier one can be derived.
 """
 
 from __future__ import annotations
@@ -18,9 +15,10 @@ import binascii
 import hashlib
 import hmac
 import json
-import os
 import secrets
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +27,29 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dpdau_assets.core.hashing import SECRET_BYTES, EpochCalendar, Segment, epoch_key, ratchet
 from dpdau_assets.errors import ConfigurationError, DataError
-from dpdau_assets.storage.faults import make_folder, storage_errors
-from dpdau_assets.storage.files import make_durable, read_bytes, temporary_name, write_new
-from dpdau_assets.storage.lock import FileLock
+from dpdau_assets.storage import salt_file
+from dpdau_assets.storage.salt_file import HandRotation, SaltDocument, segment_fields
 
-STORE_VERSION = 1
-FILE_MODE = 0o600
-FOLDER_MODE = 0o700
+BATCH_KEY_PURPOSE = b"dpdau/batch-key"
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRecord:
+    """One rotation by hand, as it may be written down (public).
+
+    Attributes:
+        made_at: UTC ISO time.
+        effective: First day of its first epoch.
+        epoch: Number of that epoch.
+        rotation_days: Days an epoch lasts from then on.
+        fingerprint: What the store was known by from then on.
+    """
+
+    made_at: str
+    effective: date
+    epoch: int
+    rotation_days: int
+    fingerprint: str
 
 
 class SaltStore:
@@ -46,19 +60,38 @@ class SaltStore:
         batch_key: Key of batch names, 32 bytes (sensitive).
     """
 
-    def __init__(self, calendar: EpochCalendar, secrets_by_epoch: dict[int, bytes], *, batch_key: bytes) -> None:
+    def __init__(
+        self,
+        calendar: EpochCalendar,
+        secrets_by_epoch: Mapping[int, bytes],
+        *,
+        batch_key: bytes,
+        rotations: Mapping[int, HandRotation] | None = None,
+    ) -> None:
         self.calendar = calendar
         self.batch_key = batch_key
+        self._rotations = dict(rotations or {})
+        self._stored = dict(secrets_by_epoch)
         self._secrets = dict(secrets_by_epoch)
-        self._lowest_epoch = min(secrets_by_epoch)
         self._keys: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
         return "SaltStore(...)"
 
     @classmethod
-    def open(cls, path: Path, *, create_secret: bytes | None, rotation_days: int, may_create: bool = True) -> SaltStore:
+    def open(
+        cls,
+        path: Path,
+        *,
+        create_secret: bytes | None,
+        rotation_days: int,
+        may_create: bool = True,
+        recorded: str | None = None,
+        lowest_epoch: int = 0,
+    ) -> SaltStore:
         """The store at `path`, created once however many processes ask at the same time.
+
+        A rotation or a destruction that the ledger recorded and a crash interrupted is completed.
 
         Args:
             path: `DATA_DIR/secrets/salts.json`.
@@ -66,6 +99,8 @@ class SaltStore:
                 random one. Sensitive. When the store exists it must be the secret it was created from.
             rotation_days: HASH_SALT_ROTATION_DAYS, days an epoch lasts, at least 1; public.
             may_create: Whether a missing store may be created; False once data exists that depends on it.
+            recorded: The fingerprint in the ledger, None when it has none.
+            lowest_epoch: Epochs below were destroyed, says the ledger.
 
         Raises:
             ConfigurationError: The file can be read by others, `create_secret` or `rotation_days` disagrees with it, or
@@ -77,17 +112,31 @@ class SaltStore:
             if not may_create:
                 raise ConfigurationError(
                     f"{path} is missing, and the stored pseudonyms cannot be continued without it",
-                    hint="put the file back from your copy of DATA_DIR/secrets",
+                    hint="put the file back from your copy of DATA_DIR/secrets, or `dpdau salts import FILE`",
                 )
-            _create(path, create_secret, rotation_days)
-        store = _read(path)
+            salt_file.create(path, lambda: _new_document(create_secret, rotation_days))
+        store = cls.from_document(salt_file.read(path))
+        if recorded is not None and store.fingerprint() != recorded:
+            salt_file.take_pending(path, is_wanted=lambda one: cls.from_document(one).fingerprint() == recorded)
+            store = cls.from_document(salt_file.read(path))
+        if store.lowest_epoch < lowest_epoch:
+            store.destroy_below(lowest_epoch, path=path)
         store._check(create_secret, rotation_days)
         return store
+
+    @classmethod
+    def from_document(cls, document: SaltDocument) -> SaltStore:
+        """The store with that content."""
+        return cls(document.calendar, document.secrets, batch_key=document.batch_key, rotations=document.rotations)
+
+    def document(self) -> SaltDocument:
+        """The store's content; sensitive."""
+        return SaltDocument(self.calendar, self._stored, self._rotations, self.batch_key)
 
     @property
     def lowest_epoch(self) -> int:
         """The first epoch whose secret still exists (public)."""
-        return self._lowest_epoch
+        return min(self._stored)
 
     def epoch_key(self, epoch: int) -> bytes:
         """The key of `epoch`'s pseudonyms: 64 ASCII hex characters; sensitive; derived once.
@@ -100,12 +149,103 @@ class SaltStore:
         return self._keys[epoch]
 
     def fingerprint(self) -> str:
-        """What tells two stores apart without giving anything away: 16 hex characters; changes with every rotation."""
-        return self._mark(b"dpdau/fingerprint/" + json.dumps(_segments_document(self.calendar)).encode())
+        """What tells two stores apart without giving anything away: 16 hex characters; changes with every rotation.
+
+        A destruction of old epochs does not change it.
+        """
+        return self._fingerprint_with(len(self.calendar.segments))
 
     def identity(self) -> str:
         """As `fingerprint`, but the same for the whole life of the store."""
         return self._mark(b"dpdau/identity")
+
+    def rotated(self, effective: date, *, rotation_days: int, secret: bytes | None, made_at: str) -> SaltStore:
+        """The store with one more rotation by hand; this one stays as it is.
+
+        Args:
+            effective: First day of the new epoch; later than the first day of the newest segment (public).
+            rotation_days: Days an epoch lasts from then on, at least 1 (public).
+            secret: What the new epoch's secret is derived from, None for a random one; sensitive. Nothing of the
+                epochs before goes into it: who holds their secrets cannot compute it.
+            made_at: UTC ISO time.
+        """
+        number = self.calendar.epoch_of(effective - timedelta(days=1)) + 1
+        fresh = secrets.token_bytes(SECRET_BYTES) if secret is None else _by_hand(secret, effective, number)
+        calendar = EpochCalendar((*self.calendar.segments, Segment(number, effective, rotation_days)))
+        rotation = HandRotation(self._secret_mark(fresh), made_at)
+        return SaltStore(
+            calendar,
+            {**self._stored, number: fresh},
+            batch_key=self.batch_key,
+            rotations={**self._rotations, number: rotation},
+        )
+
+    def has_rotation(self, effective: date, *, rotation_days: int, secret: bytes | None) -> bool:
+        """Whether the newest rotation by hand is this one; without a secret, any secret will do."""
+        last = self.calendar.segments[-1]
+        known = self._rotations.get(last.epoch)
+        if known is None or (last.first_day, last.rotation_days) != (effective, rotation_days):
+            return False
+        return secret is None or hmac.compare_digest(
+            known.mark, self._secret_mark(_by_hand(secret, effective, last.epoch))
+        )
+
+    def rotations(self) -> list[RotationRecord]:
+        """The rotations by hand, oldest first (public)."""
+        return [
+            RotationRecord(
+                self._rotations[part.epoch].made_at,
+                part.first_day,
+                part.epoch,
+                part.rotation_days,
+                self._fingerprint_with(number),
+            )
+            for number, part in enumerate(self.calendar.segments, start=1)
+            if part.epoch in self._rotations
+        ]
+
+    def destroy_below(self, epoch: int, *, path: Path) -> bool:
+        """Removes the secrets of all epochs before `epoch` from this object and for good from the file at `path`.
+
+        Guarantee: afterwards neither holds anything that the key of an earlier epoch could be computed from. Copies,
+        exports and HASH_SALT_SECRET, where it is still known, are outside of it.
+
+        Args:
+            epoch: The lowest epoch that stays; derived first.
+            path: The store.
+
+        Returns:
+            Whether anything was there to destroy.
+        """
+        if epoch <= self.lowest_epoch:
+            return False
+        self._stored = self._shortened(epoch)
+        self._secrets, self._keys = dict(self._stored), {}
+
+        def shorten(document: SaltDocument) -> SaltDocument | None:
+            held = SaltStore.from_document(document)
+            if held.lowest_epoch >= epoch:
+                return None
+            return SaltDocument(document.calendar, held._shortened(epoch), document.rotations, document.batch_key)
+
+        salt_file.trim(path, shorten)
+        return True
+
+    def _shortened(self, epoch: int) -> dict[int, bytes]:
+        later = {number: secret for number, secret in self._stored.items() if number > epoch}
+        return {epoch: self._secret(epoch), **later}
+
+    def _fingerprint_with(self, segments: int) -> str:
+        """The fingerprint of the store when it had that many segments."""
+        fields: list[dict[str, Any]] = segment_fields(self.calendar)[:segments]
+        for part in fields:
+            rotation = self._rotations.get(part["epoch"])
+            if rotation is not None:
+                part["mark"] = rotation.mark
+        return self._mark(b"dpdau/fingerprint/" + json.dumps(fields).encode())
+
+    def _secret_mark(self, secret: bytes) -> str:
+        return self._mark(b"dpdau/rotation/" + secret)
 
     def _mark(self, purpose: bytes) -> str:
         return hmac.new(self.batch_key, purpose, hashlib.sha256).hexdigest()[:16]
@@ -134,17 +274,15 @@ class SaltStore:
             )
         if create_secret is None:
             return
-        first = SaltStore(self.calendar, {0: first_secret(create_secret)}, batch_key=b"")
-        lowest = self.lowest_epoch
-        if not hmac.compare_digest(first._secret(lowest), self._secrets[lowest]):
+        if not hmac.compare_digest(_derive(first_secret(create_secret), BATCH_KEY_PURPOSE), self.batch_key):
             raise ConfigurationError(
                 "HASH_SALT_SECRET is not the secret that this data folder was created with",
                 hint="remove HASH_SALT_SECRET from .env and the environment: it is read at creation only",
             )
 
 
-def secret_from_text(text: str) -> bytes:
-    """HASH_SALT_SECRET as bytes: the UTF-8 of any text, or the decoded rest of `b64:...`.
+def secret_from_text(text: str, *, name: str = "HASH_SALT_SECRET") -> bytes:
+    """A secret as bytes: the UTF-8 of any text, or the decoded rest of `b64:...`; messages call it `name`.
 
     Raises:
         ConfigurationError: It is empty, or not base64 after `b64:`.
@@ -153,10 +291,10 @@ def secret_from_text(text: str) -> bytes:
         secret = base64.b64decode(text[4:], validate=True) if text.startswith("b64:") else text.encode("utf-8")
     except (binascii.Error, ValueError):
         raise ConfigurationError(
-            "HASH_SALT_SECRET is not valid base64 after b64:", hint="for example b64:$(openssl rand -base64 32)"
+            f"{name} is not valid base64 after b64:", hint="for example b64:$(openssl rand -base64 32)"
         ) from None
     if not secret:
-        raise ConfigurationError("HASH_SALT_SECRET is empty", hint="remove the line, or give it a value")
+        raise ConfigurationError(f"{name} is empty", hint="remove it, or give it a value")
     return secret
 
 
@@ -173,58 +311,11 @@ def _derive(secret: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=SECRET_BYTES, salt=None, info=purpose).derive(secret)
 
 
-def _create(path: Path, create_secret: bytes | None, rotation_days: int) -> None:
-    make_folder(path.parent.parent)
-    make_folder(path.parent, mode=FOLDER_MODE)
-    with FileLock(path.parent / ".lock", timeout_seconds=60):
-        if path.exists():
-            return
-        zero = secrets.token_bytes(SECRET_BYTES) if create_secret is None else first_secret(create_secret)
-        document = {
-            "version": STORE_VERSION,
-            "segments": _segments_document(EpochCalendar.every(rotation_days)),
-            "secrets": {"0": zero.hex()},
-            "batch_key": _derive(zero, b"dpdau/batch-key").hex(),
-        }
-        temporary = path.parent / temporary_name(path)
-        write_new(temporary, json.dumps(document, indent=1).encode() + b"\n", mode=FILE_MODE)
-        make_durable([temporary])
-        with storage_errors(path, "write"):
-            os.replace(temporary, path)  # noqa: PTH105 - one spelling of rename in this package
-        make_durable([path])
+def _new_document(create_secret: bytes | None, rotation_days: int) -> SaltDocument:
+    zero = secrets.token_bytes(SECRET_BYTES) if create_secret is None else first_secret(create_secret)
+    return SaltDocument(EpochCalendar.every(rotation_days), {0: zero}, {}, _derive(zero, BATCH_KEY_PURPOSE))
 
 
-def _segments_document(calendar: EpochCalendar) -> list[dict[str, Any]]:
-    return [
-        {"epoch": part.epoch, "first_day": part.first_day.isoformat(), "rotation_days": part.rotation_days}
-        for part in calendar.segments
-    ]
-
-
-def _read(path: Path) -> SaltStore:
-    _refuse_open_permissions(path)
-    content = read_bytes(path)
-    try:
-        document = json.loads(content)
-        if document["version"] != STORE_VERSION:
-            raise ValueError
-        segments = tuple(
-            Segment(int(part["epoch"]), date.fromisoformat(part["first_day"]), int(part["rotation_days"]))
-            for part in document["segments"]
-        )
-        by_epoch = {int(epoch): bytes.fromhex(secret) for epoch, secret in document["secrets"].items()}
-        batch_key = bytes.fromhex(document["batch_key"])
-        if not by_epoch or any(len(secret) != SECRET_BYTES for secret in (*by_epoch.values(), batch_key)):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(f"{path} is damaged or of another version", hint="put it back from your copy") from None
-    return SaltStore(EpochCalendar(segments), by_epoch, batch_key=batch_key)
-
-
-def _refuse_open_permissions(path: Path) -> None:
-    with storage_errors(path, "read"):
-        file_mode, folder_mode = path.stat().st_mode, path.parent.stat().st_mode
-    if file_mode & 0o077:
-        raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 '{path}'")
-    if folder_mode & 0o022:
-        raise ConfigurationError(f"{path.parent} can be changed by others", hint=f"chmod 700 '{path.parent}'")
+def _by_hand(secret: bytes, effective: date, number: int) -> bytes:
+    """The secret of an epoch that a rotation by hand begins: 32 bytes; sensitive."""
+    return _derive(secret, b"dpdau/rotation/" + effective.isoformat().encode() + b"/" + str(number).encode())

@@ -1,0 +1,268 @@
+"""The file of the salt store: its format, its permissions, and how it is replaced and wiped.
+
+Belongs here: `secrets/salts.json` and the file of a rotation under way beside it. What the secrets mean belongs to
+`secrets`. The file:
+
+    {"version": 1,
+     "segments": [{"epoch": 0, "first_day": "1970-01-01", "rotation_days": 90},
+                  {"epoch": 230, "first_day": "2026-09-01", "rotation_days": 90, "mark": "...", "made_at": "..."}],
+     "secrets": {"0": "<64 hex>", "230": "<64 hex>"}, "batch_key": "<64 hex>"}
+
+A rotation writes `salts.next.json`, lets the ledger record its fingerprint, and only then moves it into place: whoever
+opens the store meanwhile, or after a crash, finds in the ledger which of the two files is the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from dpdau_assets.core.hashing import SECRET_BYTES, EpochCalendar, Segment
+from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.storage.faults import make_folder, storage_errors
+from dpdau_assets.storage.files import TEMPORARY_MARK, make_durable, read_bytes, replace, temporary_name, write_new
+from dpdau_assets.storage.lock import FileLock
+
+STORE_VERSION = 1
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+PENDING_NAME = "salts.next.json"
+READ_ATTEMPTS = 5
+LOCK_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class HandRotation:
+    """What is kept of a rotation by hand.
+
+    Attributes:
+        mark: Tells two secrets of its first epoch apart without giving anything away.
+        made_at: UTC ISO time of the rotation.
+    """
+
+    mark: str
+    made_at: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SaltDocument:
+    """The content of the file; sensitive, prints as nothing.
+
+    Attributes:
+        calendar: Which epoch a day belongs to (public).
+        secrets: Of the lowest epoch that is left, and of the first epoch after each rotation by hand.
+        rotations: The rotations by hand, by their first epoch; they stay when their secrets are destroyed.
+        batch_key: Key of batch names.
+    """
+
+    calendar: EpochCalendar
+    secrets: Mapping[int, bytes]
+    rotations: Mapping[int, HandRotation]
+    batch_key: bytes
+
+    def to_bytes(self) -> bytes:
+        """The file's bytes."""
+        segments: list[dict[str, Any]] = []
+        for part, fields in zip(self.calendar.segments, segment_fields(self.calendar), strict=True):
+            by_hand = self.rotations.get(part.epoch)
+            segments.append({**fields, **({"mark": by_hand.mark, "made_at": by_hand.made_at} if by_hand else {})})
+        document = {
+            "version": STORE_VERSION,
+            "segments": segments,
+            "secrets": {str(epoch): secret.hex() for epoch, secret in sorted(self.secrets.items())},
+            "batch_key": self.batch_key.hex(),
+        }
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> SaltDocument:
+        """The inverse of `to_bytes`.
+
+        Raises:
+            ValueError: These are not the bytes of a store.
+        """
+        try:
+            document = json.loads(content)
+            if document["version"] != STORE_VERSION:
+                raise ValueError
+            parts = document["segments"]
+            calendar = EpochCalendar(
+                tuple(
+                    Segment(int(part["epoch"]), date.fromisoformat(part["first_day"]), int(part["rotation_days"]))
+                    for part in parts
+                )
+            )
+            rotations = {
+                int(part["epoch"]): HandRotation(str(part["mark"]), str(part["made_at"]))
+                for part in parts
+                if "mark" in part
+            }
+            by_epoch = {int(epoch): bytes.fromhex(secret) for epoch, secret in document["secrets"].items()}
+            batch_key = bytes.fromhex(document["batch_key"])
+        except (KeyError, TypeError, AttributeError, ConfigurationError):
+            raise ValueError from None
+        if not by_epoch or any(len(secret) != SECRET_BYTES for secret in (*by_epoch.values(), batch_key)):
+            raise ValueError
+        return cls(calendar, by_epoch, rotations, batch_key)
+
+
+def segment_fields(calendar: EpochCalendar) -> list[dict[str, Any]]:
+    """The segments of a calendar as JSON objects (public)."""
+    return [
+        {"epoch": part.epoch, "first_day": part.first_day.isoformat(), "rotation_days": part.rotation_days}
+        for part in calendar.segments
+    ]
+
+
+def read(path: Path) -> SaltDocument:
+    """The store at `path`.
+
+    Raises:
+        ConfigurationError: Others can read the file or change its folder.
+        DataError: It is damaged.
+        StorageError: It cannot be read.
+    """
+    for _ in range(READ_ATTEMPTS):
+        refuse_open_permissions(path)
+        with storage_errors(path, "read"):
+            before = path.stat().st_ino
+        content = read_bytes(path)
+        try:
+            return SaltDocument.from_bytes(content)
+        except ValueError:
+            with storage_errors(path, "read"):
+                if path.stat().st_ino != before:
+                    continue  # it was replaced, and the old one wiped, while it was read
+            break
+    raise DataError(
+        f"{path} is damaged or of another version", hint="put it back from your copy, or `dpdau salts import FILE`"
+    )
+
+
+def create(path: Path, make: Callable[[], SaltDocument]) -> None:
+    """Writes a store where there is none; what another process wrote meanwhile stays."""
+    make_folder(path.parent.parent)
+    with _locked(path):
+        if not path.exists():
+            _put(path, make())
+
+
+def put(path: Path, document: SaltDocument) -> None:
+    """Replaces the store, and wipes the file that it replaces."""
+    with _locked(path), _WipedAfterwards(path):
+        _put(path, document)
+
+
+def put_pending(path: Path, document: SaltDocument) -> None:
+    """Writes, durably, the store that is to replace the one at `path` once the ledger says so."""
+    with _locked(path):
+        _put(pending_path(path), document)
+
+
+def take_pending(path: Path, *, is_wanted: Callable[[SaltDocument], bool]) -> bool:
+    """Moves the file of a rotation under way into place if it `is_wanted`; whether there was such a file.
+
+    It holds every secret of the file it replaces.
+    """
+    with _locked(path):
+        waiting = pending_path(path)
+        if not waiting.exists():
+            return False
+        try:
+            document = SaltDocument.from_bytes(read_bytes(waiting))
+        except ValueError:
+            return False
+        if is_wanted(document):
+            replace(waiting, path)
+            make_durable([path])
+            return True
+    return False
+
+
+def trim(path: Path, shorten: Callable[[SaltDocument], SaltDocument | None]) -> bool:
+    """Replaces the store by what `shorten` makes of it and wipes every older file; None leaves all as it is.
+
+    Args:
+        path: The store.
+        shorten: Gives the store without some of its secrets.
+
+    Returns:
+        Whether it was replaced.
+    """
+    with _locked(path):
+        shorter = shorten(read(path))
+        if shorter is None:
+            return False
+        with _WipedAfterwards(path):
+            _put(path, shorter)
+        wipe_leftovers(path)
+    return True
+
+
+def wipe_leftovers(path: Path) -> None:
+    """Wipes the file of a rotation that never took place and what a killed process left beside the store."""
+    for left in [pending_path(path), *path.parent.glob(f".*{TEMPORARY_MARK}*")]:
+        with suppress(FileNotFoundError), _WipedAfterwards(left):
+            left.unlink()
+    make_durable([path])
+
+
+def pending_path(path: Path) -> Path:
+    """Where a rotation keeps the store that is to replace the one at `path`."""
+    return path.parent / PENDING_NAME
+
+
+def refuse_open_permissions(path: Path) -> None:
+    """Returns when nobody but the owner can read `path` or change its folder; ConfigurationError otherwise."""
+    with storage_errors(path, "read"):
+        file_mode, folder_mode = path.stat().st_mode, path.parent.stat().st_mode
+    if file_mode & 0o077:
+        raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 '{path}'")
+    if folder_mode & 0o022:
+        raise ConfigurationError(f"{path.parent} can be changed by others", hint=f"chmod 700 '{path.parent}'")
+
+
+def _locked(path: Path) -> FileLock:
+    make_folder(path.parent, mode=FOLDER_MODE)
+    return FileLock(path.parent / ".lock", timeout_seconds=LOCK_SECONDS)
+
+
+def _put(path: Path, document: SaltDocument) -> None:
+    temporary = path.parent / temporary_name(path)
+    write_new(temporary, document.to_bytes(), mode=FILE_MODE)
+    make_durable([temporary])
+    replace(temporary, path)
+    make_durable([path])
+
+
+class _WipedAfterwards:
+    """Overwrites, after the block, the file that was at `path` before it: its secrets must not stay on the disk.
+
+    File systems that write elsewhere than they are told keep the old bytes for a while; that is theirs to mend.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> None:
+        if self._path.exists():
+            with storage_errors(self._path, "open"):
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._descriptor is None:
+            return
+        with storage_errors(self._path, "wipe"):
+            try:
+                if kind is None:
+                    os.pwrite(self._descriptor, bytes(os.fstat(self._descriptor).st_size), 0)
+                    os.fsync(self._descriptor)
+            finally:
+                os.close(self._descriptor)
