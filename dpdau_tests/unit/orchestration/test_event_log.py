@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -69,6 +70,7 @@ class TestPooledEventLog:
         with dg.DagsterInstance.from_config(home) as instance:
             while any(writer.is_alive() for writer in writers):
                 instance.get_materialized_partitions(KEY)
+                time.sleep(0.02)
             for writer in writers:
                 writer.join(60)
             assert [writer.exitcode for writer in writers] == [0, 0]

@@ -31,14 +31,14 @@ class TestCreateHome:
         create_home(tmp_path)
         assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
-    def test_several_processes_may_create_it_at_once(self, tmp_path: Path) -> None:
-        """However many start at the same moment, none fails and the home is whole."""
+    def test_two_processes_may_create_it_at_once(self, tmp_path: Path) -> None:
+        """Two that start at the same moment do not fail and the home is whole."""
         context = multiprocessing.get_context("spawn")
-        processes = [context.Process(target=_create, args=(str(tmp_path / "home"),)) for _ in range(3)]
+        processes = [context.Process(target=_create, args=(str(tmp_path / "home"),)) for _ in range(2)]
         for process in processes:
             process.start()
         for process in processes:
             process.join(60)
-        assert [process.exitcode for process in processes] == [0, 0, 0]
+        assert [process.exitcode for process in processes] == [0, 0]
         with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
             assert instance.get_asset_keys() == []  # type: ignore[comparison-overlap]
