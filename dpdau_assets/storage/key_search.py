@@ -1,147 +1,120 @@
-"""Whether any of some pseudonyms occurs in bytes of no known format: as a number or as text.
+"""Whether a key file holds any of a few keys, without reading the rest of it.
 
-Belongs here: the scan of buffers and files. Does not belong here: which pseudonyms are looked for, which files
-(`operations.verify`), or files whose format is known (`files`).
+Belongs here: finding sorted keys through the statistics and pages of a file. Reading whole files belongs to `files`,
+which keys are looked for to operations/live_users.
 
-A pseudonym is found when its 64 bits stand anywhere in the bytes, at any offset and in either byte order; as 16
-hexadecimal digits within any run of them; or as a decimal number, signed or unsigned, of at least 12 digits. Compressed
-or encrypted content is not opened here. By chance 2^-64 of all positions match each pseudonym.
+Only the pages that a binary search touches come from the disk, so their bytes are not checked against the digest that
+the ledger recorded: a finding says that a file must be read, and whoever then reads it checks it in full. Altered bytes
+that hide a key are found by what checks every file (`dpdau verify`, `dpdau rebuild`), never here.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Iterator
+import mmap
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-Keys = npt.NDArray[np.uint64]
+from dpdau_assets.storage.faults import storage_error
+from dpdau_assets.storage.files import Keys, missing_file, read_keys, single_page
 
-CHUNK_BYTES = 4 << 20
-OVERLAP_BYTES = 64
-"""Longer than any spelling of a pseudonym, so that none is cut in two between chunks."""
-SHORT_BITS = 48
-"""SQLite stores a signed number that fits into 48 bits in six bytes."""
-
-HEX_DIGITS, FEWEST_DIGITS, MOST_DIGITS = 16, 12, 20
-_HEX_RUN = re.compile(rb"[0-9A-Fa-f]{16,}")
-_DECIMAL = re.compile(rb"-?[0-9]{12,}")
-_IS_DIGIT = bytes(chr(byte) in "0123456789" for byte in range(256))
-_IS_HEX = bytes(chr(byte) in "0123456789abcdefABCDEF" for byte in range(256))
-_NIBBLES = np.full(256, 255, np.uint8)
-for _position, _digit in enumerate(b"0123456789abcdef"):
-    _NIBBLES[_digit] = _NIBBLES[ord(chr(_digit).upper())] = _position
+KEYS_PER_READ = 256
+"""Looking for more than one key in so many touches every page of a file: reading it whole costs the same."""
 
 
-class KeySearch:
-    """A search for pseudonyms; prints as nothing.
+def holds_any(path: Path, keys: Keys) -> bool:
+    """Whether the key file at `path` holds one of `keys`.
 
     Args:
-        keys: uint64[n], any order, repeats allowed; sensitive.
+        path: A file made by `files.write_keys`.
+        keys: uint64[n], sorted, unique; sensitive.
+
+    Raises:
+        DataError: The file is missing or not a key file.
+        StorageError: It cannot be read.
     """
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = np.unique(keys.astype(np.uint64, copy=False))
-        self._shift = np.uint64(64 - min(27, max(16, int(self._keys.size).bit_length() + 4)))
-        self._is_possible = np.zeros(1 << (64 - int(self._shift)), np.bool_)
-        self._is_possible[self._keys >> self._shift] = True
-        signed = self._keys.view(np.int64)
-        limit = 1 << (SHORT_BITS - 1)
-        self._short = np.unique(self._keys[(signed >= -limit) & (signed < limit)] << np.uint64(64 - SHORT_BITS))
-
-    def __repr__(self) -> str:
-        return "KeySearch(...)"
-
-    def __bool__(self) -> bool:
-        return bool(self._keys.size)
-
-    def has_any(self, values: Keys) -> bool:
-        """Whether one of `values` (any order) is looked for."""
-        return self.among(values).size > 0
-
-    def among(self, values: Keys) -> Keys:
-        """Those of `values` that are looked for; sensitive."""
-        if not self._keys.size or not values.size:
-            return np.empty(0, np.uint64)
-        candidates = values[np.flatnonzero(self._is_possible[values >> self._shift])]
-        return candidates[_is_in(self._keys, candidates)]
-
-    def is_in_bytes(self, content: bytes | bytearray | memoryview, *, is_sqlite: bool = False) -> bool:
-        """Whether one of them occurs in `content`, in any of the spellings above.
-
-        Args:
-            content: Any bytes; sensitive.
-            is_sqlite: Whether SQLite's six-byte numbers count as well.
-        """
-        if not self._keys.size:
-            return False
-        whole = bytes(content) if not isinstance(content, bytes) else content
-        return self._is_binary_in(whole, is_sqlite=is_sqlite) or self._is_text_in(whole)
-
-    def is_in_stream(self, chunks: Iterable[bytes], *, is_sqlite: bool = False) -> bool:
-        """As `is_in_bytes` for content that arrives in pieces."""
-        tail = b""
-        for chunk in chunks:
-            if self.is_in_bytes(tail + chunk, is_sqlite=is_sqlite):
-                return True
-            tail = (tail + chunk)[-OVERLAP_BYTES:]
-        return False
-
-    def _is_binary_in(self, content: bytes, *, is_sqlite: bool) -> bool:
-        padded = content + b"\0" * 2 if is_sqlite and self._short.size else content
-        for offset in range(min(8, max(0, len(padded) - 7))):
-            words = np.frombuffer(padded, "<u8", (len(padded) - offset) // 8, offset)
-            swapped = words.byteswap()
-            if self.has_any(words) or self.has_any(swapped):
-                return True
-            if is_sqlite and self._short.size:
-                six = swapped & ~np.uint64((1 << (64 - SHORT_BITS)) - 1)
-                if bool(_is_in(self._short, six).any()):
-                    return True
-        return False
-
-    def _is_text_in(self, content: bytes) -> bool:
-        if _has_run(content, _IS_DIGIT, FEWEST_DIGITS) and self.has_any(_decimal_values(content)):
-            return True
-        if not _has_run(content, _IS_HEX, HEX_DIGITS):
-            return False
-        return self.has_any(_hexadecimal_values(b"-".join(_HEX_RUN.findall(content))))
+    return bool(found_keys(path, keys).size)
 
 
-def _has_run(content: bytes, is_member: bytes, length: int) -> bool:
-    """Whether `length` neighbouring bytes of `content` are members; much faster than a regular expression."""
-    return content.translate(is_member).find(b"\1" * length) >= 0
+def found_keys(path: Path, keys: Keys) -> Keys:
+    """Those of `keys` that the key file at `path` holds: uint64[m], sorted; sensitive. Arguments as `holds_any`."""
+    if not keys.size:
+        return keys
+    try:
+        with path.open("rb") as stream:
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise missing_file(path) from None
+    except ValueError:  # an empty file
+        return _common(read_keys(path), keys)
+    except OSError as error:
+        raise storage_error(error, path, "read") from error
+    with closing(content):
+        pages = _pages(content, keys)
+        if pages is not None:
+            found = [_common(page, wanted) for page, wanted in pages]
+            pages = None
+            return np.concatenate(found) if found else np.empty(0, np.uint64)
+    return _common(read_keys(path), keys)
 
 
-def _decimal_values(content: bytes) -> Keys:
-    """The 64 bits of every decimal number of `content` that has as many digits as a pseudonym may have."""
-    texts = (text for text in _DECIMAL.findall(content) if len(text.lstrip(b"-")) <= MOST_DIGITS)
-    numbers = (int(text) for text in texts)
-    return np.array([number % (1 << 64) for number in numbers if -(1 << 63) <= number < (1 << 64)], np.uint64)
+def key_count_at_most(path: Path) -> int:
+    """An upper bound of the keys in a file, from its size; sensitive.
+
+    Raises:
+        DataError: The file is missing.
+    """
+    try:
+        return path.stat().st_size // 8
+    except FileNotFoundError:
+        raise missing_file(path) from None
 
 
-def _hexadecimal_values(text: bytes) -> Keys:
-    """The value of every 16 neighbouring hexadecimal digits of `text`."""
-    digits = _NIBBLES[np.frombuffer(text, np.uint8)]
-    is_other = np.concatenate([[0], np.cumsum(digits == 255)])
-    values = digits.astype(np.uint64)
-    for width in (1, 2, 4, 8):
-        values = (values[:-width] << np.uint64(4 * width)) | values[width:]
-    whole: Keys = values[is_other[HEX_DIGITS:] == is_other[:-HEX_DIGITS]]
-    return whole
-
-
-def _is_in(keys: Keys, values: Keys) -> npt.NDArray[np.bool_]:
-    """For each of `values` whether it is one of `keys`, which are sorted and not empty."""
-    positions = np.minimum(np.searchsorted(keys, values), keys.size - 1)
-    found: npt.NDArray[np.bool_] = keys[positions] == values
+def _common(sorted_keys: Keys, wanted: Keys) -> Keys:
+    """Those of `wanted` among `sorted_keys`."""
+    if not sorted_keys.size or not wanted.size:
+        return np.empty(0, np.uint64)
+    if wanted[-1] < sorted_keys[0] or wanted[0] > sorted_keys[-1]:
+        return np.empty(0, np.uint64)
+    positions = np.searchsorted(sorted_keys, wanted)
+    np.minimum(positions, sorted_keys.size - 1, out=positions)
+    found: Keys = wanted[sorted_keys[positions] == wanted]
     return found
 
 
-def chunks_of(descriptor: int, *, start: int = 0) -> Iterator[bytes]:
-    """The content of an open file from `start` on, in pieces."""
-    while piece := os.pread(descriptor, CHUNK_BYTES, start):
-        yield piece
-        start += len(piece)
+def _pages(content: mmap.mmap, keys: Keys) -> list[tuple[Keys, Keys]] | None:
+    """The pages that may hold some of `keys`, each with those; None when the file is not laid out as ours are."""
+    page = single_page(content)
+    if page is not None:
+        return [(page, keys)]
+    try:
+        return list(_chosen_pages(content, keys))
+    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _chosen_pages(content: mmap.mmap, keys: Keys) -> Iterator[tuple[Keys, Keys]]:
+    """The page of each row group whose statistics allow some of `keys`.
+
+    A column chunk of ours is one plain page: its header, then the keys, so the keys end where the chunk ends.
+    """
+    footer = pq.read_metadata(pa.BufferReader(pa.py_buffer(content)))
+    for number in range(footer.num_row_groups):
+        chunk = footer.row_group(number).column(0)
+        low, high = chunk.statistics.min, chunk.statistics.max
+        first, last = np.searchsorted(keys, np.array([low], np.uint64))[0], int(
+            np.searchsorted(keys, np.array([high], np.uint64), side="right")[0]
+        )
+        if first == last:
+            continue
+        if chunk.compression != "UNCOMPRESSED" or chunk.total_compressed_size <= 8 * chunk.num_values:
+            raise ValueError
+        start = chunk.data_page_offset + chunk.total_compressed_size - 8 * chunk.num_values
+        page = np.frombuffer(content, np.uint64, chunk.num_values, start)
+        if (int(page[0]), int(page[-1])) != (low, high):
+            raise ValueError
+        yield page, keys[first:last]

@@ -1,7 +1,7 @@
 """The raw pages of an SQLite file and of its write-ahead log: free pages and superseded versions included.
 
 Belongs here: which page belongs to one table, and the bytes of all others. Does not belong here: SQL (`ledger`), what
-is looked for in the bytes (`key_search`).
+is looked for in the bytes (`byte_search`).
 
 A database is never closed again once it has been read here: POSIX would drop the locks that SQLite holds on it in this
 process, and another process could take it for unused. The descriptor stays until the process ends.

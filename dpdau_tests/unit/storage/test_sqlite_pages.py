@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpdau_assets.storage.key_search import KeySearch
+from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.sqlite_pages import foreign_pages, open_for_good
 
 KEY = 0xF1E2_D3C4_B5A6_9788 - (1 << 64)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpdau_assets.storage import key_search
-from dpdau_assets.storage.key_search import KeySearch, chunks_of
+from dpdau_assets.storage import byte_search
+from dpdau_assets.storage.byte_search import KeySearch, chunks_of
 
 KEY = 0xF1E2_D3C4_B5A6_9788
 SIGNED = KEY - (1 << 64)
@@ -71,7 +71,7 @@ class TestKeySearch:
 
     def test_a_pseudonym_between_two_pieces_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file read in pieces is searched as if it were read at once."""
-        monkeypatch.setattr(key_search, "CHUNK_BYTES", 128)
+        monkeypatch.setattr(byte_search, "CHUNK_BYTES", 128)
         search = KeySearch(np.array([KEY], np.uint64))
         path = tmp_path / "any"
         for spelling in (SPELLINGS["little-endian"], SPELLINGS["unsigned decimal"], SPELLINGS["upper hexadecimal"]):

@@ -1,0 +1,147 @@
+"""Whether any of some pseudonyms occurs in bytes of no known format: as a number or as text.
+
+Belongs here: the scan of buffers and files. Does not belong here: which pseudonyms are looked for, which files
+(`operations.verify`), or files whose format is known (`files`).
+
+A pseudonym is found when its 64 bits stand anywhere in the bytes, at any offset and in either byte order; as 16
+hexadecimal digits within any run of them; or as a decimal number, signed or unsigned, of at least 12 digits. Compressed
+or encrypted content is not opened here. By chance 2^-64 of all positions match each pseudonym.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Keys = npt.NDArray[np.uint64]
+
+CHUNK_BYTES = 4 << 20
+OVERLAP_BYTES = 64
+"""Longer than any spelling of a pseudonym, so that none is cut in two between chunks."""
+SHORT_BITS = 48
+"""SQLite stores a signed number that fits into 48 bits in six bytes."""
+
+HEX_DIGITS, FEWEST_DIGITS, MOST_DIGITS = 16, 12, 20
+_HEX_RUN = re.compile(rb"[0-9A-Fa-f]{16,}")
+_DECIMAL = re.compile(rb"-?[0-9]{12,}")
+_IS_DIGIT = bytes(chr(byte) in "0123456789" for byte in range(256))
+_IS_HEX = bytes(chr(byte) in "0123456789abcdefABCDEF" for byte in range(256))
+_NIBBLES = np.full(256, 255, np.uint8)
+for _position, _digit in enumerate(b"0123456789abcdef"):
+    _NIBBLES[_digit] = _NIBBLES[ord(chr(_digit).upper())] = _position
+
+
+class KeySearch:
+    """A search for pseudonyms; prints as nothing.
+
+    Args:
+        keys: uint64[n], any order, repeats allowed; sensitive.
+    """
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = np.unique(keys.astype(np.uint64, copy=False))
+        self._shift = np.uint64(64 - min(27, max(16, int(self._keys.size).bit_length() + 4)))
+        self._is_possible = np.zeros(1 << (64 - int(self._shift)), np.bool_)
+        self._is_possible[self._keys >> self._shift] = True
+        signed = self._keys.view(np.int64)
+        limit = 1 << (SHORT_BITS - 1)
+        self._short = np.unique(self._keys[(signed >= -limit) & (signed < limit)] << np.uint64(64 - SHORT_BITS))
+
+    def __repr__(self) -> str:
+        return "KeySearch(...)"
+
+    def __bool__(self) -> bool:
+        return bool(self._keys.size)
+
+    def has_any(self, values: Keys) -> bool:
+        """Whether one of `values` (any order) is looked for."""
+        return self.among(values).size > 0
+
+    def among(self, values: Keys) -> Keys:
+        """Those of `values` that are looked for; sensitive."""
+        if not self._keys.size or not values.size:
+            return np.empty(0, np.uint64)
+        candidates = values[np.flatnonzero(self._is_possible[values >> self._shift])]
+        return candidates[_is_in(self._keys, candidates)]
+
+    def is_in_bytes(self, content: bytes | bytearray | memoryview, *, is_sqlite: bool = False) -> bool:
+        """Whether one of them occurs in `content`, in any of the spellings above.
+
+        Args:
+            content: Any bytes; sensitive.
+            is_sqlite: Whether SQLite's six-byte numbers count as well.
+        """
+        if not self._keys.size:
+            return False
+        whole = bytes(content) if not isinstance(content, bytes) else content
+        return self._is_binary_in(whole, is_sqlite=is_sqlite) or self._is_text_in(whole)
+
+    def is_in_stream(self, chunks: Iterable[bytes], *, is_sqlite: bool = False) -> bool:
+        """As `is_in_bytes` for content that arrives in pieces."""
+        tail = b""
+        for chunk in chunks:
+            if self.is_in_bytes(tail + chunk, is_sqlite=is_sqlite):
+                return True
+            tail = (tail + chunk)[-OVERLAP_BYTES:]
+        return False
+
+    def _is_binary_in(self, content: bytes, *, is_sqlite: bool) -> bool:
+        padded = content + b"\0" * 2 if is_sqlite and self._short.size else content
+        for offset in range(min(8, max(0, len(padded) - 7))):
+            words = np.frombuffer(padded, "<u8", (len(padded) - offset) // 8, offset)
+            swapped = words.byteswap()
+            if self.has_any(words) or self.has_any(swapped):
+                return True
+            if is_sqlite and self._short.size:
+                six = swapped & ~np.uint64((1 << (64 - SHORT_BITS)) - 1)
+                if bool(_is_in(self._short, six).any()):
+                    return True
+        return False
+
+    def _is_text_in(self, content: bytes) -> bool:
+        if _has_run(content, _IS_DIGIT, FEWEST_DIGITS) and self.has_any(_decimal_values(content)):
+            return True
+        if not _has_run(content, _IS_HEX, HEX_DIGITS):
+            return False
+        return self.has_any(_hexadecimal_values(b"-".join(_HEX_RUN.findall(content))))
+
+
+def _has_run(content: bytes, is_member: bytes, length: int) -> bool:
+    """Whether `length` neighbouring bytes of `content` are members; much faster than a regular expression."""
+    return content.translate(is_member).find(b"\1" * length) >= 0
+
+
+def _decimal_values(content: bytes) -> Keys:
+    """The 64 bits of every decimal number of `content` that has as many digits as a pseudonym may have."""
+    texts = (text for text in _DECIMAL.findall(content) if len(text.lstrip(b"-")) <= MOST_DIGITS)
+    numbers = (int(text) for text in texts)
+    return np.array([number % (1 << 64) for number in numbers if -(1 << 63) <= number < (1 << 64)], np.uint64)
+
+
+def _hexadecimal_values(text: bytes) -> Keys:
+    """The value of every 16 neighbouring hexadecimal digits of `text`."""
+    digits = _NIBBLES[np.frombuffer(text, np.uint8)]
+    is_other = np.concatenate([[0], np.cumsum(digits == 255)])
+    values = digits.astype(np.uint64)
+    for width in (1, 2, 4, 8):
+        values = (values[:-width] << np.uint64(4 * width)) | values[width:]
+    whole: Keys = values[is_other[HEX_DIGITS:] == is_other[:-HEX_DIGITS]]
+    return whole
+
+
+def _is_in(keys: Keys, values: Keys) -> npt.NDArray[np.bool_]:
+    """For each of `values` whether it is one of `keys`, which are sorted and not empty."""
+    positions = np.minimum(np.searchsorted(keys, values), keys.size - 1)
+    found: npt.NDArray[np.bool_] = keys[positions] == values
+    return found
+
+
+def chunks_of(descriptor: int, *, start: int = 0) -> Iterator[bytes]:
+    """The content of an open file from `start` on, in pieces."""
+    while piece := os.pread(descriptor, CHUNK_BYTES, start):
+        yield piece
+        start += len(piece)
