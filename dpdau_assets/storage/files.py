@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import itertools
+import mmap
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -140,7 +141,7 @@ def link_or_copy_new(source: Path, temporary: Path) -> None:
     try:
         os.link(source, temporary)
     except FileNotFoundError:
-        raise _missing(source) from None
+        raise missing_file(source) from None
     except OSError:
         write_new(temporary, read_bytes(source))
 
@@ -155,7 +156,7 @@ def read_bytes(path: Path, *, digest: str | None = None) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise _missing(path) from None
+        raise missing_file(path) from None
     except OSError as error:
         raise storage_error(error, path, "read") from error
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
@@ -165,7 +166,8 @@ def read_bytes(path: Path, *, digest: str | None = None) -> bytes:
     return content
 
 
-def _missing(path: Path) -> DataError:
+def missing_file(path: Path) -> DataError:
+    """The error for a recorded file that is not there."""
     return DataError(f"{path} is recorded but does not exist", hint="run `dpdau rebuild` over that day")
 
 
@@ -180,9 +182,9 @@ def read_keys(path: Path, *, digest: str | None = None) -> Keys:
         DataError: The file is missing, altered or not a key file.
     """
     content = read_bytes(path, digest=digest)
-    single_page = _single_page(content)
-    if single_page is not None:
-        return single_page
+    page = single_page(content)
+    if page is not None:
+        return page
     column = _column(path, content, KEY_COLUMN)
     if column.type != pa.uint64() or column.null_count:
         raise _not_parquet(path)
@@ -199,7 +201,7 @@ def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
         raise _not_parquet(path) from None
 
 
-def _single_page(content: bytes) -> Keys | None:
+def single_page(content: bytes | mmap.mmap) -> Keys | None:
     """The keys of a file with one data page, six times faster than through Arrow; None for any other file.
 
     Reference: Parquet format, PageHeader in Thrift's compact protocol: type 0 (data page), then the page's size.
@@ -238,7 +240,7 @@ def file_digest(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
-        raise _missing(path) from None
+        raise missing_file(path) from None
     except OSError as error:
         raise storage_error(error, path, "read") from error
 

@@ -1,0 +1,117 @@
+"""Whether a key file holds any of a few keys, without reading the rest of it.
+
+Belongs here: finding sorted keys through the statistics and pages of a file. Reading whole files belongs to `files`,
+which keys are looked for to operations/live_users.
+
+Only the pages that a binary search touches come from the disk, so their bytes are not checked against the digest that
+the ledger recorded: a finding says that a file must be read, and whoever then reads it checks it in full. Altered bytes
+that hide a key are found by what checks every file (`dpdau verify`, `dpdau rebuild`), never here.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dpdau_assets.storage.faults import storage_error
+from dpdau_assets.storage.files import Keys, missing_file, read_keys, single_page
+
+KEYS_PER_READ = 256
+"""Looking for more than one key in so many touches every page of a file: reading it whole costs the same."""
+
+
+def holds_any(path: Path, keys: Keys) -> bool:
+    """Whether the key file at `path` holds one of `keys`.
+
+    Args:
+        path: A file made by `files.write_keys`.
+        keys: uint64[n], sorted, unique; sensitive.
+
+    Raises:
+        DataError: The file is missing or not a key file.
+        StorageError: It cannot be read.
+    """
+    return bool(found_keys(path, keys).size)
+
+
+def found_keys(path: Path, keys: Keys) -> Keys:
+    """Those of `keys` that the key file at `path` holds: uint64[m], sorted; sensitive. Arguments as `holds_any`."""
+    if not keys.size:
+        return keys
+    try:
+        with path.open("rb") as stream:
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise missing_file(path) from None
+    except ValueError:  # an empty file
+        return _common(read_keys(path), keys)
+    except OSError as error:
+        raise storage_error(error, path, "read") from error
+    pages = _pages(content, keys)
+    if pages is None:
+        return _common(read_keys(path), keys)
+    found = [_common(page, wanted) for page, wanted in pages]
+    return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def key_count_at_most(path: Path) -> int:
+    """An upper bound of the keys in a file, from its size; sensitive.
+
+    Raises:
+        DataError: The file is missing.
+    """
+    try:
+        return path.stat().st_size // 8
+    except FileNotFoundError:
+        raise missing_file(path) from None
+
+
+def _common(sorted_keys: Keys, wanted: Keys) -> Keys:
+    """Those of `wanted` among `sorted_keys`."""
+    if not sorted_keys.size or not wanted.size:
+        return np.empty(0, np.uint64)
+    if wanted[-1] < sorted_keys[0] or wanted[0] > sorted_keys[-1]:
+        return np.empty(0, np.uint64)
+    positions = np.searchsorted(sorted_keys, wanted)
+    np.minimum(positions, sorted_keys.size - 1, out=positions)
+    found: Keys = wanted[sorted_keys[positions] == wanted]
+    return found
+
+
+def _pages(content: mmap.mmap, keys: Keys) -> list[tuple[Keys, Keys]] | None:
+    """The pages that may hold some of `keys`, each with those; None when the file is not laid out as ours are."""
+    page = single_page(content)
+    if page is not None:
+        return [(page, keys)]
+    try:
+        return list(_chosen_pages(content, keys))
+    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _chosen_pages(content: mmap.mmap, keys: Keys) -> Iterator[tuple[Keys, Keys]]:
+    """The page of each row group whose statistics allow some of `keys`.
+
+    A column chunk of ours is one plain page: its header, then the keys, so the keys end where the chunk ends.
+    """
+    footer_bytes = int.from_bytes(content[-8:-4], "little")
+    footer = pq.read_metadata(pa.BufferReader(content[-8 - footer_bytes :]))
+    for number in range(footer.num_row_groups):
+        chunk = footer.row_group(number).column(0)
+        low, high = chunk.statistics.min, chunk.statistics.max
+        first = int(np.searchsorted(keys, np.uint64(low)))
+        last = int(np.searchsorted(keys, np.uint64(high), side="right"))
+        if first == last:
+            continue
+        if chunk.compression != "UNCOMPRESSED" or chunk.total_compressed_size <= 8 * chunk.num_values:
+            raise ValueError
+        start = chunk.data_page_offset + chunk.total_compressed_size - 8 * chunk.num_values
+        page = np.frombuffer(content, np.uint64, chunk.num_values, start)
+        if (int(page[0]), int(page[-1])) != (low, high):
+            raise ValueError
+        yield page, keys[first:last]
