@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -18,6 +19,15 @@ def pytest_configure() -> None:
     it was loaded, unless that is the real standard error.
     """
     absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `requires_theta` skip, and say why, where Apache DataSketches is not installed."""
+    if importlib.util.find_spec("datasketches") is None:
+        skip = pytest.mark.skip(reason="needs Apache DataSketches: pip install 'dpdau-assets[theta]'")
+        for item in items:
+            if item.get_closest_marker("requires_theta"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

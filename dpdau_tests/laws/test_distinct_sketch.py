@@ -4,58 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from dpdau_assets.core.sketches.exact import ExactSketch
 from dpdau_assets.core.sketches.kmv import KmvSketch
 from dpdau_assets.core.sketches.protocol import KEY_SPACE, DistinctSketch
 from dpdau_assets.errors import DataError, InternalError
+from dpdau_tests.support.sketches import KINDS, Kind, array
 
 EDGES = [0, 1, 2**32, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
 KEYS = st.frozensets(st.one_of(st.integers(0, 40), st.sampled_from(EDGES)), max_size=24)
 NEW_KEY = st.one_of(st.integers(0, 45), st.sampled_from(EDGES))
-THRESHOLDS = st.one_of(st.integers(1, 45), st.sampled_from([2**63, KEY_SPACE - 1, KEY_SPACE]))
-CAPACITIES = st.sampled_from([1, 2, 5, 16, 40])
+THRESHOLDS = st.one_of(
+    st.integers(1, 45), st.integers(0, 64).map(lambda bits: 2**bits), st.sampled_from([2**61 - 1, KEY_SPACE - 1])
+)
+SIZES = st.integers(0, 4)
 
 laws = settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.differing_executors]
+    max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.differing_executors]
 )
 
 
-def array(keys: frozenset[int] | set[int]) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """The keys as a sketch wants them."""
-    return np.array(sorted(keys), dtype=np.uint64)
-
-
 class DistinctSketchLaws:
-    """What every implementation promises; subclasses say how a sketch is made and what its capacity is."""
+    """What every implementation promises, beside a plain set; subclasses say which one."""
 
-    def make(self, keys: frozenset[int] | set[int], k: int) -> Any:
-        """A sketch of `keys` with capacity `k` where the implementation has one."""
-        raise AssertionError("a subclass says how its sketch is made")
+    kind: ClassVar[Kind]
 
-    def capacity(self, k: int) -> int:
-        """Most keys that a sketch made with `k` keeps."""
-        raise AssertionError("a subclass says its capacity")
+    def make(self, keys: frozenset[int] | set[int], size: int) -> Any:
+        """A sketch of `keys` with the size of this number."""
+        return self.kind.make(keys, self.size(size))
+
+    def size(self, number: int) -> int:
+        """One of the implementation's sizes; a larger number never gives a smaller one."""
+        return self.kind.sizes[min(number, len(self.kind.sizes) - 1)]
 
     def test_is_a_sketch(self) -> None:
         """The class has every member of the protocol."""
         assert isinstance(self.make({1, 2}, 5), DistinctSketch)
 
     @laws
-    @given(KEYS, KEYS, CAPACITIES, CAPACITIES)
+    @given(KEYS, KEYS, SIZES, SIZES)
     def test_union_is_commutative(self, a: frozenset[int], b: frozenset[int], k: int, other_k: int) -> None:
         """a + b = b + a, also for different capacities."""
         left, right = self.make(a, k), self.make(b, other_k)
         assert left.union(right) == right.union(left)
 
     @laws
-    @given(KEYS, KEYS, KEYS, st.tuples(CAPACITIES, CAPACITIES, CAPACITIES))
+    @given(KEYS, KEYS, KEYS, st.tuples(SIZES, SIZES, SIZES))
     def test_union_is_associative(
         self, a: frozenset[int], b: frozenset[int], c: frozenset[int], k: tuple[int, int, int]
     ) -> None:
@@ -64,7 +63,7 @@ class DistinctSketchLaws:
         assert x.union(y).union(z) == x.union(y.union(z))
 
     @laws
-    @given(KEYS, CAPACITIES)
+    @given(KEYS, SIZES)
     def test_union_is_idempotent_and_the_empty_set_neutral(self, a: frozenset[int], k: int) -> None:
         """a + a = a, and adding nothing changes nothing."""
         sketch = self.make(a, k)
@@ -72,7 +71,7 @@ class DistinctSketchLaws:
         assert sketch.union(self.make(frozenset(), k)) == sketch
 
     @laws
-    @given(KEYS, KEYS, CAPACITIES, CAPACITIES)
+    @given(KEYS, KEYS, SIZES, SIZES)
     def test_union_of_sketches_is_the_sketch_of_the_union(
         self, a: frozenset[int], b: frozenset[int], k: int, other_k: int
     ) -> None:
@@ -80,18 +79,24 @@ class DistinctSketchLaws:
         assert self.make(a, k).union(self.make(b, other_k)) == self.make(a | b, min(k, other_k))
 
     @laws
-    @given(KEYS, CAPACITIES, THRESHOLDS)
-    def test_threshold_count_is_the_capped_count_of_the_set(self, a: frozenset[int], k: int, threshold: int) -> None:
-        """The count is min(capacity, keys below the threshold), whatever was evicted."""
-        expected = min(self.capacity(k), sum(key < threshold for key in a))
-        assert self.make(a, k).threshold_count(threshold) == expected
+    @given(KEYS, SIZES, THRESHOLDS)
+    def test_threshold_count_is_the_count_of_the_set_or_refused(
+        self, a: frozenset[int], k: int, threshold: int
+    ) -> None:
+        """The count is what the whole set says, whatever was evicted; a threshold it cannot know is refused."""
+        if self.kind.answers(threshold, self.size(k)):
+            assert self.make(a, k).threshold_count(threshold) == self.kind.count(a, self.size(k), threshold)
+        else:
+            with pytest.raises(InternalError):
+                self.make(a, k).threshold_count(threshold)
 
     @laws
-    @given(st.lists(st.tuples(KEYS, CAPACITIES), min_size=1, max_size=4), st.data(), NEW_KEY, THRESHOLDS)
+    @given(st.lists(st.tuples(KEYS, SIZES), min_size=1, max_size=4), st.data(), NEW_KEY, THRESHOLDS)
     def test_one_user_moves_the_threshold_count_by_at_most_one(
         self, days: list[tuple[frozenset[int], int]], data: st.DataObject, key: int, threshold: int
     ) -> None:
         """Adding one user to any of the days of a window changes its count by 0 or 1, saturated or not."""
+        assume(self.kind.answers(threshold, min(self.size(k) for _, k in days)))
         active = data.draw(st.lists(st.booleans(), min_size=len(days), max_size=len(days)))
         without_user = self._window([(keys - {key}, k) for keys, k in days]).threshold_count(threshold)
         with_user = self._window(
@@ -99,45 +104,56 @@ class DistinctSketchLaws:
         ).threshold_count(threshold)
         assert with_user - without_user in (0, 1)
 
-    @pytest.mark.parametrize("threshold", [0, -1, KEY_SPACE + 1])
+    @laws
+    @given(KEYS, SIZES, SIZES, THRESHOLDS, st.booleans())
+    def test_a_larger_set_never_counts_less(
+        self, a: frozenset[int], k: int, other_k: int, threshold: int, grown: bool
+    ) -> None:
+        """Counts are monotone in the set, which the private search for a first threshold relies on."""
+        assume(self.kind.answers(threshold, min(self.size(k), self.size(other_k))))
+        smaller = self.make(a, k).union(self.make(frozenset(), other_k))
+        larger = smaller.union(self.make({7, 2**63, *range(3 * grown)}, other_k))
+        assert larger.threshold_count(threshold) >= smaller.threshold_count(threshold)
+
+    @pytest.mark.parametrize("threshold", [0, -1, KEY_SPACE + 1, 2 * KEY_SPACE])
     def test_a_threshold_outside_the_key_space_is_refused(self, threshold: int) -> None:
         """A threshold is 1 to 2^64."""
         with pytest.raises(InternalError):
             self.make({1, 2}, 5).threshold_count(threshold)
 
     @laws
-    @given(KEYS, KEYS, CAPACITIES)
+    @given(KEYS, KEYS, SIZES)
     def test_discard_gives_the_sketch_of_the_difference_or_refuses(
         self, a: frozenset[int], b: frozenset[int], k: int
     ) -> None:
-        """A complete sketch drops keys exactly; one that evicted keys refuses, as it cannot know what comes up."""
+        """A sketch that knows what is left drops keys exactly; one that does not refuses, and must be rebuilt."""
         sketch = self.make(a, k)
-        if sketch.complete:
+        if self.kind.discards(a, self.size(k)):
             assert sketch.discard(array(b)) == self.make(a - b, k)
         else:
             with pytest.raises(InternalError):
                 sketch.discard(array(b))
 
     @laws
-    @given(KEYS, KEYS, CAPACITIES)
+    @given(KEYS, KEYS, SIZES)
     def test_operations_leave_their_operands_alone(self, a: frozenset[int], b: frozenset[int], k: int) -> None:
         """Sketches are immutable: after union and discard both operands are what they were."""
         left, right = self.make(a, k), self.make(b, k)
         left.union(right)
-        if left.complete:
+        if self.kind.discards(a, self.size(k)):
             left.discard(array(b))
         assert (left, right) == (self.make(a, k), self.make(b, k))
 
     @laws
-    @given(KEYS, CAPACITIES)
+    @given(KEYS, SIZES)
     def test_estimate_is_exact_exactly_while_complete(self, a: frozenset[int], k: int) -> None:
-        """Complete means that nothing was evicted, and then the estimate is the number of keys."""
+        """Complete means that nothing was left out, and then the estimate is the number of keys."""
         sketch = self.make(a, k)
-        assert sketch.complete == (len(a) <= self.capacity(k))
+        assert sketch.complete == self.kind.is_complete(a, self.size(k))
         assert not sketch.complete or sketch.estimate() == len(a)
 
     @laws
-    @given(KEYS, CAPACITIES)
+    @given(KEYS, SIZES)
     def test_bytes_round_trip(self, a: frozenset[int], k: int) -> None:
         """A sketch comes back from its bytes, and equal sketches have equal bytes."""
         sketch = self.make(a, k)
@@ -146,7 +162,7 @@ class DistinctSketchLaws:
         assert self.make(a, k).to_bytes() == stored
 
     @laws
-    @given(KEYS, CAPACITIES, st.data())
+    @given(KEYS, SIZES, st.data())
     def test_damaged_bytes_are_refused(self, a: frozenset[int], k: int, data: st.DataObject) -> None:
         """One changed bit anywhere, a lost tail or an added one is noticed."""
         sketch = self.make(a, k)
@@ -182,23 +198,20 @@ class DistinctSketchLaws:
 
 
 class TestExactSketch(DistinctSketchLaws):
-    def make(self, keys: frozenset[int] | set[int], k: int) -> ExactSketch:
-        """An exact sketch has no capacity: `k` does not matter."""
-        return ExactSketch.from_keys(array(keys))
-
-    def capacity(self, k: int) -> int:
-        """Everything is kept."""
-        return KEY_SPACE
+    kind = KINDS["set"]
 
 
 class TestKmvSketch(DistinctSketchLaws):
-    def make(self, keys: frozenset[int] | set[int], k: int) -> KmvSketch:
-        """A bottom-k sketch of the keys."""
-        return KmvSketch.from_keys(array(keys), k=k)
+    kind = KINDS["kmv"]
 
-    def capacity(self, k: int) -> int:
-        """The k smallest keys are kept."""
-        return k
+
+class TestHllSketch(DistinctSketchLaws):
+    kind = KINDS["hll"]
+
+
+@pytest.mark.requires_theta
+class TestThetaSketch(DistinctSketchLaws):
+    kind = KINDS["theta"]
 
 
 class TestUnsoundCounts:

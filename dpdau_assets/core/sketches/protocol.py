@@ -39,7 +39,7 @@ class DistinctSketch(Protocol):
         """The sketch of the union of the two sets.
 
         Guarantee: commutative, associative, idempotent; equal to the sketch built from the union of the keys with
-        the smaller of the two capacities.
+        the smaller of the two capacities (k, m or threshold).
         """
         ...
 
@@ -47,7 +47,7 @@ class DistinctSketch(Protocol):
         """The sketch of the set without `keys` (sensitive); keys it does not hold change nothing.
 
         Raises:
-            InternalError: The sketch is not complete: what was evicted is unknown, it must be rebuilt.
+            InternalError: The sketch cannot know what is left (a saturated kmv, an hll): it must be rebuilt.
         """
         ...
 
@@ -59,13 +59,18 @@ class DistinctSketch(Protocol):
         ...
 
     def threshold_count(self, threshold: int) -> int:
-        """How many keys lie below `threshold`, at most the capacity (sensitive).
+        """How many keys lie below `threshold`: `kmv` at most k of them, `theta` by their hashes, `hll` the buckets
+        that they hit (sensitive).
 
         Guarantee: adding one user to the set changes it by 0 or 1, whatever the other keys, also after unions of
         saturated sketches of different capacities. This is the number to release.
 
         Args:
             threshold: 1 to `KEY_SPACE`, fixed before the sketch was looked at (public).
+
+        Raises:
+            InternalError: No threshold, or one that this sketch cannot answer: above theta's own, or for hll no
+                power of two.
         """
         ...
 
@@ -105,6 +110,11 @@ def check_threshold(threshold: int) -> int:
     if not 1 <= threshold <= KEY_SPACE:
         raise InternalError(f"a threshold of {threshold} lies outside 1 to 2^64")
     return threshold
+
+
+def is_power_of_two(number: int) -> bool:
+    """Whether `number` is 1, 2, 4, ..."""
+    return number > 0 and number & (number - 1) == 0
 
 
 def count_below(keys: Keys, threshold: int) -> int:

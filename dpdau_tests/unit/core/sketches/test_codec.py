@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from dpdau_assets.core.sketches.codec import SketchContent, decode, encode
+from dpdau_assets.core.sketches.codec import SketchContent, decode, encode, seal, unseal
 from dpdau_assets.core.sketches.exact import ExactSketch
 from dpdau_assets.core.sketches.kmv import KmvSketch
 from dpdau_assets.errors import DataError
@@ -93,3 +93,28 @@ class TestRefusal:
             ExactSketch.from_bytes(KmvSketch.from_keys(KEYS, k=3).to_bytes())
         with pytest.raises(DataError):
             KmvSketch.from_bytes(ExactSketch.from_keys(KEYS).to_bytes())
+
+
+class TestSeal:
+    def test_version_1_is_frozen(self) -> None:
+        """The form stands first, then 8 bytes that say what it is, then the checksum."""
+        stored = seal(b"form", impl="hll")
+        assert stored[:12].hex() == b"form".hex() + "44504453" + "01040000"
+        assert stored[12:] == sha256(stored[:12]).digest()
+        assert seal(b"", impl="theta")[:8].hex() == "4450445301030000"
+        assert unseal(stored, impl="hll") == b"form"
+
+    @pytest.mark.parametrize(
+        ("end", "message"),
+        [
+            (b"DPDT" + bytes([1, 4, 0, 0]), "is not one"),
+            (b"DPDS" + bytes([2, 4, 0, 0]), "version 2"),
+            (b"DPDS" + bytes([1, 3, 0, 0]), "not of the kind hll"),
+            (b"DPDS" + bytes([1, 4, 1, 0]), "not of the kind hll"),
+        ],
+    )
+    def test_another_seal_is_refused(self, end: bytes, message: str) -> None:
+        """With a right checksum, another magic, version, implementation or reserved byte is still refused."""
+        body = b"form" + end
+        with pytest.raises(DataError, match=message):
+            unseal(body + sha256(body).digest(), impl="hll")
