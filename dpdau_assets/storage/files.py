@@ -63,6 +63,7 @@ def table_bytes(table: pa.Table) -> pa.Buffer:
         compression="NONE",
         write_statistics=True,
         data_page_size=ROW_GROUP_ROWS * 8 * 2,
+        max_rows_per_page=ROW_GROUP_ROWS,
         store_schema=False,
     )
     return sink.getvalue()
