@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dpdau_assets.core.mechanisms.calibration import MECHANISM_NAMES, mechanism_from
+from dpdau_assets.core.mechanisms.calibration import INDEPENDENT_NAMES, mechanism_from
 from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_gaussian_pmf, discrete_laplace_pmf
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.intervals import interval_95
@@ -37,7 +37,7 @@ def coverage(draws: np.ndarray, mechanism: Mechanism, *, truth: int, threshold: 
     return float(np.mean([held[int(d)][0] <= truth <= held[int(d)][1] for d in draws]))
 
 
-@pytest.mark.parametrize("name", MECHANISM_NAMES)
+@pytest.mark.parametrize("name", INDEPENDENT_NAMES)
 @pytest.mark.parametrize("epsilon", [0.1, 0.3, 0.5])
 class TestExactCounts:
     def test_covers_as_the_pmf_says(self, name: str, epsilon: float) -> None:
@@ -69,7 +69,7 @@ class TestExactCounts:
         assert (upper - lower) / 2 <= max(1.05 * quantile, quantile + 1)
 
 
-@pytest.mark.parametrize("name", MECHANISM_NAMES)
+@pytest.mark.parametrize("name", INDEPENDENT_NAMES)
 @pytest.mark.parametrize(("users", "k"), [(20_000, 4096), (1_000_000, 4096), (1_000_000, 65536)])
 class TestSampledCounts:
     def releases(self, mechanism: Mechanism, users: int, k: int, noise: Pmf) -> tuple[np.ndarray, int]:

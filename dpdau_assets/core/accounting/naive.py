@@ -9,8 +9,15 @@ import math
 from dataclasses import dataclass
 
 from dpdau_assets.core.accounting.accountant import Bound
-from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DiscreteLaplaceEvent, DpEvent, EventCounts
+from dpdau_assets.core.dp_events import (
+    DiscreteGaussianEvent,
+    DiscreteLaplaceEvent,
+    DpEvent,
+    EventCounts,
+    VectorGaussianEvent,
+)
 from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_epsilon
+from dpdau_assets.core.mechanisms.gaussian_dp import gdp_epsilon
 
 
 def event_epsilon(event: DpEvent, *, delta: float) -> float:
@@ -22,6 +29,8 @@ def event_epsilon(event: DpEvent, *, delta: float) -> float:
     """
     if isinstance(event, DiscreteGaussianEvent):
         return discrete_gaussian_epsilon(delta, stddev=event.stddev, l2_sensitivity=event.l2_sensitivity)
+    if isinstance(event, VectorGaussianEvent):
+        return gdp_epsilon(delta, mu=event.mu)
     if isinstance(event, DiscreteLaplaceEvent):
         return event.l1_sensitivity / event.scale
     return event.epsilon
@@ -29,7 +38,7 @@ def event_epsilon(event: DpEvent, *, delta: float) -> float:
 
 def deltas_needed(events: EventCounts) -> int:
     """How many of the events need a share of delta (are not purely epsilon-DP)."""
-    return sum(count for event, count in events if isinstance(event, DiscreteGaussianEvent))
+    return sum(count for event, count in events if isinstance(event, DiscreteGaussianEvent | VectorGaussianEvent))
 
 
 @dataclass(frozen=True, slots=True)

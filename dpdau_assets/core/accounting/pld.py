@@ -11,7 +11,13 @@ from functools import lru_cache
 from typing import Any
 
 from dpdau_assets.core.accounting.accountant import Bound
-from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DiscreteLaplaceEvent, DpEvent, EventCounts
+from dpdau_assets.core.dp_events import (
+    DiscreteGaussianEvent,
+    DiscreteLaplaceEvent,
+    DpEvent,
+    EventCounts,
+    VectorGaussianEvent,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,8 @@ def _single(event: DpEvent) -> Any:
         return privacy_loss_distribution.from_discrete_gaussian_mechanism(
             event.stddev, sensitivity=event.l2_sensitivity, use_connect_dots=True
         )
+    if isinstance(event, VectorGaussianEvent):
+        return privacy_loss_distribution.from_gaussian_mechanism(1 / event.mu, use_connect_dots=True)
     if isinstance(event, DiscreteLaplaceEvent):
         return privacy_loss_distribution.from_discrete_laplace_mechanism(
             1 / event.scale, sensitivity=event.l1_sensitivity, use_connect_dots=True

@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dpdau_assets.core.accounting.accountant import Bound
-from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DiscreteLaplaceEvent, DpEvent, EventCounts
+from dpdau_assets.core.dp_events import (
+    DiscreteGaussianEvent,
+    DiscreteLaplaceEvent,
+    DpEvent,
+    EventCounts,
+    VectorGaussianEvent,
+)
 
 DEFAULT_ORDERS = (2.0, 4.0, 8.0, 16.0, 32.0)
 """The orders of the setting RDP_ORDERS."""
@@ -24,7 +30,7 @@ TRAILING_DAYS = 365
 def event_rdp(event: DpEvent, orders: Sequence[float]) -> npt.NDArray[np.float64]:
     """Renyi divergence bound of one event at each order: float64[n_orders].
 
-    Discrete Gaussian: alpha s^2 / (2 sigma^2), an upper bound that is exact up to exp(-2 pi^2 sigma^2). Anything
+    Discrete Gaussian, vectors too: alpha s^2 / (2 sigma^2), an upper bound exact up to exp(-2 pi^2 sigma^2). Anything
     epsilon-DP: the divergence of randomised response, which dominates it; for discrete Laplace noise on a count of
     sensitivity 1 that is the exact value, because its loss is +-epsilon and nothing between.
 
@@ -40,6 +46,9 @@ def event_rdp(event: DpEvent, orders: Sequence[float]) -> npt.NDArray[np.float64
         zcdp = event.l2_sensitivity**2 / (2 * event.stddev**2)
         gaussian: npt.NDArray[np.float64] = alpha * zcdp
         return gaussian
+    if isinstance(event, VectorGaussianEvent):
+        vector: npt.NDArray[np.float64] = alpha * (event.squared_sensitivity / (2 * event.stddev**2))
+        return vector
     if isinstance(event, DiscreteLaplaceEvent):
         return _randomised_response_rdp(event.l1_sensitivity / event.scale, alpha)
     return _randomised_response_rdp(event.epsilon, alpha)

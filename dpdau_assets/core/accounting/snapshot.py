@@ -28,10 +28,11 @@ from dpdau_assets.core.dp_events import (
     DiscreteLaplaceEvent,
     DpEvent,
     EventCounts,
+    VectorGaussianEvent,
     merge_events,
     repeat_event,
 )
-from dpdau_assets.core.mechanisms.calibration import gaussian_mu
+from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
 
 RELEASES_LIMIT = 1000
 """Largest answer of `releases_that_fit`: more than any period has use for."""
@@ -151,7 +152,7 @@ def _predicted_releases(events: EventCounts, next_event: DpEvent, cap: float, *,
 
 
 def _pure_epsilon(event: DpEvent) -> float:
-    if isinstance(event, DiscreteGaussianEvent):
+    if isinstance(event, DiscreteGaussianEvent | VectorGaussianEvent):
         return math.inf
     return event.l1_sensitivity / event.scale if isinstance(event, DiscreteLaplaceEvent) else event.epsilon
 
@@ -159,6 +160,8 @@ def _pure_epsilon(event: DpEvent) -> float:
 def _squared_mu(event: DpEvent) -> float:
     if isinstance(event, DiscreteGaussianEvent):
         return (event.l2_sensitivity / event.stddev) ** 2
+    if isinstance(event, VectorGaussianEvent):
+        return event.mu**2
     epsilon = _pure_epsilon(event)
     return 2 * epsilon * math.tanh(epsilon / 2)
 

@@ -11,33 +11,43 @@ from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 
+from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian, correlated_gaussian
 from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_delta, smallest_satisfying
 from dpdau_assets.core.mechanisms.gaussian import DiscreteGaussian
+from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.laplace import DiscreteLaplace
+from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.errors import ConfigurationError, DataError
 
-MECHANISM_NAMES = ("gaussian", "laplace")
-"""Values of the setting MECHANISM that this module can make."""
+INDEPENDENT_NAMES = ("gaussian", "laplace")
+"""Mechanisms whose every release draws its own noise."""
+SINGLE_METRIC_NAMES = (*INDEPENDENT_NAMES, "correlated")
+"""Mechanisms of one metric; `joint` serves all three."""
 
 
-def mechanism_from(name: str, *, epsilon: float, delta: float) -> Mechanism:
-    """The mechanism whose single release on a count of sensitivity 1 is (epsilon, delta)-DP.
+def mechanism_from(name: str, *, epsilon: float, delta: float, plan: PeriodPlan | None = None) -> Mechanism:
+    """A mechanism for counts of sensitivity 1.
+
+    `gaussian`, `laplace`: each release is (epsilon, delta)-DP. `correlated`: everything in the plan is, together.
 
     Args:
-        name: `gaussian` or `laplace`.
-        epsilon: Loss of one release, positive; public.
+        name: One of `SINGLE_METRIC_NAMES`.
+        epsilon: Loss of one release, positive; public; `correlated` does not use it.
         delta: In (0, 1); the discrete Laplace mechanism does not use it.
+        plan: What the account is planned to release; needed by `correlated` alone.
 
     Raises:
-        ConfigurationError: No mechanism has this name.
+        ConfigurationError: No mechanism of a single metric has this name, or it lacks its plan.
     """
+    if name == "correlated" and plan is not None:
+        return correlated_gaussian(plan)
     if name == "gaussian":
         return DiscreteGaussian(gaussian_stddev(epsilon, delta), epsilon, delta)
     if name == "laplace":
         return DiscreteLaplace(laplace_scale(epsilon), epsilon)
     raise ConfigurationError(
-        f"MECHANISM={name} is not supported by this version", hint=f"use one of {', '.join(MECHANISM_NAMES)}"
+        f"MECHANISM={name} is not supported by this version", hint=f"use one of {', '.join(SINGLE_METRIC_NAMES)}"
     )
 
 
@@ -45,7 +55,7 @@ def mechanism_from_parameters(name: str, parameters: Mapping[str, float]) -> Mec
     """The mechanism frozen for an account.
 
     Args:
-        name: As stored, `gaussian` or `laplace`.
+        name: As stored.
         parameters: As stored: `Mechanism.parameters`.
 
     Raises:
@@ -58,6 +68,13 @@ def mechanism_from_parameters(name: str, parameters: Mapping[str, float]) -> Mec
             )
         if name == "laplace":
             return DiscreteLaplace(float(parameters["scale"]), float(parameters["epsilon"]))
+        if name == "correlated":
+            return CorrelatedGaussian(
+                float(parameters["release_stddev"]),
+                float(parameters["offset_stddev"]),
+                int(parameters["planned_releases"]),
+                float(parameters["delta"]),
+            )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"an account's parameters for mechanism {name!r} are malformed", hint="restore the ledger from a backup"
@@ -106,33 +123,3 @@ def gaussian_stddev(epsilon: float, delta: float) -> float:
         low=stddev * insufficient,
         high=stddev * (1 + step),
     )
-
-
-def gaussian_mu(epsilon: float, delta: float) -> float:
-    """The mu for which mu-GDP is exactly (epsilon, delta)-DP, to 1e-13; 1 / mu is the analytic Gaussian stddev.
-
-    Args:
-        epsilon: Loss, >= 0.
-        delta: In (0, 1).
-    """
-    low, high = 0.0, 1.0
-    while gdp_delta(epsilon, mu=high) < delta:
-        low, high = high, 2 * high
-    return smallest_satisfying(lambda mu: gdp_delta(epsilon, mu=mu) >= delta, low=low, high=high)
-
-
-def gdp_delta(epsilon: float, *, mu: float) -> float:
-    """Delta of a mu-GDP mechanism at epsilon: Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - epsilon/mu).
-
-    Args:
-        epsilon: Loss, in [0, 700].
-        mu: Ratio of sensitivity to stddev, composed by root of the sum of squares; >= 0.
-
-    Reference: Dong, Roth, Su (2022), "Gaussian differential privacy", Corollary 2.13.
-    """
-    if mu <= 0:
-        return 0.0
-    root = math.sqrt(2)
-    above = math.erfc((epsilon / mu - mu / 2) / root) / 2
-    below = math.erfc((epsilon / mu + mu / 2) / root) / 2
-    return above - math.exp(epsilon) * below

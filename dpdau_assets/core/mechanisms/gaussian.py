@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DpEvent
+from dpdau_assets.core.dp_events import NO_EVENTS, DiscreteGaussianEvent, DpEvent, EventCounts
 from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_gaussian_pmf, quantile, variance
 from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.errors import InternalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,23 @@ class DiscreteGaussian:
         """The privacy event that one draw charges."""
         return DiscreteGaussianEvent(self.stddev)
 
-    def draw(self, value: int, source: NoiseSource) -> int:
+    @property
+    def units_per_user(self) -> int:
+        """1: draws are in users."""
+        return 1
+
+    def opening(self) -> EventCounts:
+        """Nothing: no two draws share any noise."""
+        return NO_EVENTS
+
+    def draw_offset(self, source: NoiseSource) -> int | None:  # noqa: ARG002 - of the protocol
+        """None: no two draws share any noise."""
+        return None
+
+    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
         """`value` plus one fresh noise."""
+        if offset is not None:
+            raise InternalError("independent noise was given an offset")
         return value + source.discrete_gaussian(self.stddev)
 
     def noise_pmf(self) -> Pmf:

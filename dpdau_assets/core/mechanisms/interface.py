@@ -1,4 +1,4 @@
-"""The two protocols of noise: a mechanism (which noise, how much) and a noise source (where randomness comes from).
+"""The protocols of noise: a mechanism (which noise, how much) and a noise source (where randomness comes from).
 
 Belongs here: the signatures that releases, intervals and accounting rely on. Does not belong here: any sampler.
 Everything is in integers: the count, the noise, the draw. A mechanism is public whole; the count it is applied to is
@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.core.dp_events import DpEvent
+from dpdau_assets.core.dp_events import DpEvent, EventCounts
 
 
 @runtime_checkable
@@ -43,8 +43,8 @@ class NoiseSource(Protocol):
 
 
 @runtime_checkable
-class Mechanism(Protocol):
-    """Adds noise to one integer count of sensitivity 1, and says what that costs and how far it errs."""
+class ReleaseNoise(Protocol):
+    """What budget and ledger know of any mechanism: its name, its frozen parameters, what it charges."""
 
     @property
     def name(self) -> str:
@@ -63,18 +63,44 @@ class Mechanism(Protocol):
         """Delta of one draw; 0 for a purely epsilon-DP mechanism."""
 
     def event(self) -> DpEvent:
-        """The privacy event that one draw charges."""
+        """The privacy event that one release charges."""
 
-    def draw(self, value: int, source: NoiseSource) -> int:
-        """`value` plus one fresh noise.
+    def opening(self) -> EventCounts:
+        """What the secret offset of an account charges, once; empty for independent noise."""
+
+    def draw_offset(self, source: NoiseSource) -> int | None:
+        """The secret offset that all releases of an account share (sensitive); None for independent noise.
 
         Args:
-            value: The exact count (sensitive).
             source: Where the randomness comes from.
         """
 
+
+@runtime_checkable
+class Mechanism(ReleaseNoise, Protocol):
+    """Adds noise to one integer count of sensitivity 1, and says how far it errs.
+
+    A draw is in units of 1 / `units_per_user` users.
+    """
+
+    @property
+    def units_per_user(self) -> int:
+        """How many units of a draw make one user: 2 for correlated noise, whose draws are half users, else 1."""
+
+    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
+        """`value` in the units of draws, plus one fresh noise, plus the offset.
+
+        Args:
+            value: The exact count, in users (sensitive).
+            source: Where the randomness comes from.
+            offset: What `draw_offset` gave for the account.
+
+        Raises:
+            InternalError: The mechanism needs an offset and got none, or the reverse.
+        """
+
     def noise_quantile(self, probability: float) -> int:
-        """Smallest integer q with Pr[noise <= q] >= probability, from the exact pmf.
+        """Smallest integer q with Pr[noise <= q] >= probability, from the exact pmf; in units of draws.
 
         Args:
             probability: In (0, 1).
@@ -84,4 +110,4 @@ class Mechanism(Protocol):
         """Variance of the noise, in users squared."""
 
     def noise_pmf(self) -> tuple[int, npt.NDArray[np.float64]]:
-        """The exact pmf on its effective support: (smallest value, float64[n] of probabilities), tails under 1e-18."""
+        """A draw's exact noise: (smallest value in units, float64[n] of probabilities), tails under 1e-15."""

@@ -17,13 +17,13 @@ NORMAL_975 = 1.959963984540054
 def interval_95(drawn: int, mechanism: Mechanism, *, threshold: int = KEY_SPACE) -> tuple[int, int]:
     """Bounds that hold the number of distinct users with probability at least 95 %.
 
-    Without sampling (threshold 2^64) exactly so: draw +- q with q the smallest integer for which
+    Without sampling (threshold 2^64) exactly so: the whole users in draw +- q, q the smallest integer for which
     Pr[|noise| <= q] >= 95 %. With sampling by the normal approximation n +- 1.96 sqrt(n (1 - theta) / theta +
     Var(noise) / theta^2), rounded outwards; its error is that of a binomial with about k trials. Both are cut at 0,
     which never loses the true value.
 
     Args:
-        drawn: The noisy count, as stored.
+        drawn: The noisy count, as stored, in units of the mechanism's draws.
         mechanism: What drew it.
         threshold: Keys below it were counted: theta = threshold / 2^64.
 
@@ -31,10 +31,10 @@ def interval_95(drawn: int, mechanism: Mechanism, *, threshold: int = KEY_SPACE)
         Lower and upper bound, in users.
     """
     if threshold == KEY_SPACE:
-        reach = mechanism.noise_quantile(0.975)
-        return max(0, drawn - reach), max(0, drawn + reach)
-    theta = threshold / KEY_SPACE
-    centre = drawn / theta
+        units = mechanism.units_per_user
+        reach = max(mechanism.noise_quantile(0.975), units - 1)  # so that a whole number of users lies between
+        return max(0, -((reach - drawn) // units)), max(0, (drawn + reach) // units)
+    centre = drawn / mechanism.units_per_user / (threshold / KEY_SPACE)
     reach_users = NORMAL_975 * math.hypot(*error_stddevs(drawn, mechanism, threshold=threshold))
     return max(0, math.floor(centre - reach_users)), max(0, math.ceil(centre + reach_users))
 
@@ -50,5 +50,5 @@ def error_stddevs(drawn: int, mechanism: Mechanism, *, threshold: int = KEY_SPAC
     Reference: keys are uniform, so the kept ones are Binomial(n, theta) and Var(kept / theta) = n (1 - theta) / theta.
     """
     theta = threshold / KEY_SPACE
-    users = max(0.0, drawn / theta)
+    users = max(0.0, drawn / mechanism.units_per_user / theta)
     return math.sqrt(users * (1 - theta) / theta), math.sqrt(mechanism.noise_variance()) / theta

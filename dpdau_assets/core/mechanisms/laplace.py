@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dpdau_assets.core.dp_events import DiscreteLaplaceEvent, DpEvent
+from dpdau_assets.core.dp_events import NO_EVENTS, DiscreteLaplaceEvent, DpEvent, EventCounts
 from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_laplace_pmf, quantile, variance
 from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.errors import InternalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,23 @@ class DiscreteLaplace:
         """The privacy event that one draw charges."""
         return DiscreteLaplaceEvent(self.scale)
 
-    def draw(self, value: int, source: NoiseSource) -> int:
+    @property
+    def units_per_user(self) -> int:
+        """1: draws are in users."""
+        return 1
+
+    def opening(self) -> EventCounts:
+        """Nothing: no two draws share any noise."""
+        return NO_EVENTS
+
+    def draw_offset(self, source: NoiseSource) -> int | None:  # noqa: ARG002 - of the protocol
+        """None: no two draws share any noise."""
+        return None
+
+    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
         """`value` plus one fresh noise."""
+        if offset is not None:
+            raise InternalError("independent noise was given an offset")
         return value + source.discrete_laplace(self.scale)
 
     def noise_pmf(self) -> Pmf:

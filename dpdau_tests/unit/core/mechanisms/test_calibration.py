@@ -10,15 +10,14 @@ import pytest
 from dpdau_assets.core.accounting.naive import event_epsilon
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DiscreteLaplaceEvent
 from dpdau_assets.core.mechanisms.calibration import (
-    MECHANISM_NAMES,
-    gaussian_mu,
+    INDEPENDENT_NAMES,
     gaussian_stddev,
-    gdp_delta,
     laplace_scale,
     mechanism_from,
     mechanism_from_parameters,
 )
 from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_delta
+from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu, gdp_delta
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.errors import ConfigurationError, DataError
 
@@ -67,7 +66,7 @@ class TestLaplace:
 
 
 class TestMechanismFrom:
-    @pytest.mark.parametrize("name", MECHANISM_NAMES)
+    @pytest.mark.parametrize("name", INDEPENDENT_NAMES)
     @pytest.mark.parametrize("epsilon", EPSILONS)
     def test_event_costs_at_most_what_was_asked(self, name: str, epsilon: float) -> None:
         """The event of one draw is (epsilon, delta)-DP for the epsilon and delta the mechanism states."""
@@ -77,7 +76,7 @@ class TestMechanismFrom:
         assert event_epsilon(mechanism.event(), delta=DELTA) <= epsilon * (1 + 1e-12)
         assert mechanism.delta == {"gaussian": DELTA, "laplace": 0.0}[name]
 
-    @pytest.mark.parametrize("name", MECHANISM_NAMES)
+    @pytest.mark.parametrize("name", INDEPENDENT_NAMES)
     def test_parameters_are_the_whole_mechanism(self, name: str) -> None:
         """Name and stored parameters give the same mechanism back."""
         mechanism = mechanism_from(name, epsilon=0.3, delta=DELTA)

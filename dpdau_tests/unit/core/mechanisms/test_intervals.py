@@ -6,13 +6,13 @@ import math
 
 import pytest
 
-from dpdau_assets.core.mechanisms.calibration import MECHANISM_NAMES, mechanism_from
+from dpdau_assets.core.mechanisms.calibration import INDEPENDENT_NAMES, mechanism_from
 from dpdau_assets.core.mechanisms.intervals import error_stddevs, interval_95
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 
 
 class TestExactInterval:
-    @pytest.mark.parametrize("name", MECHANISM_NAMES)
+    @pytest.mark.parametrize("name", INDEPENDENT_NAMES)
     @pytest.mark.parametrize("epsilon", [0.1, 0.3, 0.5, 1.0])
     def test_is_the_shortest_that_holds(self, name: str, epsilon: float) -> None:
         """By the exact pmf it covers at least 95 %, and one user shorter on both sides it would not."""
