@@ -156,6 +156,12 @@ class Settings(BaseModel):
         """DATA_DIR, absolute."""
         return self.data_dir if self.data_dir.is_absolute() else project_root() / self.data_dir
 
+    @cached_property
+    def journal_mirror(self) -> Path | None:
+        """JOURNAL_MIRROR_DIR, absolute; None when it is not set."""
+        given = self.journal_mirror_dir
+        return None if given is None else project_root() / given
+
     def epsilon_of(self, metric: str) -> float:
         """Epsilon of one release of `metric` (`dau`, `wau` or `mau`)."""
         return float(getattr(self, f"epsilon_{metric}"))
@@ -173,7 +179,6 @@ RESERVED = frozenset(
         "w_bound",
         "bloom_fp_rate",
         "retention_days",
-        "backup_retention_days",
         "release_on_query",
         "service_api_key",
         "ingest_api_key",
@@ -183,7 +188,6 @@ RESERVED = frozenset(
         "max_request_bytes",
         "smtp_url",
         "alert_webhook_url",
-        "journal_mirror_dir",
         "kafka_bootstrap_servers",
         "kafka_topic",
         "compute_engine",

@@ -16,6 +16,9 @@ from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage.files import make_durable, read_bytes, write_bytes
+from dpdau_assets.storage.journal import Journal, anchor_of
+from dpdau_assets.storage.journal_lines import Anchor
+from dpdau_assets.storage.journal_replay import Replay
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import (
     Ledger,
@@ -143,8 +146,10 @@ def open_workspace(
     lake = Lake(settings.root, memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads)
     if create:
         lake.make_folders()
-    ledger = _open_ledger(settings, lake, create=create, synthetic=synthetic)
+    journal = Journal(lake.journal_folder, mirror=settings.journal_mirror)
+    ledger = _open_ledger(settings, lake, journal, create=create, synthetic=synthetic)
     try:
+        journal.check(lambda: _anchor(ledger))
         with ledger.read() as connection:
             known, frozen_identity = facts(connection), get_meta(connection, SALTS_KEY)
         _check_ledger_id(lake, known.ledger_id)
@@ -157,6 +162,7 @@ def open_workspace(
         if frozen_identity is not None:
             with ledger.read() as connection:
                 _check_frozen(connection, settings, salts)
+        journal.keys, journal.redo = salts, Replay(salts, lowest_epoch=salts.lowest_epoch).redo
         _fix_series_floor(ledger, settings)
     except BaseException:
         ledger.close()
@@ -180,7 +186,7 @@ def _check_ledger_id(lake: Lake, ledger_id: str | None) -> None:
         found = "it is missing" if ledger_id is None else "another one was found"
         raise ConfigurationError(
             f"{lake.root} belongs to ledger {stored}, but {found}: a new one would release days again and spend twice",
-            hint="put the ledger back from your copy, correct DATABASE_URL, or start over in an empty DATA_DIR",
+            hint="run `dpdau restore`, correct DATABASE_URL, or start over in an empty DATA_DIR",
         )
 
 
@@ -198,14 +204,19 @@ def _fix_series_floor(ledger: Ledger, settings: Settings) -> None:
             set_meta(connection, FLOOR_KEY, floor.isoformat())
 
 
-def _open_ledger(settings: Settings, lake: Lake, *, create: bool, synthetic: bool) -> Ledger:
+def _anchor(ledger: Ledger) -> Anchor:
+    with ledger.read() as connection:
+        return anchor_of(connection)
+
+
+def _open_ledger(settings: Settings, lake: Lake, journal: Journal, *, create: bool, synthetic: bool) -> Ledger:
     given = settings.database_url
     url = given.get_secret_value() if given else f"sqlite:///{lake.ledger_path}"
-    ledger = open_existing(url)
+    ledger = open_existing(url, journal=journal)
     if ledger is not None:
         if synthetic:
             ledger.close()
-            return create_or_open(url, synthetic=True)
+            return create_or_open(url, synthetic=True, journal=journal)
         return ledger
     _check_ledger_id(lake, None)
     if not create:
@@ -213,7 +224,7 @@ def _open_ledger(settings: Settings, lake: Lake, *, create: bool, synthetic: boo
             f"{lake.root} holds no data yet: there is no ledger",
             hint="run `dpdau init` or `dpdau ingest` first, or set DATA_DIR to the right folder",
         )
-    return create_or_open(url, synthetic=synthetic)
+    return create_or_open(url, synthetic=synthetic, journal=journal)
 
 
 def _open_salts(settings: Settings, lake: Lake, *, may_create: bool) -> SaltStore:

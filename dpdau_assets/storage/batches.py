@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 
 from dpdau_assets.errors import InternalError
 from dpdau_assets.storage.ledger import inserted_number, time_text
+from dpdau_assets.storage.notes import note
 from dpdau_assets.storage.schema import batches, staged_files
 
 
@@ -87,22 +88,21 @@ def record(
         files: (day, epoch, digest) of every staged file.
         now: The time.
     """
-    seq = inserted_number(
-        connection,
-        insert(batches).values(
-            batch=batch,
-            source_format=source_format,
-            received_at=time_text(now),
-            events=events,
-            accepted=accepted,
-            rejected=dict(rejected),
-            erasures=erasures,
-            is_folded=False,
-        ),
-    )
+    values: dict[str, Any] = {
+        "batch": batch,
+        "source_format": source_format,
+        "received_at": time_text(now),
+        "events": events,
+        "accepted": accepted,
+        "rejected": dict(rejected),
+        "erasures": erasures,
+    }
+    seq = inserted_number(connection, insert(batches).values(**values, is_folded=False))
     rows = [{"batch_seq": seq, "day": day, "epoch": epoch, "digest": digest} for day, epoch, digest in files]
     if rows:
         connection.execute(insert(staged_files), rows)
+    # How many files, not which: their days would outlive the users that are erased from them.
+    note(connection, "batch", {"seq": seq, **values, "files": len(rows)})
     return seq
 
 
@@ -186,6 +186,7 @@ def discard(connection: Connection, batch_seq: int) -> None:
         raise InternalError("a batch that is folded or unknown cannot be discarded")
     connection.execute(delete(staged_files).where(staged_files.c.batch_seq == batch_seq))
     connection.execute(delete(batches).where(batches.c.seq == batch_seq))
+    note(connection, "batch_discarded", {"seq": batch_seq})
 
 
 @dataclass(frozen=True, slots=True)

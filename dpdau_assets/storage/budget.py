@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, String, bindparam, func, insert, literal, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, String, bindparam, func, insert, literal, select, type_coerce, update
 
 from dpdau_assets.core.dp_events import (
     DpEvent,
@@ -28,6 +28,7 @@ from dpdau_assets.core.dp_events import (
     merge_events,
 )
 from dpdau_assets.storage.ledger import inserted_number, time_text
+from dpdau_assets.storage.notes import note
 from dpdau_assets.storage.schema import accounts, charges, releases, resets
 
 ChargeKind = Literal["release", "revision", "threshold", "opening", "assumed"]
@@ -184,7 +185,15 @@ def open_account(
         "opened_at": time_text(now),
     }
     number = inserted_number(connection, insert(accounts).values(**values))
+    note(connection, "account", {"account": number, **values})
     return Account(account=number, **values)
+
+
+def set_sealed_offset(connection: Connection, account: Account, sealed: str) -> Account:
+    """Stores the encrypted offset of an account that was opened in this transaction; the account with it."""
+    connection.execute(update(accounts).where(accounts.c.account == account.account).values(sealed_offset=sealed))
+    note(connection, "offset", {"account": account.account, "sealed_offset": sealed})
+    return replace(account, sealed_offset=sealed)
 
 
 def insert_charge(
@@ -208,20 +217,20 @@ def insert_charge(
         outcome: What a threshold search found (public once charged).
         now: The time.
     """
-    stored = [event_to_json(event) for event in events]
-    return inserted_number(
-        connection,
-        insert(charges).values(
-            account=account.account,
-            metric=account.metric,
-            period=account.period,
-            day=day,
-            kind=kind,
-            events=stored,
-            outcome=None if outcome is None else dict(outcome),
-            charged_at=time_text(now),
-        ),
-    )
+    values: dict[str, Any] = {
+        "account": account.account,
+        "metric": account.metric,
+        "period": account.period,
+        "kind": kind,
+        "events": [event_to_json(event) for event in events],
+        "outcome": None if outcome is None else dict(outcome),
+        "charged_at": time_text(now),
+    }
+    number = inserted_number(connection, insert(charges).values(day=day, **values))
+    # The whole account goes along: the line that opened it may be lost, and this charge must still count.
+    opened = {**asdict(account), "parameters": dict(account.parameters)}
+    note(connection, "charge", {"charge": number, "day": str(day), **values, "opened": opened})
+    return number
 
 
 def events_of_account(connection: Connection, account: Account) -> EventCounts:
@@ -309,6 +318,7 @@ def insert_release(
         "released_at": time_text(now),
     }
     connection.execute(insert(releases), values)
+    note(connection, "release", {**values, "day": str(day)})
     return Release(**values)
 
 
@@ -369,6 +379,7 @@ def record_reset(connection: Connection, metric: str, period: str, *, reason: st
         "reset_at": time_text(now),
     }
     number = inserted_number(connection, insert(resets).values(**values))
+    note(connection, "reset", {"reset": number, **values})
     return Reset(reset=number, **values)
 
 

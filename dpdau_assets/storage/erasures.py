@@ -20,6 +20,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, func, insert, select
 
 from dpdau_assets.storage.ledger import get_meta, inserted_number, set_meta, time_text
+from dpdau_assets.storage.notes import Sealed, note
 from dpdau_assets.storage.schema import erasure_log, erasure_requests
 
 Keys = npt.NDArray[np.uint64]
@@ -48,6 +49,18 @@ class Tombstones:
         """The same last day for all `keys` (any order, repeats allowed)."""
         distinct = np.unique(keys)
         return cls(distinct, np.full(len(distinct), np.datetime64(through_day, "D")))
+
+    def to_bytes(self) -> bytes:
+        """The tombstones as bytes, for `from_bytes`; sensitive."""
+        days = self.through.astype("datetime64[D]").astype("<i8").astype("<i4")
+        return self.keys.astype("<u8").tobytes() + days.tobytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Tombstones:
+        """The inverse of `to_bytes`."""
+        count = len(content) // 12
+        days = np.frombuffer(content, "<i4", count, 8 * count).astype("<i8").astype("datetime64[D]")
+        return cls(np.frombuffer(content, "<u8", count).astype(np.uint64), days)
 
     def erased_on(self, day: date) -> Keys:
         """The keys that are erased on `day`: uint64[m], sorted; sensitive."""
@@ -115,20 +128,24 @@ def request(
     known = find(connection, name)
     if known is not None:
         return Recorded(known.seq, is_repeat=True, unchanged_users=users)
+    requested_at = time_text(now)
     seq = inserted_number(
         connection,
         insert(erasure_requests).values(
-            request=name, requested_at=time_text(now), through_day=through_day, users=users, completed_at=None
+            request=name, requested_at=requested_at, through_day=through_day, users=users, completed_at=None
         ),
     )
     fewest = users
     for epoch, stones in tombstones.items():
-        fewest = min(fewest, len(stones) - _upsert(connection, epoch, stones, seq))
+        fewest = min(fewest, len(stones) - upsert_tombstones(connection, epoch, stones, seq=seq))
+    row = {"seq": seq, "request": name, "requested_at": requested_at, "through_day": str(through_day), "users": users}
+    sealed = {str(epoch): Sealed(epoch, stones.to_bytes()) for epoch, stones in tombstones.items() if len(stones)}
+    note(connection, "erasure", {**row, "tombstones": sealed})
     return Recorded(seq, is_repeat=False, unchanged_users=max(0, fewest))
 
 
-def _upsert(connection: Connection, epoch: int, stones: Tombstones, seq: int) -> int:
-    """Upserts the tombstones of one epoch; returns how many rows are new or moved."""
+def upsert_tombstones(connection: Connection, epoch: int, stones: Tombstones, *, seq: int) -> int:
+    """Upserts the tombstones of one epoch under request `seq`; returns how many rows are new or moved."""
     if not len(stones):
         return 0
     before = _total_changes(connection)
@@ -171,6 +188,12 @@ def history(connection: Connection) -> list[ErasureRequest]:
 def last_seq(connection: Connection) -> int:
     """The seq of the newest request, 0 when there is none: the cut of a release."""
     return int(connection.scalar(select(func.max(erasure_requests.c.seq))) or 0)
+
+
+def last_through_day(connection: Connection) -> date | None:
+    """The latest day that any request erased through, None when there is none."""
+    value: date | None = connection.scalar(select(func.max(erasure_requests.c.through_day)))
+    return value
 
 
 def epochs(connection: Connection, *, only_pending: bool = False) -> list[int]:
@@ -229,6 +252,8 @@ def complete(connection: Connection, upto_seq: int, *, now: datetime) -> int:
         "UPDATE erasure_requests SET completed_at = ? WHERE completed_at IS NULL AND seq <= ?",
         (time_text(now), upto_seq),
     ).rowcount
+    if done:
+        note(connection, "erasure_completed", {"upto": upto_seq, "completed_at": time_text(now)})
     connection.exec_driver_sql(
         "UPDATE erasure_log SET pending = 0, seq = NULL WHERE pending = 1 AND seq <= ?", (upto_seq,)
     )

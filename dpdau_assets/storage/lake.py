@@ -68,6 +68,16 @@ class Lake:
         return self.root / "secrets" / "salts.json"
 
     @property
+    def journal_folder(self) -> Path:
+        """The journal of the ledger; its second copy is elsewhere."""
+        return self.root / "journal"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of the ledger and of the lake."""
+        return self.root / "backups"
+
+    @property
     def published(self) -> Path:
         """Exports: public values only."""
         return self.root / "published"
@@ -98,6 +108,11 @@ class Lake:
     def quarantine_path(self, batch: str) -> Path:
         """The report of a batch's rejected rows: reasons and line numbers, no ids."""
         return self.root / "reports" / "quarantine" / f"{batch}.json"
+
+    @property
+    def rotations_path(self) -> Path:
+        """The list of salt rotations: dates and fingerprints, no secret."""
+        return self.root / "reports" / "rotations.md"
 
     def make_folders(self) -> None:
         """Makes the layout; existing folders stay as they are.

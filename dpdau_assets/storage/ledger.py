@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert, inspect, select, text
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
-from dpdau_assets.storage import schema
+from dpdau_assets.storage import notes, schema
 from dpdau_assets.storage.faults import make_folder
 from dpdau_assets.storage.file_systems import refuse_network_file_system
 from dpdau_assets.storage.lock import FileLock
@@ -31,6 +31,10 @@ from dpdau_assets.storage.lock import FileLock
 BUSY_TIMEOUT_SECONDS = 30
 HEAD_REVISION = "0002"
 """The newest migration; a ledger at this revision is opened without loading Alembic."""
+SEQ_KEY = "journal_seq"
+DIGEST_KEY = "journal_digest"
+UNNOTED_FACTS = frozenset({SEQ_KEY, DIGEST_KEY, "partition_version"})
+"""Facts that the journal is not told of: its own place, and what a restore makes anew."""
 PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",
     "PRAGMA journal_mode = WAL",
@@ -40,11 +44,29 @@ PRAGMAS = (
 )
 
 
-class Ledger:
-    """The SQL ledger at one URL; made by `create_or_open` or `open_existing`."""
+class Recorder(Protocol):
+    """Who writes down what a transaction did before it commits; the journal."""
 
-    def __init__(self, url: URL) -> None:
+    def begin(self, connection: Connection) -> None:
+        """Called at the begin of a write transaction."""
+        ...
+
+    def flush(self, connection: Connection) -> None:
+        """Called last before its commit."""
+        ...
+
+
+class Ledger:
+    """The SQL ledger at one URL; made by `create_or_open` or `open_existing`.
+
+    Attributes:
+        journal: Told of every write transaction; None for a ledger that keeps no journal, such as a copy.
+    """
+
+    def __init__(self, url: URL, *, journal: Recorder | None = None) -> None:
         self._url = url
+        self.journal = journal
+        self._is_made = False
         self._engine = _engine(url)
         self._writer = self._engine.execution_options(dpdau_begin="BEGIN IMMEDIATE")
 
@@ -62,13 +84,21 @@ class Ledger:
     def write(self) -> Iterator[Connection]:
         """The only writer's connection: everything in the block commits durably together, or not at all.
 
-        Another writer waits up to 30 s before this block starts, so nothing read in it can be outdated.
+        Another writer waits up to 30 s before this block starts, so nothing read in it can be outdated. What the
+        block did is in the journal, durably, before it commits.
 
         Raises:
             StorageError: Another writer took longer than 30 s, or the disk refused; nothing was written.
+            DataError: The ledger is older than its journal.
         """
         with self._translated(), self._writer.begin() as connection:
+            notes.taken(connection)
+            self._is_made = self._is_made or inspect(connection).has_table("meta")
+            if self.journal is not None and self._is_made:
+                self.journal.begin(connection)
             yield connection
+            if self.journal is not None:
+                self.journal.flush(connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -94,17 +124,28 @@ class Ledger:
         with self._translated(), self._engine.connect().execution_options(dpdau_begin="") as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
 
+    def compact(self) -> None:
+        """Writes the database anew from its rows alone, so that nothing stays in free space, and empties the log.
+
+        Raises:
+            StorageError: Another connection is at work, or the disk is full; nothing was changed.
+        """
+        with self._translated(), self._engine.connect().execution_options(dpdau_begin="") as connection:
+            connection.exec_driver_sql("VACUUM")
+        self.scrub()
+
     def close(self) -> None:
         """Closes all pooled connections; needed before a fork and in tests only."""
         self._engine.dispose()
 
 
-def create_or_open(url: str, *, synthetic: bool = False) -> Ledger:
+def create_or_open(url: str, *, synthetic: bool = False, journal: Recorder | None = None) -> Ledger:
     """The ledger at `url`, created and migrated once however many processes ask at the same time.
 
     Args:
         url: SQLAlchemy URL; `sqlite:////absolute/path` in this version.
         synthetic: Public. Whether a new ledger may use seeded noise for ever; real data must never enter it.
+        journal: Told of every write transaction from its creation on.
 
     Raises:
         ConfigurationError: The URL is not SQLite, lies on a network file system, or the ledger exists and holds real
@@ -115,7 +156,7 @@ def create_or_open(url: str, *, synthetic: bool = False) -> Ledger:
     path = Path(str(parsed.database))
     make_folder(path.parent)
     with FileLock(path.parent / f".{path.name}.lock", timeout_seconds=120):
-        ledger = Ledger(parsed)
+        ledger = Ledger(parsed, journal=journal)
         try:
             with ledger.write() as connection:
                 _migrate(connection)
@@ -126,7 +167,7 @@ def create_or_open(url: str, *, synthetic: bool = False) -> Ledger:
     return ledger
 
 
-def open_existing(url: str) -> Ledger | None:
+def open_existing(url: str, *, journal: Recorder | None = None) -> Ledger | None:
     """The ledger at `url`, migrated when it is older than this version; None when there is none.
 
     Raises:
@@ -137,13 +178,13 @@ def open_existing(url: str) -> Ledger | None:
     path = Path(str(parsed.database))
     if not path.is_file() or path.stat().st_size == 0:
         return None
-    ledger = Ledger(parsed)
+    ledger = Ledger(parsed, journal=journal)
     with ledger.read() as connection:
         revision = _revision(connection)
     if revision == HEAD_REVISION:
         return ledger
     ledger.close()
-    return create_or_open(url) if revision is not None else None
+    return create_or_open(url, journal=journal) if revision is not None else None
 
 
 def get_meta(connection: Connection, key: str) -> str | None:
@@ -153,7 +194,9 @@ def get_meta(connection: Connection, key: str) -> str | None:
 
 
 def set_meta(connection: Connection, key: str, value: str) -> None:
-    """Sets a small fact, replacing an earlier value."""
+    """Sets a small fact, replacing an earlier value; the journal is told of a change."""
+    if key not in UNNOTED_FACTS and get_meta(connection, key) != value:
+        notes.note(connection, "fact", {"key": key, "value": value})
     statement = upsert(schema.meta).values(key=key, value=value)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
@@ -228,8 +271,8 @@ def _translate(error: DBAPIError, place: str) -> StorageError | InternalError:
         "SQLITE_FULL": ("cannot grow: the disk is full", "free some space, then repeat: nothing was half written"),
         "SQLITE_READONLY": ("is not writable", "give this user write access to the file and its folder"),
         "SQLITE_CANTOPEN": ("cannot be opened", "give this user access to the file and its folder"),
-        "SQLITE_CORRUPT": ("is damaged", "stop all writers and restore the ledger from a copy"),
-        "SQLITE_NOTADB": ("is not an SQLite database", "check DATABASE_URL, or restore the ledger from a copy"),
+        "SQLITE_CORRUPT": ("is damaged", "stop all writers, then run `dpdau restore`"),
+        "SQLITE_NOTADB": ("is not an SQLite database", "check DATABASE_URL, or run `dpdau restore`"),
     }
     for prefix, (reason, hint) in reasons.items():
         if name.startswith(prefix):
@@ -270,6 +313,7 @@ def _fill_meta(connection: Connection, *, synthetic: bool) -> None:
             "synthetic": "true" if synthetic else "false",
         }
         connection.execute(insert(schema.meta), [{"key": key, "value": value} for key, value in facts.items()])
+        notes.note(connection, "created", facts)
     elif synthetic and stored != "true":
         raise ConfigurationError(
             "this data folder was created for real data and cannot become a synthetic one",

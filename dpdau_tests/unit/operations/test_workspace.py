@@ -36,6 +36,7 @@ class TestOpening:
         first = opened(tmp_path / "data")
         assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
             "inbox",
+            "journal",
             "lake",
             "ledgers",
             "published",
