@@ -2,8 +2,9 @@
 
 Belongs here: daily_sketches(D). What a sketch is belongs to core/sketches; which users are live, to `replay_erasures`.
 With SKETCH_IMPL=set a sketch would be a copy of the live users, so the partition refers to their files instead. A
-complete kmv sketch could drop an erased key in place; it is made again from the live users like a saturated one,
-because the bytes are the same and there is one way to be right.
+complete kmv sketch and a theta sketch could drop an erased key in place; they are made again from the live users like
+the others, because the bytes are the same and there is one way to be right. The sketches of the other days stay as they
+are: for hll they are the cache of registers from which windows are united without looking at keys.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from datetime import date
 import pyarrow as pa
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.core.sketches.plan import SketchPlan
+from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.fold import fold_locked
 from dpdau_assets.operations.lake_session import LakeSession, in_chunks, lake_session
@@ -23,6 +25,7 @@ from dpdau_assets.operations.live_users import replay_locked
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.settings import Settings
 from dpdau_assets.storage.columns import variable_width
 from dpdau_assets.storage.files import read_table
 from dpdau_assets.storage.partitions import Partition, digest_of
@@ -72,8 +75,13 @@ def build_sketches_locked(session: LakeSession, days: Sequence[date], *, progres
     return changed
 
 
-def read_sketch(session: LakeSession, day: date, *, epoch: int) -> KmvSketch | None:
-    """The kmv sketch of a day under one epoch, None when the day has no users; sensitive.
+def sketch_plan(settings: Settings) -> SketchPlan:
+    """How the settings ask for sketches to be made."""
+    return SketchPlan.of(settings.sketch_impl, k=settings.sketch_k, expected_users=settings.expected_users)
+
+
+def read_sketch(session: LakeSession, day: date, *, epoch: int) -> DistinctSketch | None:
+    """The stored sketch of a day under one epoch, None when the day has no users; sensitive.
 
     Raises:
         DataError: The file is not the recorded one.
@@ -85,7 +93,7 @@ def read_sketch(session: LakeSession, day: date, *, epoch: int) -> KmvSketch | N
     table = read_table(path, digest=digest)
     if table.column_names != [SKETCH_COLUMN] or table.num_rows != 1:
         raise DataError(f"{path} is not a sketch file", hint="run `dpdau rebuild` over that day")
-    return KmvSketch.from_bytes(table.column(SKETCH_COLUMN)[0].as_py())
+    return sketch_plan(session.workspace.settings).from_bytes(table.column(SKETCH_COLUMN)[0].as_py())
 
 
 def _is_current(session: LakeSession, day: date) -> bool:
@@ -96,9 +104,8 @@ def _is_current(session: LakeSession, day: date) -> bool:
 
 
 def _inputs(session: LakeSession, day: date) -> str:
-    settings = session.workspace.settings
     live = session.partition(ERASURE_REPLAY, day)
-    return sketch_inputs(live.digest if live else NO_FILES, impl=settings.sketch_impl, k=settings.sketch_k)
+    return sketch_inputs(live.digest if live else NO_FILES, plan=sketch_plan(session.workspace.settings))
 
 
 def _applied(session: LakeSession, day: date) -> int:
@@ -108,11 +115,11 @@ def _applied(session: LakeSession, day: date) -> int:
 
 def _build(session: LakeSession, new: Publication, day: date) -> None:
     """Adds the sketches of one day to a publication."""
-    settings, lake = session.workspace.settings, session.workspace.lake
+    plan, lake = sketch_plan(session.workspace.settings), session.workspace.lake
     inputs, applied = _inputs(session, day), _applied(session, day)
     live = session.files(ERASURE_REPLAY, day)
     known = session.partition(DAILY_SKETCHES, day)
-    if settings.sketch_impl == "set":
+    if plan.impl == "set":
         new.references.append(Partition(DAILY_SKETCHES, day, dict(live), inputs, applied))
         return
     if known is not None and known.input_digest == inputs and not session.is_thorough:
@@ -121,7 +128,7 @@ def _build(session: LakeSession, new: Publication, day: date) -> None:
     files: dict[str, str] = {}
     for name, digest in live.items():
         keys = session.read(lake.partition_path(ERASURE_REPLAY, day, epoch=int(name)), digest)
-        stored = KmvSketch.from_keys(keys, k=settings.sketch_k).to_bytes()
+        stored = plan.from_keys(keys).to_bytes()
         path = lake.partition_path(DAILY_SKETCHES, day, epoch=int(name))
         files[name] = new.files.write_table(
             path, pa.Table.from_arrays([variable_width([stored], pa.binary())], names=[SKETCH_COLUMN])

@@ -1,7 +1,7 @@
 """Unions: the distinct users of the 7 and the N days that end on each day, one row per window.
 
-Belongs here: mau_unions(D). Counting exactly belongs to `exact_counts`, merging kmv sketches to core/sketches. For
-`set` a row holds the count and no key; for `kmv` the bottom-k of the window's union. A union is always made from its
+Belongs here: mau_unions(D). Counting exactly belongs to `exact_counts`, merging sketches to core/sketches. For `set` a
+row holds the count and no key; for the others the sketch of the window's union. A union is always made from its
 days and never adjusted: a user erased on one day may be live on another day of the window.
 """
 
@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, contiguous_ranges
-from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.core.sketches.rolling import union_per_window
 from dpdau_assets.core.windows import Window
-from dpdau_assets.operations.build_sketches import read_sketch, sketches_up_to_date
+from dpdau_assets.operations.build_sketches import read_sketch, sketch_plan, sketches_up_to_date
 from dpdau_assets.operations.exact_counts import count_windows
 from dpdau_assets.operations.lake_session import LakeSession, in_chunks, lake_session
 from dpdau_assets.operations.lineage import (
@@ -38,8 +38,8 @@ from dpdau_assets.storage.columns import fixed_width, variable_width
 from dpdau_assets.storage.files import read_table
 from dpdau_assets.storage.partitions import Partition
 
-UNIONS_PER_PUBLICATION = {"set": 1024, "kmv": 64}
-"""A count is small and its files are read once per piece; a kmv union is up to a megabyte."""
+UNIONS_PER_PUBLICATION = {"set": 1024, "kmv": 64, "hll": 64, "theta": 64}
+"""A count is small and its files are read once per piece; a sketch is up to a megabyte."""
 SCHEMA = pa.schema(
     [
         pa.field("window_days", pa.int32(), nullable=False),
@@ -51,7 +51,7 @@ SCHEMA = pa.schema(
         pa.field("sketch", pa.binary()),
     ]
 )
-"""`users` is exact and for `set` only, `sketch` for `kmv` only; both are sensitive."""
+"""`users` is exact and for `set` only, `sketch` for the others only; both are sensitive."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -61,14 +61,14 @@ class WindowUnion:
     Attributes:
         window: The days.
         epoch: The epoch it is counted under.
-        users: Exact distinct users for `set`, None for `kmv`.
-        sketch: Bottom-k of the union for `kmv`, None for `set` and for a window without users.
+        users: Exact distinct users for `set`, None for the others.
+        sketch: Sketch of the union, None for `set` and for a window without users.
     """
 
     window: Window
     epoch: int
     users: int | None
-    sketch: KmvSketch | None
+    sketch: DistinctSketch | None
 
 
 def build_unions(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
@@ -129,23 +129,23 @@ def read_unions(session: LakeSession, day: date) -> dict[int, WindowUnion]:
     if digest is None:
         return {}
     table = read_table(session.workspace.lake.windows_path(day), digest=digest)
+    plan = sketch_plan(session.workspace.settings)
     return {
         row["window_days"]: WindowUnion(
             Window(row["first_day"], row["last_day"]),
             row["epoch"],
             row["users"],
-            KmvSketch.from_bytes(row["sketch"]) if row["sketch"] is not None else None,
+            plan.from_bytes(row["sketch"]) if row["sketch"] is not None else None,
         )
         for row in table.to_pylist()
     }
 
 
 def _inputs(session: LakeSession, day: date) -> str:
-    settings = session.workspace.settings
     windows = _windows(session, day)
     days = max((window for window, _ in windows), key=len)
     files = {item: session.files(DAILY_SKETCHES, item) for item in days}
-    return union_inputs(windows, files, impl=settings.sketch_impl, k=settings.sketch_k)
+    return union_inputs(windows, files, plan=sketch_plan(session.workspace.settings))
 
 
 def _windows(session: LakeSession, day: date) -> list[tuple[Window, int]]:
@@ -171,7 +171,9 @@ def _add_row(
     if unions is not None:
         files = {}
         if any(union.users or union.sketch is not None for union in unions):
-            files[WINDOWS_FILE] = new.files.write_table(session.workspace.lake.windows_path(day), _table(unions))
+            impl = session.workspace.settings.sketch_impl
+            path = session.workspace.lake.windows_path(day)
+            files[WINDOWS_FILE] = new.files.write_table(path, _table(unions, impl=impl))
     new.rows.append(Partition(MAU_UNIONS, day, files, inputs, session.erasure_seq))
 
 
@@ -196,13 +198,13 @@ def _count(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[Win
 
 
 def _merge(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[WindowUnion]]:
-    """The kmv unions of the windows that end on `days`, from the daily sketches."""
+    """The united sketches of the windows that end on `days`, from the daily sketches."""
     unions: dict[date, list[WindowUnion]] = {day: [] for day in days}
     groups: dict[tuple[int, int], list[Window]] = {}
     for day in days:
         for window, epoch in _windows(session, day):
             groups.setdefault((epoch, len(window)), []).append(window)
-    sketches: dict[tuple[date, int], KmvSketch | None] = {}
+    sketches: dict[tuple[date, int], DistinctSketch | None] = {}
     for (epoch, length), windows in sorted(groups.items()):
         for ends in contiguous_ranges(window.last for window in windows):
             needed = {}
@@ -219,7 +221,7 @@ def _merge(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[Win
     return unions
 
 
-def _table(unions: Sequence[WindowUnion]) -> pa.Table:
+def _table(unions: Sequence[WindowUnion], *, impl: str) -> pa.Table:
     """The rows of one partition, shortest window first."""
     rows = sorted(unions, key=lambda union: len(union.window))
     stored = [None if row.sketch is None else row.sketch.to_bytes() for row in rows]
@@ -230,7 +232,7 @@ def _table(unions: Sequence[WindowUnion]) -> pa.Table:
         fixed_width(np.array(firsts, np.int32), pa.date32()),
         fixed_width(np.array(lasts, np.int32), pa.date32()),
         fixed_width(np.array([row.epoch for row in rows], np.int32), pa.int32()),
-        variable_width([b"kmv" if row.users is None else b"set" for row in rows], pa.string()),
+        variable_width([impl.encode()] * len(rows), pa.string()),
         fixed_width(
             np.array([row.users or 0 for row in rows], np.int64),
             pa.int64(),

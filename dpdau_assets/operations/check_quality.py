@@ -14,7 +14,10 @@ import pyarrow.parquet as pq
 from sqlalchemy import select
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.build_sketches import read_sketch
+from dpdau_assets.core.sketches.hll import HLL_DEVIATION
+from dpdau_assets.core.sketches.plan import SketchPlan
+from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.operations.build_sketches import read_sketch, sketch_plan
 from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import DAILY_SKETCHES, ERASURE_REPLAY, RAW_EVENTS
@@ -25,6 +28,8 @@ from dpdau_assets.storage.schema import batches
 
 TOLERATED_DEVIATIONS = 6.0
 """A sketch further off than this many standard deviations is wrong, not unlucky: once in 500 million days."""
+TOLERATED_USERS = 3
+"""That many kept users more or fewer are luck where so few are kept that the deviation says little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def count_erased_files(workspace: Workspace, days: DayRange) -> int:
 
 
 def sketch_accuracy(workspace: Workspace, days: DayRange) -> SketchAccuracy:
-    """How far the kmv sketches of `days` are from their days' live users; SKETCH_IMPL=set has no error.
+    """How far the sketches of `days` are from their days' live users; SKETCH_IMPL=set has no error.
 
     Args:
         workspace: The open data folder.
@@ -94,7 +99,8 @@ def sketch_accuracy(workspace: Workspace, days: DayRange) -> SketchAccuracy:
     Raises:
         DataError: A file is missing, or not the recorded one.
     """
-    if workspace.settings.sketch_impl != "kmv":
+    plan = sketch_plan(workspace.settings)
+    if plan.impl == "set":
         return SketchAccuracy(0.0, 0.0)
     worst = bound = 0.0
     with lake_session(workspace, days) as session:
@@ -105,9 +111,20 @@ def sketch_accuracy(workspace: Workspace, days: DayRange) -> SketchAccuracy:
                 worst = math.inf if exact or (sketch and sketch.estimate()) else worst
                 continue
             error = abs(sketch.estimate() - exact) / exact
-            explained = 0.0 if sketch.complete else TOLERATED_DEVIATIONS / math.sqrt(sketch.k - 2)
+            explained = 0.0 if sketch.complete else _explained_error(plan, exact)
             worst, bound = (error, explained) if error - explained > worst - bound else (worst, bound)
     return SketchAccuracy(worst, bound)
+
+
+def _explained_error(plan: SketchPlan, users: int) -> float:
+    """The largest relative error of a sketch of `users` that sampling explains, where it left some out."""
+    if plan.impl == "kmv":
+        return TOLERATED_DEVIATIONS / math.sqrt(plan.size - 2)
+    if plan.impl == "hll":
+        return TOLERATED_DEVIATIONS * HLL_DEVIATION / math.sqrt(plan.size) + TOLERATED_USERS / users
+    users_per_kept = KEY_SPACE / plan.size
+    deviation = math.sqrt(users * (users_per_kept - 1))
+    return (TOLERATED_DEVIATIONS * deviation + TOLERATED_USERS * users_per_kept) / users
 
 
 def _applied_erasures(workspace: Workspace, *, upto: int) -> ErasedKeys:

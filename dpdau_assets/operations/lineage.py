@@ -12,6 +12,7 @@ from datetime import date
 
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY, DayRange
+from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.windows import Window
 
 RAW_EVENTS = "raw_events"
@@ -25,23 +26,22 @@ WINDOWS_FILE = "windows"
 WAU_WINDOW_DAYS = 7
 
 
-def sketch_inputs(live_digest: str, *, impl: str, k: int) -> str:
-    """The input digest of a day's sketches; `set` keeps no k, so a changed SKETCH_K concerns kmv alone."""
-    return _digest([live_digest, impl, str(k if impl == "kmv" else 0)])
+def sketch_inputs(live_digest: str, *, plan: SketchPlan) -> str:
+    """The input digest of a day's sketches; `set` has no size, so a changed SKETCH_K does not concern it."""
+    return _digest([live_digest, plan.impl, str(plan.size)])
 
 
 def union_inputs(
-    windows: Sequence[tuple[Window, int]], files: Mapping[date, Mapping[str, str]], *, impl: str, k: int
+    windows: Sequence[tuple[Window, int]], files: Mapping[date, Mapping[str, str]], *, plan: SketchPlan
 ) -> str:
     """The input digest of the windows that end on one day.
 
     Args:
         windows: Each window with the epoch it is counted under.
         files: For each day that has any, the files of its sketches by epoch.
-        impl: SKETCH_IMPL.
-        k: SKETCH_K.
+        plan: How sketches are made.
     """
-    lines = [impl, str(k if impl == "kmv" else 0)]
+    lines = [plan.impl, str(plan.size)]
     for window, epoch in windows:
         name = str(epoch)
         lines.append(f"{len(window)} {window.last} e{name}")

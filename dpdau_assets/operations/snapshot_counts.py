@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange, Metric, window_days
-from dpdau_assets.core.sketches.kmv import KmvSketch
-from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.core.sketches.protocol import KEY_SPACE, DistinctSketch
 from dpdau_assets.errors import InternalError
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
 from dpdau_assets.operations.build_sketches import read_sketch
@@ -30,10 +29,10 @@ class Counts:
 
     Args:
         impl: SKETCH_IMPL they were made with.
-        values: A count (`set`) or a sketch (`kmv`; None when nobody was live) for each metric and day.
+        values: A count (`set`) or a sketch (None when nobody was live) for each metric and day.
     """
 
-    def __init__(self, impl: str, values: Mapping[tuple[Metric, date], int | KmvSketch | None]) -> None:
+    def __init__(self, impl: str, values: Mapping[tuple[Metric, date], int | DistinctSketch | None]) -> None:
         self.impl = impl
         self._values = dict(values)
 
@@ -41,7 +40,9 @@ class Counts:
         return "Counts(...)"
 
     def below(self, metric: Metric, day: date, threshold: int = KEY_SPACE) -> int:
-        """Users below `threshold` in the window of `metric` that ends on `day`, at most k for `kmv` (sensitive).
+        """The releasable count at `threshold` of the window of `metric` that ends on `day` (sensitive).
+
+        What each sketch counts there is its `threshold_count`: kmv at most k users, hll buckets.
 
         Guarantee: adding one user changes it by 0 or 1.
 
@@ -56,9 +57,9 @@ class Counts:
         if (metric, day) not in self._values:
             raise InternalError(f"no {metric} was counted for {day}")
         value = self._values[metric, day]
-        if isinstance(value, KmvSketch):
-            return value.threshold_count(threshold)
-        return value or 0
+        if value is None or isinstance(value, int):
+            return value or 0
+        return value.threshold_count(threshold)
 
 
 def snapshot_counts(
@@ -96,7 +97,7 @@ def snapshot_counts(
             raise InternalError(f"{ends.last} is still open and cannot be counted for a release")
         for part in _parts(chosen, settings.mau_window_days):
             bring_up_to_date_locked(session, part, progress=progress)
-        values: dict[tuple[Metric, date], int | KmvSketch | None] = {}
+        values: dict[tuple[Metric, date], int | DistinctSketch | None] = {}
         if settings.sketch_impl == "set":
             session.check_partitions(ERASURE_REPLAY, chosen)
         for day in chosen:
@@ -117,10 +118,10 @@ def _parts(days: Sequence[date], mau_window_days: int) -> list[DayRange]:
 
 def _counts_of(
     session: LakeSession, day: date, metrics: Sequence[Metric]
-) -> dict[tuple[Metric, date], int | KmvSketch | None]:
+) -> dict[tuple[Metric, date], int | DistinctSketch | None]:
     """The count or sketch of each metric of one day; None for a window without users."""
     settings = session.workspace.settings
-    values: dict[tuple[Metric, date], int | KmvSketch | None] = {}
+    values: dict[tuple[Metric, date], int | DistinctSketch | None] = {}
     unions = read_unions(session, day) if any(metric != "dau" for metric in metrics) else {}
     for metric in metrics:
         if metric == "dau":
@@ -131,11 +132,11 @@ def _counts_of(
     return values
 
 
-def _of_day(session: LakeSession, day: date) -> int | KmvSketch | None:
+def _of_day(session: LakeSession, day: date) -> int | DistinctSketch | None:
     """The count or sketch of one day, whose live users' files were checked."""
     workspace = session.workspace
     epoch = workspace.salts.calendar.epoch_of(day)
-    if workspace.settings.sketch_impl == "kmv":
+    if workspace.settings.sketch_impl != "set":
         return read_sketch(session, day, epoch=epoch)
     if str(epoch) not in session.files(ERASURE_REPLAY, day):
         return None

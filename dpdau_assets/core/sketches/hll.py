@@ -24,6 +24,8 @@ from dpdau_assets.errors import DataError, InternalError
 
 LARGEST_REGISTER = 65
 """The register of a bucket that holds key 0: 64 leading zeros."""
+HLL_DEVIATION = 1.24
+"""Relative standard deviation of a count read at its best level, times sqrt(m): sqrt(e^x - 1) / x at x = 1.59."""
 FULLEST = 0.8
 """An estimate is read at the first level that at most this share of the buckets reaches, where it is most precise."""
 

@@ -8,11 +8,20 @@ import pytest
 
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.core.sketches.codec import IMPLEMENTATIONS
+from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.operations.lineage import days_behind_windows, sketch_inputs, union_inputs, union_windows
 
 DAY = date(2026, 3, 12)
 CALENDAR = EpochCalendar.every(90)
 WINDOWS = union_windows(DAY, mau_window_days=30, calendar=CALENDAR)
+
+EXACT = SketchPlan.of("set", k=16, expected_users=None)
+
+
+def plan(impl: str, k: int) -> SketchPlan:
+    """How sketches are made with SKETCH_K=k, for a thousand users."""
+    return SketchPlan.of(impl, k=k, expected_users=1000)
 
 
 def files(**changes: str) -> dict[date, dict[str, str]]:
@@ -34,27 +43,27 @@ class TestUnionInputs:
 
     def test_a_file_of_the_window_and_epoch_matters(self) -> None:
         """A changed, new or missing file under the windows' epoch changes the digest."""
-        before = union_inputs(WINDOWS, files(), impl="set", k=16)
+        before = union_inputs(WINDOWS, files(), plan=EXACT)
         without = files()
         del without[DAY - timedelta(days=12)]
-        assert union_inputs(WINDOWS, files(back_29_227="new"), impl="set", k=16) != before
-        assert union_inputs(WINDOWS, without, impl="set", k=16) != before
+        assert union_inputs(WINDOWS, files(back_29_227="new"), plan=EXACT) != before
+        assert union_inputs(WINDOWS, without, plan=EXACT) != before
 
     def test_a_file_of_another_epoch_does_not_matter(self) -> None:
         """Files under epochs that no window is counted under change nothing."""
-        before = union_inputs(WINDOWS, files(), impl="set", k=16)
-        assert union_inputs(WINDOWS, files(back_3_228="new"), impl="set", k=16) == before
+        before = union_inputs(WINDOWS, files(), plan=EXACT)
+        assert union_inputs(WINDOWS, files(back_3_228="new"), plan=EXACT) == before
 
-    def test_k_matters_for_kmv_alone(self) -> None:
-        """Another SKETCH_K makes other kmv sketches, and leaves `set` as it is; another SKETCH_IMPL changes both."""
+    def test_the_size_matters_for_all_but_set(self) -> None:
+        """Another SKETCH_K makes other sketches, and leaves `set` as it is; another SKETCH_IMPL changes all."""
         digests = {
-            (impl, k): union_inputs(WINDOWS, files(), impl=impl, k=k) for impl in ("set", "kmv") for k in (16, 32)
+            (impl, k): union_inputs(WINDOWS, files(), plan=plan(impl, k)) for impl in IMPLEMENTATIONS for k in (16, 32)
         }
         assert digests["set", 16] == digests["set", 32]
-        assert len(set(digests.values())) == 3
-        sketches = {(impl, k): sketch_inputs("d", impl=impl, k=k) for impl in ("set", "kmv") for k in (16, 32)}
+        assert len(set(digests.values())) == 7
+        sketches = {(impl, k): sketch_inputs("d", plan=plan(impl, k)) for impl in IMPLEMENTATIONS for k in (16, 32)}
         assert sketches["set", 16] == sketches["set", 32]
-        assert len(set(sketches.values())) == 3
+        assert len(set(sketches.values())) == 7
 
 
 class TestDaysBehindWindows:
