@@ -64,10 +64,10 @@ class ReleaseResult:
         window_complete: Whether every day of the window lies on or after the first day of data.
         days_in_window: Days of the window that do.
         revision: 0 for the first value of the day, then 1, 2, ...
-        drawn: Noisy count before division by theta, as drawn.
+        drawn: Noisy count before division by theta, as drawn, in units of the mechanism's draws.
         threshold: Keys below it were counted; 2^64 counts all.
         sketch_k: Keys the sketch retained; None for `set`.
-        estimate: Distinct users, >= 0.
+        estimate: Distinct users, >= 0; halves under correlated noise, tenths under joint noise.
         lower_95: Lower end of the 95 % interval, >= 0.
         upper_95: Upper end; None when the sketch was saturated and nothing is known above.
         is_lower_bound: The sketch was, or may have been, saturated.
@@ -75,10 +75,12 @@ class ReleaseResult:
         noise_stddev: Standard deviation from noise, in users.
         epsilon_used: Loss of this release alone at `delta`; None for seeded noise, which protects nobody.
         delta: Delta of this release alone; 0 for discrete Laplace noise.
-        mechanism: `gaussian` or `laplace`.
+        mechanism: `gaussian`, `laplace`, `correlated` or `joint`.
         sketch_impl: `set` or `kmv`.
         noise_source: `secure` or `seeded`.
         private: Whether the value may be shown as differentially private.
+        units_per_user: How many units of `drawn` make one user.
+        vector: The three numbers of a joint draw, of which `drawn` is this metric's; None for a single metric's draw.
     """
 
     metric: str
@@ -90,7 +92,7 @@ class ReleaseResult:
     drawn: int
     threshold: int
     sketch_k: int | None
-    estimate: int
+    estimate: float
     lower_95: int
     upper_95: int | None
     is_lower_bound: bool
@@ -102,6 +104,13 @@ class ReleaseResult:
     sketch_impl: str
     noise_source: str
     private: bool
+    units_per_user: int = 1
+    vector: tuple[int, int, int] | None = None
+
+    @property
+    def noisy_count(self) -> float:
+        """The noisy count in users, before division by theta; may be negative."""
+        return self.drawn / self.units_per_user
 
     def to_json(self) -> dict[str, Any]:
         """The stored form, JSON types only."""
@@ -123,7 +132,9 @@ class ReleaseResult:
         try:
             if document["version"] != STORED_VERSION:
                 raise ValueError
-            return cls(**{**fields, "day": date.fromisoformat(fields["day"])})
+            vector = fields.get("vector")
+            read = {"day": date.fromisoformat(fields["day"]), "vector": None if vector is None else tuple(vector)}
+            return cls(**{**fields, **read})
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 "a stored release cannot be read",
@@ -148,7 +159,7 @@ def make_result(
     """The published value that follows from one draw. Everything taken and returned is public.
 
     Args:
-        drawn: The noisy count.
+        drawn: The noisy count, in units of the mechanism's draws.
         mechanism: What drew it.
         source: Where its randomness came from.
         metric: `dau`, `wau` or `mau`.
@@ -173,7 +184,7 @@ def make_result(
         drawn=drawn,
         threshold=threshold,
         sketch_k=sketch_k,
-        estimate=estimate_of(drawn, threshold=threshold),
+        estimate=estimate_of(drawn, threshold=threshold, units_per_user=mechanism.units_per_user),
         lower_95=lower,
         upper_95=None if saturated else upper,
         is_lower_bound=saturated,
@@ -185,19 +196,25 @@ def make_result(
         sketch_impl=sketch_impl,
         noise_source=source.name,
         private=source.is_private,
+        units_per_user=mechanism.units_per_user,
     )
 
 
-def estimate_of(drawn: int, *, threshold: int = KEY_SPACE) -> int:
-    """Distinct users estimated from a noisy count: drawn / theta rounded to a whole user, and never below 0.
+def estimate_of(drawn: int, *, threshold: int = KEY_SPACE, units_per_user: int = 1) -> float:
+    """Distinct users estimated from a noisy count, never below 0: drawn / theta in users.
 
-    Unbiased before it is cut at 0, to half a user.
+    Rounded to a whole user where keys were sampled, so unbiased to half a user before it is cut at 0; as drawn where
+    all keys were counted, halves included.
 
     Args:
         drawn: The noisy count.
         threshold: Keys below it were counted.
+        units_per_user: How many units of `drawn` make one user.
     """
-    return max(0, (drawn * KEY_SPACE + threshold // 2) // threshold)
+    scaled = units_per_user * threshold
+    if threshold == KEY_SPACE:
+        return max(0, drawn // units_per_user if drawn % units_per_user == 0 else drawn / units_per_user)
+    return max(0, (drawn * KEY_SPACE + scaled // 2) // scaled)
 
 
 def is_saturated(drawn: int, mechanism: Mechanism, *, k: int) -> bool:
@@ -211,7 +228,7 @@ def is_saturated(drawn: int, mechanism: Mechanism, *, k: int) -> bool:
         mechanism: What drew it.
         k: Keys that the sketch retained.
     """
-    return drawn >= k - mechanism.noise_quantile(SATURATION_PROBABILITY)
+    return drawn >= k * mechanism.units_per_user - mechanism.noise_quantile(SATURATION_PROBABILITY)
 
 
 def threshold_for(users: float, *, k: int) -> int:
@@ -244,11 +261,11 @@ def next_threshold(previous: ReleaseResult, *, k: int) -> int:
         T in 1 .. 2^64.
     """
     if previous.is_lower_bound:
-        at_least = threshold_for(max(1, previous.drawn) * KEY_SPACE / previous.threshold, k=k)
+        at_least = threshold_for(max(1, previous.noisy_count) * KEY_SPACE / previous.threshold, k=k)
         return max(1, min(previous.threshold // 2, at_least))
-    if previous.drawn * STARVATION_SHARE < (previous.sketch_k or k):
+    if previous.noisy_count * STARVATION_SHARE < (previous.sketch_k or k):
         return min(KEY_SPACE, previous.threshold * 2)
-    return threshold_for(previous.drawn * KEY_SPACE / previous.threshold, k=k)
+    return threshold_for(previous.noisy_count * KEY_SPACE / previous.threshold, k=k)
 
 
 def require_releasable_sketch(mechanism: Mechanism, *, k: int) -> None:
@@ -262,7 +279,7 @@ def require_releasable_sketch(mechanism: Mechanism, *, k: int) -> None:
         ConfigurationError: 4 sqrt k, the room left under k, is smaller than the 99.9 % quantile of the noise, or a
             sketch filled as planned would look starved.
     """
-    reach = mechanism.noise_quantile(SATURATION_PROBABILITY)
+    reach = math.ceil(mechanism.noise_quantile(SATURATION_PROBABILITY) / mechanism.units_per_user)
     planned = (k - 4 * math.sqrt(k)) / (1 + EXPECTED_GROWTH)
     if 4 * math.sqrt(k) < reach or planned < k / STARVATION_SHARE + reach:
         raise ConfigurationError(

@@ -125,6 +125,11 @@ def _grid(frame: Frame) -> Iterator[str]:
         yield f'<text class="tick" x="{LEFT - 10:g}" y="{y + 4:.1f}" text-anchor="end">{short_number(users)}</text>'
 
 
+def whole_or_tenths(users: float) -> str:
+    """A number of users with thousands separated by commas, and one decimal where it is not whole."""
+    return f"{users:,.0f}" if float(users).is_integer() else f"{users:,.1f}"
+
+
 def short_number(users: float) -> str:
     """A number of users for an axis: 950, 12,500, 1.25M."""
     if users >= 1_000_000:
@@ -227,5 +232,5 @@ def _last_value(point: ChartPoint, frame: Frame) -> str:
     prefix = "≥ " if point.is_lower_bound else ""
     return (
         f'<circle class="last" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
-        f'<text class="last-label" x="{x + 10:.1f}" y="{y + 4.5:.1f}">{prefix}{point.estimate:,.0f}</text>'
+        f'<text class="last-label" x="{x + 10:.1f}" y="{y + 4.5:.1f}">{prefix}{whole_or_tenths(point.estimate)}</text>'
     )

@@ -13,7 +13,7 @@ from datetime import date
 from html import escape
 from itertools import pairwise
 
-from dpdau_assets.operations.report_charts import ChartPoint, line_chart
+from dpdau_assets.operations.report_charts import ChartPoint, line_chart, whole_or_tenths
 from dpdau_assets.operations.report_style import SCRIPT, STYLE
 
 NAMES = {"dau": "Daily active users", "wau": "Weekly active users", "mau": "Monthly active users"}
@@ -126,7 +126,7 @@ def _card(page: Page, metric: str) -> str:
     if points:
         last = points[-1]
         at_least = "≥ " if last.is_lower_bound else ""
-        figure = f"{at_least}{last.estimate:,.0f}"
+        figure = f"{at_least}{whole_or_tenths(last.estimate)}"
         upper = "more" if last.is_lower_bound else f"{last.upper:,.0f}"
         interval = f"95 % between {last.lower:,.0f} and {upper} · {last.day:%b} {last.day.day}"
     else:
@@ -242,8 +242,8 @@ def _value_cells(point: ChartPoint | None) -> str:
     if point is None:
         return '<td class="none">–</td><td class="none">–</td>'
     if point.is_lower_bound:
-        return f"<td>≥ {point.estimate:,.0f}</td><td>{point.lower:,.0f} or more</td>"
-    return f"<td>{point.estimate:,.0f}</td><td>{point.lower:,.0f} – {point.upper:,.0f}</td>"
+        return f"<td>≥ {whole_or_tenths(point.estimate)}</td><td>{point.lower:,.0f} or more</td>"
+    return f"<td>{whole_or_tenths(point.estimate)}</td><td>{point.lower:,.0f} – {point.upper:,.0f}</td>"
 
 
 def _series_json(page: Page, first: date, last: date) -> str:

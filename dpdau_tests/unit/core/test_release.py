@@ -15,6 +15,8 @@ from dpdau_assets import __version__
 from dpdau_assets.core.accounting.snapshot import BudgetSnapshot, budget_snapshot
 from dpdau_assets.core.dp_events import repeat_event
 from dpdau_assets.core.mechanisms.calibration import mechanism_from
+from dpdau_assets.core.mechanisms.correlated import correlated_gaussian
+from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise
 from dpdau_assets.core.release import (
     EXPECTED_GROWTH,
@@ -228,3 +230,48 @@ class TestBody:
         """A window that starts before the data says how many days it has."""
         document = body(result_of(100, days_in_window=4), budget=budget())
         assert (document["window_complete"], document["days_in_window"]) == (False, 4)
+
+
+class TestHalfUsers:
+    def correlated_result(self, drawn: int, **overrides: object) -> ReleaseResult:
+        mechanism = correlated_gaussian(PeriodPlan(33, 3.0, 1e-6))
+        defaults = {
+            "source": SecureNoise(),
+            "metric": "dau",
+            "day": date(2025, 11, 3),
+            "window_days": 1,
+            "days_in_window": 1,
+            "sketch_impl": "set",
+            "sketch_k": None,
+        }
+        return make_result(drawn, mechanism, **{**defaults, **overrides})  # type: ignore[arg-type]
+
+    def test_correlated_draws_are_published_in_halves(self) -> None:
+        """2001 half users are 1000.5 users, 2000 are 1000; a draw below zero is 0."""
+        estimates = [self.correlated_result(drawn).estimate for drawn in (2001, 2000, -5)]
+        assert [(value, type(value)) for value in estimates] == [(1000.5, float), (1000, int), (0, int)]
+
+    def test_the_interval_holds_whole_users(self) -> None:
+        """Reach 20 half users around 1000.5: from 991 to 1010, as exact as around a whole number."""
+        result = self.correlated_result(2001)
+        assert (result.lower_95, result.upper_95) == (991, 1010)
+        assert result.noise_stddev == pytest.approx(5.206, abs=1e-3)
+
+    def test_the_next_threshold_counts_users(self) -> None:
+        """A sampled count in half users leads to the threshold that the same count in users leads to."""
+        threshold, kept = KEY_SPACE // 8, K // 2
+        halves = self.correlated_result(2 * kept, sketch_impl="kmv", sketch_k=K, threshold=threshold)
+        assert halves.estimate == 8 * kept
+        assert next_threshold(halves, k=K) == next_threshold(kmv_result(kept, threshold), k=K)
+
+    def test_saturation_is_judged_in_users(self) -> None:
+        """k kept users are 2 k units: a full sketch is flagged, half of one is not."""
+        full = self.correlated_result(2 * K, sketch_impl="kmv", sketch_k=K, threshold=KEY_SPACE // 8)
+        half = self.correlated_result(K, sketch_impl="kmv", sketch_k=K, threshold=KEY_SPACE // 8)
+        assert (full.is_lower_bound, half.is_lower_bound) == (True, False)
+
+    def test_a_result_stored_before_there_were_halves_is_read(self) -> None:
+        """Documents without the newer fields are of draws in users."""
+        document = result_of(100).to_json()
+        del document["units_per_user"], document["vector"]
+        assert ReleaseResult.from_json(document) == result_of(100)
