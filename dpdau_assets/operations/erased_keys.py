@@ -51,6 +51,11 @@ class ErasedKeys:
     def __bool__(self) -> bool:
         return bool(self._by_epoch)
 
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs that have tombstones here."""
+        return tuple(sorted(self._by_epoch))
+
     def of_epoch(self, epoch: int) -> Tombstones | None:
         """The tombstones of `epoch`, None when it has none."""
         return self._by_epoch.get(epoch)

@@ -161,6 +161,13 @@ def _staged_fields(item: list[Any]) -> tuple[int, str, date, int, str]:
     return item[0], item[1], date.fromisoformat(item[2]), item[3], item[4]
 
 
+def is_readable(lake: Lake) -> bool:
+    """Whether the intent of an interrupted publication, which must exist, can be read."""
+    with suppress(DataError):
+        return bool(_parse(intent_path(lake)))
+    return False
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(read_bytes(path))

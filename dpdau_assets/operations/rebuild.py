@@ -1,13 +1,14 @@
 """Rebuild: everything that can be made again is, from raw events whose every byte has been checked.
 
-Belongs here: the thorough way through the chain of `bring_up_to_date`, which trusts what the ledger calls current.
-Released values are final and are not touched.
+Belongs here: the thorough way through the chain of `bring_up_to_date`, which trusts what the ledger calls current. What
+can be brought back without a copy is (`heal`). Released values are final and are not touched.
 """
 
 from __future__ import annotations
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.bring_up_to_date import Built, bring_up_to_date_locked
+from dpdau_assets.operations.heal import clean_ledger, drop_unreadable_intent, heal_raw_events
 from dpdau_assets.operations.lake_session import lake_session
 from dpdau_assets.operations.lineage import RAW_EVENTS, days_behind_windows
 from dpdau_assets.operations.live_users import clean_staged_locked
@@ -21,7 +22,8 @@ def rebuild(workspace: Workspace, days: DayRange, *, progress: Progress = no_pro
 
     Guarantee: raw events are checked in full, every tombstone is applied to them, whether its request is complete or
     not, and the rest is made from them; the same content gives the same bytes and digests as before. Files that no row
-    names are removed.
+    names are removed, raw events that are missing or damaged are taken from the day's live users where those are whole,
+    and a ledger with an erased pseudonym in its free space is written anew.
 
     Args:
         workspace: The open data folder.
@@ -36,9 +38,14 @@ def rebuild(workspace: Workspace, days: DayRange, *, progress: Progress = no_pro
         StorageError: The disk or the ledger refused.
     """
     behind = days_behind_windows(days, workspace.settings.mau_window_days)
+    with workspace.lake.lock():
+        drop_unreadable_intent(workspace)
     with lake_session(workspace, behind, is_thorough=True) as session:
+        heal_raw_events(session, behind)
         remove_orphans(workspace)
         workspace.lake.sweep_temporary(is_thorough=True)
         session.check_partitions(RAW_EVENTS, session.known_days(RAW_EVENTS, behind))
         clean_staged_locked(session)
-        return bring_up_to_date_locked(session, days, progress=progress)
+        built = bring_up_to_date_locked(session, days, progress=progress)
+    clean_ledger(workspace)
+    return built

@@ -1,0 +1,103 @@
+"""Verifying a data folder: nobody erased is left anywhere, files are those recorded, charges and caps agree.
+
+Belongs here: the order of the checks and what they cover; each belongs to a module of its own. Nothing is repaired:
+every finding names the command that does. `dpdau verify`, the blocking asset check and certificates are this function.
+
+The whole folder is looked at by `dpdau verify` and for each certificate. The asset check of the daily run passes its
+`days`: then partitions of those days and of the windows behind them are looked at, and everywhere else what a run can
+have written: staging, tmp/, reports, exports, the catalogue and every page of the ledger. Left to the whole scan are
+partitions of other days, Dagster's home, backups and the history of the journal.
+"""
+
+from __future__ import annotations
+
+from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.errors import ConfigurationError, DataError, StorageError
+from dpdau_assets.operations.lineage import ASSETS, days_behind_windows
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.verification import AppliedErasures, Report, Verification
+from dpdau_assets.operations.verify_lake import KnownFiles, verify_lake
+from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
+from dpdau_assets.operations.verify_places import verify_places
+from dpdau_assets.operations.workspace import Clock, Workspace, open_workspace, utc_now
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import batches, partitions
+from dpdau_assets.storage.lake import Lake
+
+STEPS = 4
+
+
+def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Progress = no_progress) -> Verification:
+    """Looks for everything that must not be in a data folder; changes nothing.
+
+    Guarantee: when it is ok and nothing is pending, no file below DATA_DIR held a pseudonym of a complete erasure on an
+    erased day, apart from its tombstone, at some moment during the call. Findings hold no pseudonym, id or exact count,
+    and never the days on which somebody was found.
+
+    Args:
+        workspace: The open data folder.
+        days: Days of a run, for the daily check; None looks at everything.
+        progress: Shows how far it is.
+
+    Raises:
+        StorageError: The disk, or a lock that does not come free.
+    """
+    report = Report()
+    try:
+        _look(workspace, days, report, progress)
+    except StorageError as error:
+        if "the ledger" not in error.message:
+            raise
+        report.find("ledger", "the ledger", error.message, repair=RESTORE)
+    return report.finish()
+
+
+def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progress = no_progress) -> Verification:
+    """As `verify`, of the data folder of `settings`; one that refuses to open is a finding, too.
+
+    Raises:
+        StorageError: There is no data folder.
+    """
+    try:
+        workspace = open_workspace(settings, clock=clock, create=False)
+    except (ConfigurationError, DataError, StorageError) as error:
+        if not Lake(settings.root).ledger_id_path.exists():
+            raise
+        report = Report()
+        is_salts = "salt" in error.message
+        report.find(
+            "salts" if is_salts else "ledger",
+            "secrets/salts.json" if is_salts else "the ledger",
+            error.message,
+            repair=error.hint if is_salts else f"{RESTORE}; or {error.hint}",
+        )
+        return report.finish()
+    try:
+        return verify(workspace, progress=progress)
+    finally:
+        workspace.close()
+
+
+def _look(workspace: Workspace, days: DayRange | None, report: Report, progress: Progress) -> None:
+    progress("verify", 0, STEPS)
+    verify_ledger(workspace, report, is_full=days is None)
+    progress("verify", 1, STEPS)
+    with workspace.lake.lock():
+        known, erased = _known(workspace, days)
+        verify_lake(workspace, known, erased, report)
+    progress("verify", 2, STEPS)
+    verify_places(workspace, erased.search, report, with_dagster=days is None)
+    progress("verify", STEPS, STEPS)
+
+
+def _known(workspace: Workspace, days: DayRange | None) -> tuple[KnownFiles, AppliedErasures]:
+    """What the ledger names and what must be gone, at one state of the ledger."""
+    behind = days_behind_windows(days, workspace.settings.mau_window_days) if days else None
+    with workspace.ledger.read() as connection:
+        rows = partitions.load(connection, ASSETS)
+        staged = batches.staged_between(connection)
+        held = [*(day for _, day in rows), *(file.day for file in staged)] or [workspace.today()]
+        scope = behind or DayRange(min(held), max(held))
+        levels = {row.applied_erasure_seq for (_, day), row in rows.items() if day in scope}
+        erased = AppliedErasures.read(connection, levels=levels)
+    return KnownFiles(rows, staged, scope), erased

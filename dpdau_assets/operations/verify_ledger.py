@@ -1,0 +1,170 @@
+"""Verifying the ledger's own rows: whole, consistent with each other, within every cap.
+
+Belongs here: what can be told from the ledger alone. Does not belong here: files (`verify_lake`), raw pages
+(`verify_places`), the journal and backups (`verify_backups`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from itertools import chain
+
+from sqlalchemy import Connection, select
+
+from dpdau_assets.core.accounting.snapshot import fits
+from dpdau_assets.core.dp_events import NO_EVENTS
+from dpdau_assets.core.quantities import period_of
+from dpdau_assets.operations.budget_check import AccountingOptions
+from dpdau_assets.operations.trailing_loss import TrailingLoss
+from dpdau_assets.operations.verification import Report
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import budget, erasures, partitions
+from dpdau_assets.storage.budget import Account
+from dpdau_assets.storage.schema import accounts, charges, releases
+from dpdau_assets.storage.schema import partitions as partition_rows
+
+LEDGER = "the ledger"
+RESTORE = "dpdau restore"
+DRAWN_KINDS = ("release", "revision")
+"""Charges that pay for a published value each."""
+
+
+def verify_ledger(workspace: Workspace, report: Report, *, is_full: bool) -> None:
+    """Reports what is wrong in the ledger's rows.
+
+    Args:
+        workspace: The open data folder.
+        report: Takes the findings.
+        is_full: Whether every page and index is checked, or only their structure.
+
+    Raises:
+        StorageError: The ledger cannot be read.
+    """
+    with workspace.ledger.read() as connection:
+        _verify_structure(connection, report, is_full=is_full)
+        _verify_partition_rows(workspace, connection, report)
+        _verify_erasures(connection, report)
+        _verify_charges(connection, report)
+        _verify_caps(workspace.settings, connection, report)
+
+
+def _verify_structure(connection: Connection, report: Report, *, is_full: bool) -> None:
+    """SQLite's own checks; its words may quote values and are not passed on."""
+    pragma = "integrity_check" if is_full else "quick_check"
+    if connection.exec_driver_sql(f"PRAGMA {pragma}(1)").scalar() != "ok":
+        report.find("ledger", LEDGER, "SQLite finds the file damaged", repair=RESTORE)
+    if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+        report.find("ledger", LEDGER, "a row refers to a row that does not exist", repair=RESTORE)
+
+
+def _verify_partition_rows(workspace: Workspace, connection: Connection, report: Report) -> None:
+    """The rows of partitions agree with themselves, with the erasures applied, and with the calendar of epochs."""
+    calendar, length = workspace.salts.calendar, workspace.settings.mau_window_days
+    lowest, is_wrong, is_foreign = None, False, False
+    for row in connection.execute(select(partition_rows)):
+        is_wrong = is_wrong or row.digest != partitions.digest_of(row.files)
+        lowest = row.applied_erasure_seq if lowest is None else min(lowest, row.applied_erasure_seq)
+        keyed = calendar.keyed_epochs(row.day, length)
+        is_foreign = is_foreign or any(name.isdigit() and int(name) not in keyed for name in row.files)
+    if is_wrong:
+        report.find("ledger", "the ledger's partitions", "a row's digest is not that of its files", repair=RESTORE)
+    if is_foreign:
+        report.find(
+            "salts",
+            "secrets/salts.json",
+            "a partition is keyed under an epoch that its day does not have",
+            repair="put the salt store of this data folder back from your copy",
+        )
+    done = [request.seq for request in erasures.history(connection) if request.completed_at is not None]
+    if lowest is not None and done and max(done) > lowest:
+        report.find(
+            "ledger",
+            "the ledger's erasure requests",
+            "a request is complete although a partition has not applied it",
+            repair="dpdau rebuild over all days held",
+        )
+
+
+def _verify_erasures(connection: Connection, report: Report) -> None:
+    """A tombstone names its request exactly while it is pending, and pending tombstones have a pending request."""
+    waiting = [request.seq for request in erasures.pending(connection)]
+    if waiting:
+        report.wait("erasure requests wait to be applied: dpdau flush-deletes")
+    query = "SELECT 1 FROM erasure_log WHERE pending <> (seq IS NOT NULL) LIMIT 1"
+    is_torn = connection.exec_driver_sql(query).first() is not None
+    known = "SELECT seq FROM erasure_requests WHERE completed_at IS NULL"
+    linked = f"SELECT 1 FROM erasure_log WHERE seq IS NOT NULL AND seq NOT IN ({known}) LIMIT 1"
+    if is_torn or connection.exec_driver_sql(linked).first() is not None:
+        report.find(
+            "ledger", "the ledger's tombstones", "a tombstone still names a request that is complete", repair=RESTORE
+        )
+
+
+def _verify_charges(connection: Connection, report: Report) -> None:
+    """Every value was charged, every charge for a value has its value, and both are of one account's metric and day."""
+    columns = (charges.c.charge, charges.c.metric, charges.c.period, charges.c.day, charges.c.kind, charges.c.account)
+    paid = {row.charge: row for row in connection.execute(select(*columns))}
+    owners = {row.account: row for row in connection.execute(select(accounts))}
+    drawn = list(connection.execute(select(releases.c.charge, releases.c.metric, releases.c.day)))
+    for row in paid.values():
+        owner = owners.get(row.account)
+        fits_owner = owner is not None and (owner.metric, owner.period) == (row.metric, row.period)
+        if not fits_owner or (row.kind != "opening" and period_of(row.day) != row.period):
+            _mismatch(report, row.period, "a charge does not belong to its account's metric and month")
+    for value in drawn:
+        charge = paid.get(value.charge)
+        is_paid = charge is not None and charge.kind in DRAWN_KINDS and charge.day == value.day
+        if not is_paid or (charge is not None and charge.metric not in (value.metric, "joint")):
+            _mismatch(report, period_of(value.day), "a released value has no charge of its own")
+    with_value = {value.charge for value in drawn}
+    for row in paid.values():
+        if row.kind in DRAWN_KINDS and row.charge not in with_value:
+            _mismatch(report, row.period, "a charge for a released value has no value")
+
+
+def _mismatch(report: Report, period: str, message: str) -> None:
+    report.find("ledger", f"charges and releases of {period}", message, repair=RESTORE)
+
+
+def _verify_caps(settings: Settings, connection: Connection, report: Report) -> None:
+    """What every account, month and year was charged composes to at most the cap frozen at its opening.
+
+    Guarantee: no false alarm after a change of settings: each cap is compared at the terms of its charges.
+    """
+    opened = [Account(**row._mapping) for row in connection.execute(select(accounts).order_by(accounts.c.account))]
+    options: AccountingOptions = {"advanced_delta": settings.advanced_delta, "rdp_orders": settings.rdp_orders}
+    months: dict[str, list[Account]] = {}
+    for account in opened:
+        months.setdefault(account.period, []).append(account)
+        events = budget.events_of_account(connection, account)
+        if not fits(events, account.epsilon_cap, delta=account.delta, **options):
+            _above(report, f"the {account.metric} account of {account.period}")
+    for period, held in sorted(months.items()):
+        cap, delta = min(one.month_cap for one in held), min(one.delta for one in held)
+        if not fits(budget.events_of_period(connection, period), cap, delta=delta, **options):
+            _above(report, f"all metrics in {period}")
+    if opened:
+        _verify_years(settings, connection, months, report)
+
+
+def _verify_years(
+    settings: Settings, connection: Connection, months: Mapping[str, list[Account]], report: Report
+) -> None:
+    """Every 365 days that end on a charged day stay within the largest cap frozen by a month in them."""
+    daily = budget.daily_events(connection, date.min, date.max)
+    delta = max(account.delta for account in chain.from_iterable(months.values()))
+    cap = max(account.year_cap for account in chain.from_iterable(months.values()))
+    trailing = TrailingLoss(daily, orders=settings.rdp_orders, delta=delta)
+    if not all(trailing.fits(day, NO_EVENTS, cap=cap) for day in daily):
+        _above(report, "all metrics over 365 days")
+
+
+def _above(report: Report, place: str) -> None:
+    report.find(
+        "budget",
+        place,
+        "the charges compose to more than the cap that was frozen at the opening",
+        repair="publish nothing more of that period; the loss is as `dpdau budget` states it",
+    )

@@ -1,0 +1,536 @@
+"""Verification: a clean folder is ok; a pseudonym planted anywhere, and damage of every kind, is found and named."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sqlite3
+from collections.abc import Callable
+from datetime import date, timedelta
+from itertools import cycle
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dpdau_assets.core.hashing import user_keys
+from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.errors import DataError, StorageError
+from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.discard_batch import discard_batch
+from dpdau_assets.operations.publication import intent_path
+from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.verification import Finding, Verification
+from dpdau_assets.operations.verify import verify, verify_folder
+from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import batches, partitions
+from dpdau_assets.storage.files import read_keys, read_table, write_keys, write_table
+from dpdau_assets.storage.partitions import Partition
+from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace, stage_activity
+
+FIRST = date(2026, 3, 20)
+DAYS = DayRange(FIRST, FIRST + timedelta(days=13))
+WINDOW = 10
+LATER = DAYS.last + timedelta(days=3)
+HELD = f"{FIRST - timedelta(days=WINDOW - 1)}..{LATER}"
+"""From the first day of the first window to the last staged day."""
+GONE, RETURNED = "user-3", "user-5"
+RETURN_DAY = FIRST + timedelta(days=8)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A built folder; tests work on copies."""
+    return build(tmp_path_factory.mktemp("built"), "kmv")
+
+
+def build(folder: Path, sketch_impl: str) -> Workspace:
+    """A folder with releases, from which one user is erased for good, and one who came back."""
+    workspace = new_workspace(
+        folder,
+        sketch_impl=sketch_impl,
+        sketch_k=4096,
+        series_start=FIRST,
+        mau_window_days=WINDOW,
+        hash_salt_rotation_days=7,
+    )
+    days = list(DAYS)
+    stage_activity(workspace, [(f"user-{n}", day) for n in range(40) for day in days[n % 3 :: 3]])
+    bring_up_to_date(workspace, DAYS)
+    for user, through in ((GONE, DAYS.last), (RETURNED, RETURN_DAY)):
+        request_erasure(workspace, [user.encode()], through=through, now=LONG_AFTER)
+    flush_deletes(workspace)
+    stage_activity(workspace, [("user-1", LATER), (RETURNED, LATER)])
+    publish_releases(workspace, ["dau", "mau"], DayRange(FIRST, FIRST + timedelta(days=2)))
+    workspace.lake.write_catalogue()
+    return workspace
+
+
+@pytest.fixture
+def workspace(built: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the built folder."""
+    return copy_of(built, tmp_path / "data")
+
+
+def key_of(workspace: Workspace, user: str = GONE, day: date = DAYS.last) -> int:
+    """The pseudonym of a user under the epoch of a day."""
+    epoch = workspace.salts.calendar.epoch_of(day)
+    return int(user_keys(workspace.salts.epoch_key(epoch), [user.encode()])[0])
+
+
+def signed(key: int) -> int:
+    """A pseudonym as the ledger stores it."""
+    return key - (1 << 64) if key >> 63 else key
+
+
+def the(kind: str, found: Verification) -> Finding:
+    """The only finding of a kind, which must be there."""
+    chosen = [finding for finding in found.findings if finding.kind == kind]
+    assert len(chosen) == 1, found.findings
+    return chosen[0]
+
+
+def flip(path: Path) -> None:
+    """Turns one bit in the middle of a file, in a new file so that links keep theirs."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.unlink()
+    path.write_bytes(content)
+
+
+def plant_keys(workspace: Workspace, asset: str, day: date, *users: str) -> None:
+    """Puts pseudonyms into a key file and makes the ledger believe that it is the right one."""
+    with workspace.ledger.read() as connection:
+        row = partitions.load(connection, [asset], day, day)[asset, day]
+    epoch = workspace.salts.calendar.epoch_of(day)
+    path = workspace.lake.partition_path(asset, day, epoch=epoch)
+    added = user_keys(workspace.salts.epoch_key(epoch), [user.encode() for user in users])
+    if asset == "daily_sketches":
+        sketch = KmvSketch.from_bytes(read_table(path)["sketch"][0].as_py())
+        blob = sketch.union(KmvSketch.from_keys(added, k=4096)).to_bytes()
+        digest = write_table(path, pa.table({"sketch": pa.array([blob], pa.binary())}))
+    else:
+        digest = write_keys(path, np.union1d(read_keys(path), added))
+    files = {**row.files, str(epoch): digest}
+    with workspace.ledger.write() as connection:
+        changed = Partition(asset, day, files, row.input_digest, row.applied_erasure_seq)
+        partitions.save(connection, [changed], now=LONG_AFTER)
+
+
+class TestCleanFolder:
+    def test_a_clean_folder_is_ok(self, workspace: Workspace) -> None:
+        """After releases, erasures, a return and late data nothing is found and nothing is pending."""
+        found = verify(workspace)
+        assert (found.findings, found.pending, found.notes) == ((), (), ())
+        assert verify(workspace, DAYS).ok
+        assert verify_folder(workspace.settings, clock=workspace.clock).ok
+
+    def test_a_clean_folder_of_set_is_ok(self, tmp_path: Path) -> None:
+        """With SKETCH_IMPL=set sketches refer to live users: there is no file of theirs, and none is missed."""
+        workspace = build(tmp_path / "data", "set")
+        assert verify(workspace) == Verification(())
+
+    def test_looking_changes_nothing(self, workspace: Workspace) -> None:
+        """A verification leaves every file as it was."""
+        workspace.ledger.scrub()
+        root = workspace.lake.root
+        files = {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and "-shm" not in path.name}
+        verify(workspace)
+        assert files == {
+            path: path.read_bytes() for path in root.rglob("*") if path.is_file() and "-shm" not in path.name
+        }
+
+    def test_an_empty_folder_is_ok(self, tmp_path: Path) -> None:
+        """A folder without any data holds nothing that is wrong."""
+        assert verify(new_workspace(tmp_path / "data")) == Verification(())
+
+    def test_a_pending_request_is_pending_and_no_finding(self, workspace: Workspace) -> None:
+        """A user whose erasure was requested is expected to be there until it is applied."""
+        request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER)
+        found = verify(workspace)
+        assert found.ok
+        assert any("flush-deletes" in line for line in found.pending)
+        flush_deletes(workspace)
+        assert verify(workspace) == Verification(())
+
+    def test_an_applied_but_incomplete_request_must_be_gone_where_it_is_applied(self, workspace: Workspace) -> None:
+        """A partition that says it has applied a pending request must not hold its user any more."""
+        request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER)
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql("UPDATE partitions SET applied_erasure_seq = 3 WHERE asset = 'erasure_replay'")
+        finding = the("erased", verify(workspace))
+        assert finding.place.startswith("erasure_replay ")
+
+
+class TestPlantedInPartitions:
+    @pytest.mark.parametrize("asset", ["raw_events", "erasure_replay", "daily_sketches"])
+    def test_a_partition_that_the_ledger_believes_in(self, workspace: Workspace, asset: str) -> None:
+        """An erased pseudonym in a recorded partition is found; neither its day nor its file is told; rebuild helps."""
+        planted = FIRST + timedelta(days=6)
+        plant_keys(workspace, asset, planted, GONE)
+        found = verify(workspace)
+        finding = the("erased", found)
+        assert finding.place == f"{asset} {HELD}"
+        assert str(planted) not in json.dumps(found.to_json())
+        assert not verify(workspace, DayRange.single(planted + timedelta(days=3))).ok
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+
+    def test_a_user_who_returned_counts_from_the_day_after(self, workspace: Workspace) -> None:
+        """The pseudonym of a user who came back is fine on later days and wrong on the erased ones."""
+        plant_keys(workspace, "raw_events", DAYS.last, RETURNED)
+        assert not [finding for finding in verify(workspace).findings if finding.kind == "erased"]
+        plant_keys(workspace, "raw_events", RETURN_DAY, RETURNED)
+        assert the("erased", verify(workspace)).place.startswith("raw_events")
+
+    @pytest.mark.parametrize("user", [GONE, RETURNED])
+    def test_a_union(self, workspace: Workspace, user: str) -> None:
+        """A union must not hold an erased user, nor one who is live only outside its window or on no day of it."""
+        day = RETURN_DAY + timedelta(days=2)  # the user is live again, but only after this window
+        with workspace.ledger.read() as connection:
+            row = partitions.load(connection, ["mau_unions"], day, day)["mau_unions", day]
+        path = workspace.lake.windows_path(day)
+        table = read_table(path)
+        rows = table.to_pylist()
+        key = np.array([key_of(workspace, user, rows[1]["first_day"])], np.uint64)
+        sketch = KmvSketch.from_bytes(rows[1]["sketch"])
+        rows[1]["sketch"] = sketch.union(KmvSketch.from_keys(key, k=4096)).to_bytes()
+        digest = write_table(path, pa.Table.from_pylist(rows, schema=table.schema))
+        with workspace.ledger.write() as connection:
+            changed = Partition("mau_unions", day, {"windows": digest}, row.input_digest, row.applied_erasure_seq)
+            partitions.save(connection, [changed], now=LONG_AFTER)
+        finding = the("erased", verify(workspace))
+        assert finding.place == f"mau_unions {HELD}"
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+
+    def test_a_staged_file(self, workspace: Workspace) -> None:
+        """An erased pseudonym in a staged file is found."""
+        with workspace.ledger.read() as connection:
+            file = batches.staged_between(connection)[0]
+        path = workspace.lake.staging_path(file.day, batch=file.batch, epoch=file.epoch)
+        request_erasure(workspace, [b"user-8"], through=file.day, now=LONG_AFTER)
+        flush_deletes(workspace)
+        key = user_keys(workspace.salts.epoch_key(file.epoch), [b"user-8"])
+        digest = write_keys(path, np.union1d(read_keys(path), key))
+        with workspace.ledger.write() as connection:
+            batches.set_staged_digest(connection, file, digest)
+        finding = the("erased", verify(workspace))
+        assert finding.place == f"staging {LATER}..{LATER}"
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+
+    def test_a_damaged_file_with_an_erased_user_names_no_day(self, workspace: Workspace) -> None:
+        """Where somebody was found, the damage of that kind of file is told for the whole range as well."""
+        day = FIRST + timedelta(days=9)
+        path = workspace.lake.partition_path("erasure_replay", day, epoch=workspace.salts.calendar.epoch_of(day))
+        keys = np.union1d(read_keys(path), np.array([key_of(workspace, day=day)], np.uint64))
+        path.unlink()
+        write_keys(path, keys)
+        found = verify(workspace)
+        assert {finding.kind for finding in found.findings} == {"erased", "damaged"}
+        assert str(day) not in json.dumps(found.to_json())
+
+
+def tmp_leftover(workspace: Workspace) -> Path:
+    return workspace.lake.temporary_root / "batch-999999999-ab" / ".e1.parquet.tmp-1"
+
+
+PLACES: dict[str, Callable[[Workspace], Path]] = {
+    "temporary file": tmp_leftover,
+    "spill file": lambda workspace: workspace.lake.temporary_root / "spill-999999999-ab" / "duckdb_temp_block-1.block",
+    "quarantine report": lambda workspace: workspace.lake.quarantine_path("ab" * 16),
+    "published file": lambda workspace: workspace.lake.published / "other.csv",
+    "report": lambda workspace: workspace.lake.root / "reports" / "rotations.md",
+    "cache": lambda workspace: workspace.lake.root / "cache" / "days" / "64.bin",
+    "file beside the folders": lambda workspace: workspace.lake.root / "notes.txt",
+    "Dagster's home": lambda workspace: workspace.lake.root / "dagster" / "storage" / "run" / "compute.out",
+    "file in waiting in the lake": lambda workspace: workspace.lake.root / "lake" / "raw_events" / ".e1.tmp-9-1-ab",
+    "file in a folder of the lake that no asset has": lambda workspace: workspace.lake.root / "lake" / "old" / "x.bin",
+    "key file that no row names": lambda workspace: workspace.lake.partition_path(
+        "raw_events", FIRST - timedelta(days=2), epoch=200
+    ),
+    "staged file that no row names": lambda workspace: workspace.lake.staging_path(LATER, batch="ab" * 16, epoch=3),
+    "file beside the ledger": lambda workspace: workspace.lake.ledger_path.with_name("old.sqlite-journal"),
+}
+SPELLINGS: dict[str, Callable[[int], bytes]] = {
+    "binary": lambda key: b"\x00" * 5 + key.to_bytes(8, "little"),
+    "text": lambda key: f'{{"lines": [{key}]}}'.encode(),
+}
+
+
+class TestPlantedElsewhere:
+    @pytest.mark.parametrize(
+        ("place", "spelling"),
+        list(zip(PLACES, cycle(SPELLINGS), strict=False)),
+        ids=lambda given: given.replace(" ", "-"),
+    )
+    def test_any_file(self, workspace: Workspace, place: str, spelling: str) -> None:
+        """A pseudonym in a file of any kind is found, the file is named, and the named command ends it."""
+        path = PLACES[place](workspace)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(SPELLINGS[spelling](key_of(workspace)))
+        found = verify(workspace)
+        finding = the("erased", found)
+        assert finding.place.split("/")[0] in (*path.relative_to(workspace.lake.root).parts, "Dagster's home")
+        assert str(key_of(workspace)) not in json.dumps(found.to_json())
+        follow(workspace, finding)
+        assert verify(workspace).ok
+
+    def test_a_name(self, workspace: Workspace) -> None:
+        """A file named after a pseudonym is found, and the name is not repeated."""
+        path = workspace.lake.root / "reports" / f"{key_of(workspace)}.txt"
+        path.write_text("nothing")
+        found = verify(workspace)
+        assert the("erased", found).place == "reports/"
+        assert str(key_of(workspace)) not in json.dumps(found.to_json())
+
+    def test_a_compressed_column(self, workspace: Workspace) -> None:
+        """A pseudonym in a compressed Parquet export is found."""
+        path = workspace.lake.published / "metrics.parquet"
+        column = pa.array([key_of(workspace)] * 1000, pa.uint64())
+        pq.write_table(pa.table({"x": column}), path, compression="zstd")
+        finding = the("erased", verify(workspace))
+        assert (finding.place, finding.repair) == ("published/metrics.parquet", "dpdau export")
+
+    def test_a_table_of_the_catalogue(self, workspace: Workspace) -> None:
+        """The catalogue holds views only: a table with a pseudonym is found, however DuckDB stores it; init helps."""
+        with duckdb.connect(str(workspace.lake.catalogue_path)) as connection:
+            connection.execute(
+                "CREATE TABLE planted AS SELECT ?::UBIGINT + i AS k FROM range(100) r(i)", [key_of(workspace)]
+            )
+        found = verify(workspace)
+        assert {finding.place for finding in found.findings} == {"dpdau.duckdb"}
+        assert {finding.kind for finding in found.findings} == {"erased"}
+        workspace.lake.write_catalogue()
+        assert verify(workspace).ok
+
+    def test_a_free_page_of_the_ledger(self, workspace: Workspace) -> None:
+        """A row deleted by a program without secure_delete is found in free space; rebuild writes the ledger anew."""
+        with sqlite3.connect(workspace.lake.ledger_path, isolation_level=None) as connection:
+            connection.execute("PRAGMA secure_delete = OFF")
+            connection.execute("CREATE TABLE planted (k INTEGER)")
+            connection.execute("INSERT INTO planted VALUES (?)", (signed(key_of(workspace)),))
+            connection.execute("DROP TABLE planted")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        finding = the("erased", verify(workspace))
+        assert finding.place == "the ledger outside its table of tombstones"
+        rebuild(workspace, DayRange.single(FIRST))
+        assert verify(workspace) == Verification(())
+
+    def test_a_row_of_another_table_of_the_ledger(self, workspace: Workspace) -> None:
+        """A pseudonym in a JSON column of the ledger is found."""
+        document = json.dumps({"malformed": key_of(workspace)})
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql("UPDATE batches SET rejected = ?", (document,))
+        workspace.ledger.scrub()
+        assert the("erased", verify(workspace)).place == "the ledger outside its table of tombstones"
+
+    def test_the_write_ahead_log(self, workspace: Workspace) -> None:
+        """A superseded version of a page that is still in the log is found; flush-deletes empties the log."""
+        workspace.ledger.scrub()
+        for value in (key_of(workspace), 0):
+            with workspace.ledger.write() as connection:
+                connection.exec_driver_sql("UPDATE meta SET value = ? WHERE key = 'created_at'", (str(value),))
+        finding = the("erased", verify(workspace))
+        assert (finding.place, finding.repair) == ("the ledger's write-ahead log", "dpdau flush-deletes")
+        flush_deletes(workspace)
+        assert verify(workspace) == Verification(())
+
+    def test_sources_that_are_kept_are_mentioned(self, workspace: Workspace) -> None:
+        """Raw ids in inbox/done cannot be searched for; the verification says that they void the guarantee."""
+        done = workspace.lake.inbox / "done"
+        done.mkdir()
+        (done / "source.csv").write_text("user_id,day\n")
+        found = verify(workspace)
+        assert found.ok
+        assert "KEEP_SOURCES" in found.notes[0]
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", [flip, Path.unlink], ids=["flipped", "deleted"])
+    @pytest.mark.parametrize("asset", ["raw_events", "erasure_replay", "daily_sketches", "mau_unions"])
+    def test_one_damaged_file_comes_back(
+        self, workspace: Workspace, asset: str, damage: Callable[[Path], None]
+    ) -> None:
+        """A flipped bit and a missing file are found with their day, and rebuild brings the same bytes back."""
+        day = FIRST + timedelta(days=6)
+        folder = workspace.lake.partition_folder(asset, day)
+        path = sorted(folder.iterdir())[0]
+        before = path.read_bytes()
+        damage(path)
+        finding = the("damaged", verify(workspace))
+        assert finding.place == f"{asset} {day}..{day}"
+        assert finding.repair == f"dpdau rebuild --start {day} --end {day}"
+        follow(workspace, finding)
+        assert path.read_bytes() == before
+        assert verify(workspace) == Verification(())
+
+    def test_raw_events_damaged_with_their_link_need_a_copy(self, workspace: Workspace) -> None:
+        """Where live users are the same damaged file nothing is left to rebuild from; the finding says so."""
+        day = FIRST + timedelta(days=6)
+        for asset in ("raw_events", "erasure_replay"):
+            flip(sorted(workspace.lake.partition_folder(asset, day).iterdir())[0])
+        found = verify(workspace)
+        assert {finding.place.split()[0] for finding in found.findings} == {"raw_events", "erasure_replay"}
+        assert "dpdau restore --lake" in found.findings[0].repair
+        with pytest.raises(DataError):
+            rebuild(workspace, DayRange.single(day))
+
+    def test_a_damaged_staged_file_names_its_batch(self, workspace: Workspace) -> None:
+        """A staged file that is damaged comes from its source again, after its batch was discarded."""
+        with workspace.ledger.read() as connection:
+            file = batches.staged_between(connection)[0]
+        flip(workspace.lake.staging_path(file.day, batch=file.batch, epoch=file.epoch))
+        finding = the("damaged", verify(workspace))
+        assert finding.repair.startswith(f"dpdau discard-batch {file.batch}, then ingest")
+        discard_batch(workspace, file.batch)
+        assert verify(workspace) == Verification(())
+
+    @pytest.mark.parametrize(
+        ("place", "kind", "shown"),
+        [
+            ("tmp/batch-999999999-ab/.e1.parquet.tmp-1", "leftover", "tmp/batch-999999999-ab"),
+            ("lake/raw_events/.e1.parquet.tmp-9-1-ab", "leftover", "lake/raw_events/.e1.parquet.tmp-9-1-ab"),
+            ("lake/notes.txt", "unknown", "lake/notes.txt"),
+            ("staging/day=2026-03-20/notes", "unknown", "staging/day=2026-03-20/notes"),
+            ("lake/raw_events/day=2020-01-01/e7.parquet", "unknown", "raw_events"),
+            ("staging/day=2020-01-01/ab-e7.parquet", "unknown", "staging"),
+        ],
+    )
+    def test_a_file_that_nobody_knows(self, workspace: Workspace, place: str, kind: str, shown: str) -> None:
+        """Half-written and foreign files are found, named, and removed by the command that is named."""
+        path = workspace.lake.root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"PAR1 half a file")
+        finding = the(kind, verify(workspace))
+        assert finding.place == shown
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+
+    @pytest.mark.parametrize(
+        ("content", "command"),
+        [(b'{"partitions": [], "folded": [], "rewritten": []}', "flush-deletes"), (b'{"part\x00', "rebuild")],
+    )
+    def test_an_interrupted_replacement(self, workspace: Workspace, content: bytes, command: str) -> None:
+        """An intent that was left behind is found; whether it can be read or not, a command settles it."""
+        intent_path(workspace.lake).write_bytes(content)
+        finding = the("leftover", verify(workspace))
+        assert (finding.place, finding.repair.split()[1]) == ("lake", command)
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+
+
+class TestLedger:
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+    def test_a_truncated_ledger(self, workspace: Workspace, share: float) -> None:
+        """A ledger cut short, or empty beside a lake with releases, is a finding and never a new ledger."""
+        path = workspace.lake.ledger_path
+        workspace.ledger.scrub()
+        workspace.close()
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+        for name in ("-wal", "-shm"):
+            path.with_name(path.name + name).unlink(missing_ok=True)
+        found = verify_folder(workspace.settings, clock=workspace.clock)
+        assert {finding.kind for finding in found.findings} == {"ledger"}
+        assert all("dpdau restore" in finding.repair for finding in found.findings)
+        assert path.stat().st_size < 4096 or share > 0
+
+    def test_a_missing_ledger(self, workspace: Workspace) -> None:
+        """Files without their ledger are a finding."""
+        workspace.close()
+        for path in workspace.lake.ledger_path.parent.glob("ledger.sqlite*"):
+            path.unlink()
+        finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
+        assert "belongs to ledger" in finding.message
+
+    def test_a_new_ledger_beside_a_lake_with_releases(self, workspace: Workspace) -> None:
+        """A folder whose ledger was replaced by an empty one holds files that nobody knows."""
+        workspace.close()
+        for path in (*workspace.lake.ledger_path.parent.glob("ledger.sqlite*"), workspace.lake.ledger_id_path):
+            path.unlink()
+        fresh = open_workspace(workspace.settings, clock=workspace.clock)
+        found = verify(fresh)
+        assert {finding.kind for finding in found.findings} >= {"unknown"}
+        fresh.close()
+
+    def test_a_missing_salt_store(self, workspace: Workspace) -> None:
+        """Without the salts nothing can be continued: a finding of its own kind."""
+        workspace.close()
+        workspace.lake.secrets_path.unlink()
+        finding = the("salts", verify_folder(workspace.settings, clock=workspace.clock))
+        assert finding.place == "secrets/salts.json"
+
+    def test_no_folder_at_all_is_an_error(self, tmp_path: Path, workspace: Workspace) -> None:
+        """Where there is no data folder nothing is verified."""
+        settings = workspace.settings.model_copy(update={"data_dir": tmp_path / "none"})
+        with pytest.raises(StorageError, match="holds no data yet"):
+            verify_folder(Settings(**settings.model_dump()), clock=workspace.clock)
+
+    @pytest.mark.parametrize(
+        ("statement", "kind", "place"),
+        [
+            ("DELETE FROM releases WHERE metric = 'dau'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE charges SET kind = 'threshold'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE charges SET day = '2026-03-31'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE charges SET metric = 'wau' WHERE metric = 'dau'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE accounts SET period = '2026-04'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE accounts SET epsilon_cap = 0.2 WHERE metric = 'mau'", "budget", "the mau account of 2026-03"),
+            ("UPDATE accounts SET month_cap = 0.2 WHERE metric = 'mau'", "budget", "all metrics in 2026-03"),
+            ("UPDATE accounts SET year_cap = 0.2", "budget", "all metrics over 365 days"),
+            ("UPDATE partitions SET digest = 'x' WHERE day = '2026-03-22'", "ledger", "the ledger's partitions"),
+            ("UPDATE erasure_log SET seq = 1", "ledger", "the ledger's tombstones"),
+            ("UPDATE erasure_log SET seq = 1, pending = 1", "ledger", "the ledger's tombstones"),
+            (
+                "UPDATE partitions SET applied_erasure_seq = 1 WHERE asset = 'mau_unions'",
+                "ledger",
+                "the ledger's erasure requests",
+            ),
+            (
+                """UPDATE partitions SET files = '{"1":"' || digest || '"}' WHERE asset = 'mau_unions'""",
+                "salts",
+                "secrets/salts.json",
+            ),
+        ],
+    )
+    def test_rows_that_contradict_each_other(self, workspace: Workspace, statement: str, kind: str, place: str) -> None:
+        """A change of the ledger's rows behind our back is found, with the place where they disagree."""
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql(statement)
+        assert (kind, place) in {(finding.kind, finding.place) for finding in verify(workspace).findings}
+
+    def test_a_changed_setting_is_no_finding(self, workspace: Workspace) -> None:
+        """Caps are compared at the terms of the charges: lower settings of today do not make the past wrong."""
+        lower = workspace.settings.model_copy(
+            update={"mau_budget_total": 0.1, "total_budget_month": 0.1, "total_budget_365d": 0.1, "delta": 1e-9}
+        )
+        workspace.close()
+        assert verify_folder(Settings(**lower.model_dump()), clock=workspace.clock).ok
+
+
+def follow(workspace: Workspace, finding: Finding) -> None:
+    """Gives the command that a finding names."""
+    line = finding.repair.split("then ")[-1].split(":")[0]
+    words = shlex.split(line)
+    if words[0] == "rm":
+        path = Path(words[-1])
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    elif words[1] == "flush-deletes":
+        flush_deletes(workspace)
+    elif words[1] == "rebuild":
+        rebuild(workspace, DayRange(date.fromisoformat(words[3]), date.fromisoformat(words[5])))
+    else:
+        raise AssertionError(finding.repair)
