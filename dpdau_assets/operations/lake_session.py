@@ -170,6 +170,7 @@ def lake_session(
         recover(workspace)
         closed = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
         with workspace.ledger.read() as connection:
+            workspace.check_salts(connection)
             first, last = (days.first, days.last) if days else (None, None)
             batch_seq, erasure_seq = batches.last_seq(connection), erasures.last_seq(connection)
             staged: dict[date, list[StagedFile]] = {}

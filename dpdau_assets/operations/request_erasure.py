@@ -72,6 +72,7 @@ def request_erasure(workspace: Workspace, user_ids: Iterable[bytes], *, through:
     tombstones = {epoch: Tombstones.until(keys, through) for epoch, keys in pseudonyms.items()}
     name = secrets.token_hex(16)
     with workspace.ledger.write() as connection:
+        workspace.freeze(connection)  # once more: the salts may have been rotated in between
         done = erasures.request(connection, name, through_day=through, tombstones=tombstones, users=len(users), now=now)
     return ErasureReceipt(name, len(users), done.unchanged_users if epochs else 0)
 

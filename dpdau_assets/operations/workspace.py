@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings import Settings
+from dpdau_assets.storage import epoch_facts
 from dpdau_assets.storage.files import make_durable, read_bytes, write_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor
@@ -40,6 +41,8 @@ FLOOR_KEY = "series_floor"
 FLOOR_SLACK_DAYS = 366
 """How much earlier than when it was first set SERIES_START may be moved later."""
 HIGH_WATER_KEY = "clock_high_water"
+OPENING_ATTEMPTS = 5
+"""How often the salt store is read again because a rotation was completed while it was read."""
 
 
 def utc_now() -> datetime:
@@ -113,15 +116,30 @@ class Workspace:
         """Records, at the first ingest, the settings that the stored pseudonyms depend on; checks them later.
 
         Args:
-            connection: The write transaction that records the batch.
+            connection: The write transaction that records pseudonyms.
 
         Raises:
             ConfigurationError: A recorded setting has another value now.
+            StorageError: The salts were rotated, or an epoch destroyed, since this folder was opened.
         """
         for key, value in _frozen_facts(self.settings, self.salts).items():
             if get_meta(connection, key) is None:
                 set_meta(connection, key, value)
+        if epoch_facts.fingerprint(connection) is None:
+            epoch_facts.set_fingerprint(connection, self.salts.fingerprint())
         _check_frozen(connection, self.settings, self.salts)
+        self.check_salts(connection)
+        if epoch_facts.destroyed_below(connection) > self.salts.lowest_epoch:
+            raise StorageError("old salt epochs were destroyed meanwhile", hint="nothing was recorded; run it again")
+
+    def check_salts(self, connection: Connection) -> None:
+        """Returns when the salts are those of the ledger, whose calendar tells which file counts for a window.
+
+        Raises:
+            StorageError: They were rotated since this folder was opened.
+        """
+        if epoch_facts.fingerprint(connection) not in (None, self.salts.fingerprint()):
+            raise StorageError("the salts were rotated meanwhile", hint="nothing was recorded; run it again")
 
     def close(self) -> None:
         """Closes the ledger's pooled connections."""
@@ -151,17 +169,14 @@ def open_workspace(
     try:
         journal.check(lambda: _anchor(ledger))
         with ledger.read() as connection:
-            known, frozen_identity = facts(connection), get_meta(connection, SALTS_KEY)
+            known = facts(connection)
         _check_ledger_id(lake, known.ledger_id)
         if settings.noise_source == "seeded" and not known.is_synthetic:
             raise ConfigurationError(
                 "NOISE_SOURCE=seeded works only in a data folder created as synthetic",
                 hint="set NOISE_SOURCE=secure; noise that can be repeated protects nobody",
             )
-        salts = _open_salts(settings, lake, may_create=frozen_identity is None)
-        if frozen_identity is not None:
-            with ledger.read() as connection:
-                _check_frozen(connection, settings, salts)
+        salts = _open_salts(settings, lake, ledger)
         journal.keys, journal.redo = salts, Replay(salts, lowest_epoch=salts.lowest_epoch).redo
         _fix_series_floor(ledger, settings)
     except BaseException:
@@ -209,9 +224,14 @@ def _anchor(ledger: Ledger) -> Anchor:
         return anchor_of(connection)
 
 
-def _open_ledger(settings: Settings, lake: Lake, journal: Journal, *, create: bool, synthetic: bool) -> Ledger:
+def ledger_url(settings: Settings, lake: Lake) -> str:
+    """Where the ledger is: DATABASE_URL, or SQLite below DATA_DIR; sensitive, it may hold a password."""
     given = settings.database_url
-    url = given.get_secret_value() if given else f"sqlite:///{lake.ledger_path}"
+    return given.get_secret_value() if given else f"sqlite:///{lake.ledger_path}"
+
+
+def _open_ledger(settings: Settings, lake: Lake, journal: Journal, *, create: bool, synthetic: bool) -> Ledger:
+    url = ledger_url(settings, lake)
     ledger = open_existing(url, journal=journal)
     if ledger is not None:
         if synthetic:
@@ -227,13 +247,33 @@ def _open_ledger(settings: Settings, lake: Lake, journal: Journal, *, create: bo
     return create_or_open(url, synthetic=synthetic, journal=journal)
 
 
-def _open_salts(settings: Settings, lake: Lake, *, may_create: bool) -> SaltStore:
+def _open_salts(settings: Settings, lake: Lake, ledger: Ledger) -> SaltStore:
+    """The salt store that the ledger knows; one that is no longer the newest is refused."""
     given = settings.hash_salt_secret
-    return SaltStore.open(
-        lake.secrets_path,
-        create_secret=secret_from_text(given.get_secret_value()) if given else None,
-        rotation_days=settings.hash_salt_rotation_days,
-        may_create=may_create,
+    create_secret = secret_from_text(given.get_secret_value()) if given else None
+    for _ in range(OPENING_ATTEMPTS):
+        with ledger.read() as connection:
+            is_frozen = get_meta(connection, SALTS_KEY) is not None
+            recorded, lowest = epoch_facts.fingerprint(connection), epoch_facts.destroyed_below(connection)
+        salts = SaltStore.open(
+            lake.secrets_path,
+            create_secret=create_secret,
+            rotation_days=settings.hash_salt_rotation_days,
+            may_create=not is_frozen,
+            recorded=recorded,
+            lowest_epoch=lowest,
+        )
+        with ledger.read() as connection:
+            if is_frozen:
+                _check_frozen(connection, settings, salts)
+            now_recorded = epoch_facts.fingerprint(connection)
+        if now_recorded in (None, salts.fingerprint()):
+            return salts
+        if now_recorded == recorded:
+            break
+    raise ConfigurationError(
+        f"secrets/salts.json has fingerprint {salts.fingerprint()}, but the last rotation made {now_recorded}",
+        hint="put the newest salts.json back from your copy of DATA_DIR/secrets, or `dpdau salts import FILE`",
     )
 
 

@@ -115,6 +115,12 @@ def days_with(connection: Connection, asset: str) -> list[date]:
     return list(connection.scalars(query))
 
 
+def last_day(connection: Connection) -> date | None:
+    """The latest day known of any asset, None when nothing is known."""
+    value: date | None = connection.scalar(select(func.max(partitions.c.day)))
+    return value
+
+
 def mark_applied(connection: Connection, seq: int) -> int:
     """Records that all erasure requests up to `seq` are applied to every partition; returns how many rows moved.
 

@@ -231,6 +231,12 @@ class SaltStore:
         salt_file.trim(path, shorten)
         return True
 
+    def without_epochs_below(self, epoch: int) -> SaltStore:
+        """The store without the secrets of all epochs before `epoch`; this one stays as it is."""
+        if epoch <= self.lowest_epoch:
+            return self
+        return SaltStore(self.calendar, self._shortened(epoch), batch_key=self.batch_key, rotations=self._rotations)
+
     def _shortened(self, epoch: int) -> dict[int, bytes]:
         later = {number: secret for number, secret in self._stored.items() if number > epoch}
         return {epoch: self._secret(epoch), **later}

@@ -42,6 +42,8 @@ COMMANDS = [
     "mau",
     "budget",
     "reset-budget",
+    "rotate-salt",
+    "salts",
     "trusted-counts",
     "generate-synthetic",
     "export",
