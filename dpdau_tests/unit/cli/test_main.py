@@ -43,6 +43,8 @@ COMMANDS = [
     "budget",
     "reset-budget",
     "rotate-salt",
+    "verify",
+    "certificate",
     "salts",
     "trusted-counts",
     "generate-synthetic",
