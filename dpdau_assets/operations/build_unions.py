@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +19,11 @@ from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.core.sketches.rolling import union_per_window
 from dpdau_assets.core.windows import Window
 from dpdau_assets.operations.build_sketches import read_sketch, sketch_plan, sketches_up_to_date
+from dpdau_assets.operations.count_differences import is_small, left_per_window
 from dpdau_assets.operations.exact_counts import count_windows
 from dpdau_assets.operations.lake_session import LakeSession, in_chunks, lake_session
 from dpdau_assets.operations.lineage import (
     DAILY_SKETCHES,
-    ERASURE_REPLAY,
     MAU_UNIONS,
     WINDOWS_FILE,
     days_behind_windows,
@@ -33,6 +32,7 @@ from dpdau_assets.operations.lineage import (
 )
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import Publication
+from dpdau_assets.operations.removals import files_before
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage.columns import fixed_width, variable_width
 from dpdau_assets.storage.files import read_table
@@ -141,10 +141,12 @@ def read_unions(session: LakeSession, day: date) -> dict[int, WindowUnion]:
     }
 
 
-def _inputs(session: LakeSession, day: date) -> str:
+def _inputs(session: LakeSession, day: date, *, before: Mapping[date, Mapping[str, str]] | None = None) -> str:
+    """The input digest of a day's unions: of the sketches now, or with other files of the days in `before`."""
     windows = _windows(session, day)
     days = max((window for window, _ in windows), key=len)
-    files = {item: session.files(DAILY_SKETCHES, item) for item in days}
+    other = before or {}
+    files = {item: other.get(item) or session.files(DAILY_SKETCHES, item) for item in days}
     return union_inputs(windows, files, plan=sketch_plan(session.workspace.settings))
 
 
@@ -178,23 +180,39 @@ def _add_row(
 
 
 def _count(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[WindowUnion]]:
-    """The exact unions of the windows that end on `days`, from the live users."""
+    """The exact unions of the windows that end on `days`: continued from stored counts, or from the live users."""
     windows = {day: _windows(session, day) for day in days}
-
-    def files(day: date, epoch: int) -> list[Path]:
-        is_there = str(epoch) in session.files(ERASURE_REPLAY, day)
-        return [session.workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch)] if is_there else []
-
+    continued = _continued(session, days)
+    left = left_per_window(session, [window for day in continued for window, _ in windows[day]])
     counts = count_windows(
-        (window for pairs in windows.values() for window, _ in pairs),
+        (window for day in days if day not in continued for window, _ in windows[day]),
         calendar=session.workspace.salts.calendar,
-        files=files,
-        read=lambda day, epoch, path: session.read(path, session.files(ERASURE_REPLAY, day)[str(epoch)]),
+        files=session.live_files,
+        read=session.read_live,
     )
+    for day in continued:
+        stored = read_unions(session, day)
+        for window, _ in windows[day]:
+            union = stored.get(len(window))
+            counts[window] = ((union.users if union else None) or 0) - left[window]
     return {
         day: [WindowUnion(window, epoch, counts[window], None) for window, epoch in pairs]
         for day, pairs in windows.items()
     }
+
+
+def _continued(session: LakeSession, days: Sequence[date]) -> list[date]:
+    """The days whose stored counts were made from the very files that the session removed users from.
+
+    The recorded input digest proves it: it is that of the sketches now, with every removal of the session undone.
+    """
+    if session.is_thorough or not days or not is_small(session):
+        return []
+    before = files_before(session.removals, lambda day: session.files(DAILY_SKETCHES, day))
+    rows = {day: session.partition(MAU_UNIONS, day) for day in days}
+    return [
+        day for day, row in rows.items() if row is not None and row.input_digest == _inputs(session, day, before=before)
+    ]
 
 
 def _merge(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[WindowUnion]]:

@@ -74,17 +74,34 @@ class ErasedKeys:
         positions = self._positions(keys, day, epoch)
         return np.delete(keys, positions) if positions.size else keys
 
+    def split(self, keys: Keys, *, day: date, epoch: int) -> tuple[Keys, Keys]:
+        """`keys` (sorted, unique) as those that stay on `day` and those erased on it."""
+        positions = self._positions(keys, day, epoch)
+        return (np.delete(keys, positions), keys[positions]) if positions.size else (keys, keys[:0])
+
     def concerns(self, day: date, *, epoch: int) -> bool:
         """Whether any tombstone of `epoch` erases `day`."""
         stones = self._by_epoch.get(epoch)
         return stones is not None and bool((stones.through >= np.datetime64(day, "D")).any())
 
+    def erased_on(self, day: date, *, epoch: int) -> Keys:
+        """The keys that tombstones of `epoch` erase on `day`: uint64[n], sorted; sensitive."""
+        stones = self._by_epoch.get(epoch)
+        return np.empty(0, np.uint64) if stones is None else stones.erased_on(day)
+
+    def tombstones_of(self, keys: Keys, *, epoch: int) -> Tombstones:
+        """The tombstones of `keys` (sorted, unique) under `epoch`; keys without one are left out."""
+        stones = self._by_epoch.get(epoch)
+        if stones is None:
+            return Tombstones(keys[:0], np.empty(0, "datetime64[D]"))
+        is_asked = np.isin(stones.keys, keys, assume_unique=True)
+        return Tombstones(stones.keys[is_asked], stones.through[is_asked])
+
     def _positions(self, keys: Keys, day: date, epoch: int) -> NDArray[np.int64]:
         """Where in `keys` the keys erased on `day` are."""
-        stones = self._by_epoch.get(epoch)
-        if stones is None or keys.size == 0:
+        if keys.size == 0:
             return np.empty(0, np.int64)
-        erased = stones.erased_on(day)
+        erased = self.erased_on(day, epoch=epoch)
         positions = np.minimum(np.searchsorted(keys, erased), keys.size - 1)
         found: NDArray[np.int64] = positions[keys[positions] == erased]
         return found

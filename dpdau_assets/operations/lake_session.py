@@ -20,8 +20,9 @@ from typing import TypeVar
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, last_closed_day
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.erased_keys import ErasedKeys
-from dpdau_assets.operations.lineage import ASSETS
+from dpdau_assets.operations.lineage import ASSETS, ERASURE_REPLAY
 from dpdau_assets.operations.publication import Publication, partition_files, publication, publish, recover
+from dpdau_assets.operations.removals import Removal
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, erasures, partitions
 from dpdau_assets.storage.batches import StagedFile
@@ -48,6 +49,7 @@ class LakeSession:
         erased: Tombstones to be applied.
         partitions: Rows of the ledger by (asset, day); kept up to date.
         is_thorough: Everything that can be made again is, whether it looks current or not.
+        removals: What this session took out of raw events, by day and epoch; sensitive.
     """
 
     workspace: Workspace
@@ -59,6 +61,7 @@ class LakeSession:
     erased: ErasedKeys
     partitions: dict[tuple[str, date], Partition]
     is_thorough: bool = False
+    removals: dict[tuple[date, int], Removal] = field(default_factory=dict, repr=False)
     _checked: dict[tuple[int, int, int, int], str] = field(default_factory=dict, repr=False)
 
     def partition(self, asset: str, day: date) -> Partition | None:
@@ -104,6 +107,15 @@ class LakeSession:
         keys = read_keys(path, digest=digest)
         self._checked[_identity(path)] = digest
         return keys
+
+    def live_files(self, day: date, epoch: int) -> list[Path]:
+        """The file of a day's live users under one epoch, none when there is nobody."""
+        is_there = str(epoch) in self.files(ERASURE_REPLAY, day)
+        return [self.workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch)] if is_there else []
+
+    def read_live(self, day: date, epoch: int, path: Path) -> Keys:
+        """The keys of one of `live_files`; sensitive. Errors as `read`."""
+        return self.read(path, self.files(ERASURE_REPLAY, day)[str(epoch)])
 
     def check(self, files: Mapping[Path, str]) -> None:
         """Makes sure that files hold the recorded bytes; each file is read at most once in a session.

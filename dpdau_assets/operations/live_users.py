@@ -18,6 +18,8 @@ from dpdau_assets.operations.lake_session import LakeSession, in_chunks, in_thre
 from dpdau_assets.operations.lineage import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
+from dpdau_assets.operations.removals import Removal
+from dpdau_assets.storage.key_search import holds_any, is_worth_searching
 from dpdau_assets.storage.partitions import Partition
 
 
@@ -53,9 +55,9 @@ def clean_staged_locked(session: LakeSession) -> None:
         with session.publication() as new:
             for file in files[start : start + DAYS_PER_PUBLICATION]:
                 path = session.staged_path(file)
-                digest = _rewrite(session, new, path, file.digest, day=file.day, epoch=file.epoch)
-                if digest != file.digest:
-                    new.rewritten.append((file, digest))
+                removal = _rewrite(session, new, path, file.digest, day=file.day, epoch=file.epoch)
+                if removal is not None:
+                    new.rewritten.append((file, removal.after))
 
 
 def _is_behind(session: LakeSession, day: date) -> bool:
@@ -68,21 +70,26 @@ def _without_erased(session: LakeSession, new: Publication, day: date) -> Partit
     files: dict[str, str] = {}
     for name, digest in row.files.items():
         path = session.workspace.lake.partition_path(RAW_EVENTS, day, epoch=int(name))
-        kept = _rewrite(session, new, path, digest, day=day, epoch=int(name))
+        removal = _rewrite(session, new, path, digest, day=day, epoch=int(name))
+        kept = digest if removal is None else removal.after
         if kept is not None:
             files[name] = kept
+        if removal is not None:
+            session.removals[day, int(name)] = removal
     return replace(row, files=files, applied_erasure_seq=session.erasure_seq)
 
 
-def _rewrite(session: LakeSession, new: Publication, path: Path, digest: str, *, day: date, epoch: int) -> str | None:
-    """The digest of a key file without the erased: the same when none is in it, None when nobody is left."""
-    if not session.erased.concerns(day, epoch=epoch):
-        return digest
-    keys = session.read(path, digest)
-    live = session.erased.without(keys, day=day, epoch=epoch)
-    if live is keys:
-        return digest
-    return new.files.write_keys(path, live) if live.size else None
+def _rewrite(
+    session: LakeSession, new: Publication, path: Path, digest: str, *, day: date, epoch: int
+) -> Removal | None:
+    """What leaves a key file because it is erased; None when none of the erased is in it. Only then it is not read."""
+    erased = session.erased.erased_on(day, epoch=epoch)
+    if not erased.size or (is_worth_searching(path, erased) and not holds_any(path, erased)):
+        return None
+    live, removed = session.erased.split(session.read(path, digest), day=day, epoch=epoch)
+    if not removed.size:
+        return None
+    return Removal(digest, new.files.write_keys(path, live) if live.size else None, removed)
 
 
 def _is_current(session: LakeSession, day: date) -> bool:

@@ -59,6 +59,16 @@ def found_keys(path: Path, keys: Keys) -> Keys:
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
 
+def is_worth_searching(path: Path, keys: Keys) -> bool:
+    """Whether looking for `keys` touches little of the file; for more of them, read it. Errors as `key_count_at_most`.
+
+    Args:
+        path: A file made by `files.write_keys`.
+        keys: uint64[n]; sensitive.
+    """
+    return keys.size * KEYS_PER_READ <= max(key_count_at_most(path), KEYS_PER_READ)
+
+
 def key_count_at_most(path: Path) -> int:
     """An upper bound of the keys in a file, from its size; sensitive.
 
