@@ -18,6 +18,7 @@ from dpdau_assets.errors import DataError, InputError
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify_backups import last_expiry
 from dpdau_assets.operations.verify_lake import AT_WORK
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import erasures
@@ -126,7 +127,7 @@ def certify(workspace: Workspace, request: str, *, progress: Progress = no_progr
         last_day=known.through_day.isoformat(),
         requested_at=known.requested_at,
         completed_at=str(known.completed_at),
-        last_backup_expires_at=None,
+        last_backup_expires_at=last_expiry(workspace, str(known.completed_at)),
         covered=COVERED,
         not_covered=(*NOT_COVERED, *notes),
         path=path,

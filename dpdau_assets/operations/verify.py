@@ -16,6 +16,8 @@ from dpdau_assets.errors import ConfigurationError, DataError, StorageError
 from dpdau_assets.operations.lineage import ASSETS, days_behind_windows
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.verification import AppliedErasures, Report, Verification
+from dpdau_assets.operations.verify_backups import verify_backups
+from dpdau_assets.operations.verify_journal import verify_journal
 from dpdau_assets.operations.verify_lake import KnownFiles, verify_lake
 from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
 from dpdau_assets.operations.verify_places import verify_places
@@ -87,6 +89,10 @@ def _look(workspace: Workspace, days: DayRange | None, report: Report, progress:
         verify_lake(workspace, known, erased, report)
     progress("verify", 2, STEPS)
     verify_places(workspace, erased.search, report, with_dagster=days is None)
+    progress("verify", 3, STEPS)
+    if days is None:
+        verify_journal(workspace, erased.search, report)
+        verify_backups(workspace, report)
     progress("verify", STEPS, STEPS)
 
 

@@ -20,6 +20,7 @@ from dpdau_assets.operations.lake_session import in_threads
 from dpdau_assets.operations.lineage import ASSETS, DAILY_SKETCHES, ERASURE_REPLAY, MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.publication import intent_path, is_readable, partition_files
 from dpdau_assets.operations.verification import (
+    HOLDS,
     AppliedErasures,
     Report,
     day_range_text,
@@ -262,7 +263,7 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
         is_temporary = TEMPORARY_MARK in path.name
         place = _shown(lake, path, erased)
         if holds_any(erased.search, path):
-            report.find("erased", place, "holds the pseudonym of an erased user", repair=_removal(path, known))
+            report.find("erased", place, HOLDS, repair=_removal(path, known))
         elif is_temporary:
             report.find("leftover", place, "a file in waiting that nobody waits for", repair=_removal(path, known))
         else:
@@ -301,7 +302,7 @@ def _report_temporary(lake: Lake, erased: AppliedErasures, report: Report) -> No
         files = [entry] if not entry.is_dir() else list(_files_below(entry))
         place = _shown(lake, entry, erased)
         if any(holds_any(erased.search, path) for path in files):
-            report.find("erased", place, "holds the pseudonym of an erased user", repair="dpdau flush-deletes")
+            report.find("erased", place, HOLDS, repair="dpdau flush-deletes")
         else:
             report.find("leftover", place, "a killed process left this", repair="dpdau flush-deletes")
     if is_in_use:

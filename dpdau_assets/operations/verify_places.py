@@ -17,7 +17,7 @@ import duckdb
 from sqlalchemy import Connection
 
 from dpdau_assets.operations.file_scan import holds_any
-from dpdau_assets.operations.verification import Report, remove_command
+from dpdau_assets.operations.verification import HOLDS, Report, remove_command
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import dagster_home
 from dpdau_assets.storage.byte_search import CHUNK_BYTES, KeySearch
@@ -37,7 +37,6 @@ REWRITTEN = {
 KEPT_SOURCES = (
     "KEEP_SOURCES keeps sources with raw ids in inbox/done: they are outside the guarantee and were not searched"
 )
-HOLDS = "holds the pseudonym of an erased user"
 
 
 def verify_places(workspace: Workspace, search: KeySearch, report: Report, *, with_dagster: bool) -> None:
@@ -103,9 +102,9 @@ def verify_pages(workspace: Workspace, search: KeySearch, report: Report) -> Non
         database = _database(connection)
         query = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'erasure_log'"
         pages = foreign_pages(database, root=connection.exec_driver_sql(query).scalar())
-    if _is_in_pages(search, pages.log):
+    if is_in_pages(search, pages.log):
         report.find("erased", "the ledger's write-ahead log", HOLDS, repair="dpdau flush-deletes")
-    if _is_in_pages(search, pages.database):
+    if is_in_pages(search, pages.database):
         report.find(
             "erased",
             "the ledger outside its table of tombstones",
@@ -114,7 +113,7 @@ def verify_pages(workspace: Workspace, search: KeySearch, report: Report) -> Non
         )
 
 
-def _is_in_pages(search: KeySearch, pages: tuple[bytes, ...]) -> bool:
+def is_in_pages(search: KeySearch, pages: tuple[bytes, ...]) -> bool:
     """Whether a pseudonym is in some pages; they are joined, for one search of a large piece is faster."""
     size = max(1, CHUNK_BYTES // max(1, len(pages[0]))) if pages else 1
     pieces = (b"".join(pages[start : start + size]) for start in range(0, len(pages), size))

@@ -20,20 +20,23 @@ import pytest
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.kmv import KmvSketch
-from dpdau_assets.errors import DataError, StorageError
+from dpdau_assets.errors import DataError, InputError, StorageError
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.certificate import certify
 from dpdau_assets.operations.discard_batch import discard_batch
 from dpdau_assets.operations.publication import intent_path
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.verification import Finding, Verification
 from dpdau_assets.operations.verify import verify, verify_folder
 from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import batches, partitions
+from dpdau_assets.storage import batches, erasures, partitions
 from dpdau_assets.storage.files import read_keys, read_table, write_keys, write_table
+from dpdau_assets.storage.journal_lines import files_in
 from dpdau_assets.storage.partitions import Partition
 from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace, stage_activity
 
@@ -461,7 +464,7 @@ class TestLedger:
             path.unlink()
         fresh = open_workspace(workspace.settings, clock=workspace.clock)
         found = verify(fresh)
-        assert {finding.kind for finding in found.findings} >= {"unknown"}
+        assert {finding.kind for finding in found.findings} >= {"unknown", "journal"}
         fresh.close()
 
     def test_a_missing_salt_store(self, workspace: Workspace) -> None:
@@ -516,6 +519,125 @@ class TestLedger:
         )
         workspace.close()
         assert verify_folder(Settings(**lower.model_dump()), clock=workspace.clock).ok
+
+
+def journal_file(workspace: Workspace) -> Path:
+    return files_in(workspace.lake.journal_folder)[-1]
+
+
+class TestJournal:
+    def test_a_lost_line_is_a_gap(self, workspace: Workspace) -> None:
+        """A flipped bit in the only copy loses a line: the chain has a gap, and a backup makes it harmless."""
+        path = journal_file(workspace)
+        lines = path.read_bytes().splitlines(keepends=True)
+        lines[2] = lines[2].replace(b"seq", b"sex")
+        path.write_bytes(b"".join(lines))
+        found = verify(workspace)
+        assert {finding.kind for finding in found.findings} == {"journal"}
+        assert "lines are missing from its chain" in {finding.message for finding in found.findings}
+
+    def test_a_lost_end_is_found(self, workspace: Workspace) -> None:
+        """A journal that ends before the ledger's last transaction is found."""
+        path = journal_file(workspace)
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+        assert "last transaction" in the("journal", verify(workspace)).message
+
+    @pytest.mark.parametrize(
+        ("statement", "place", "repair"),
+        [
+            ("UPDATE releases SET drawn = drawn + 1 WHERE metric = 'dau'", "releases", "dpdau restore"),
+            ("DELETE FROM releases WHERE metric = 'dau'", "releases", "dpdau restore"),
+            ("UPDATE accounts SET epsilon_cap = 9 WHERE metric = 'dau'", "accounts", "dpdau restore"),
+            ("UPDATE charges SET events = '[]' WHERE charge = 2", "charges", "dpdau restore"),
+            ("UPDATE erasure_requests SET users = 7", "erasure requests", "dpdau restore"),
+            (
+                "INSERT INTO resets (metric, period, generation, reason, reset_at) VALUES ('dau', '2026-03', 2, 'x', '')",
+                "resets",
+                "dpdau backup",
+            ),
+        ],
+    )
+    def test_a_row_on_which_they_disagree(self, workspace: Workspace, statement: str, place: str, repair: str) -> None:
+        """Rows are compared one by one: changed, missing or added behind the journal's back."""
+        reset_budget(workspace, "mau", "2026-03", "so that resets are noted")
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql(statement)
+        found = [finding for finding in verify(workspace).findings if finding.kind == "journal"]
+        assert [finding.place for finding in found] == [f"{place} in ledger and journal"]
+        assert found[0].repair.startswith(repair)
+
+    def test_a_pseudonym_in_clear(self, workspace: Workspace) -> None:
+        """The journal holds pseudonyms sealed only; one in clear is found, also in a line that does not count."""
+        path = journal_file(workspace)
+        with path.open("ab") as stream:
+            stream.write(f'{{"user_key": {key_of(workspace)}'.encode())
+        finding = the("erased", verify(workspace))
+        assert finding.place == f"journal/{path.name}"
+
+    def test_copies_that_differ(self, tmp_path: Path) -> None:
+        """A damaged second copy is found; one that is merely behind is pending."""
+        mirror = tmp_path / "mirror"
+        workspace = new_workspace(tmp_path / "data", journal_mirror_dir=mirror)
+        stage_activity(workspace, [("user-1", FIRST)])
+        assert verify(workspace) == Verification(())
+        path = files_in(mirror)[-1]
+        content = path.read_bytes()
+        path.write_bytes(content[:-40])
+        found = verify(workspace)
+        assert found.ok and "behind" in found.pending[0]
+        path.write_bytes(content[:40] + b"x" + content[41:])
+        assert the("journal", verify(workspace)).place == f"the journal's {path.name}"
+
+
+class TestCertificate:
+    def test_it_is_dated_contiguous_and_names_nobody(self, workspace: Workspace) -> None:
+        """A certificate holds the date, one range of days and the request, and no identifier and no count."""
+        request = request_erasure(workspace, [b"user-7", b"user-9"], through=DAYS.last, now=LONG_AFTER).request
+        flush_deletes(workspace)
+        given = certify(workspace, request)
+        written = (workspace.lake.root / "reports" / "certificates" / f"{request}.md").read_text(encoding="utf-8")
+        assert written == f"{given.text()}\n"
+        assert "2031-01-01T12:00:00" in written
+        assert (given.first_day, given.last_day) == ("1970-01-01", str(DAYS.last)) or given.first_day <= str(FIRST)
+        assert "user-" not in written
+        document = given.to_json()
+        assert not [value for value in document.values() if isinstance(value, int)]
+        assert given.last_backup_expires_at is None
+        assert verify(workspace) == Verification(())
+
+    def test_it_is_refused_until_the_request_is_complete(self, workspace: Workspace) -> None:
+        """Neither an unknown nor a pending request is certified."""
+        with pytest.raises(InputError, match="no erasure request"):
+            certify(workspace, "f" * 32)
+        request = request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER).request
+        with pytest.raises(DataError, match="not complete") as refused:
+            certify(workspace, request)
+        assert "flush-deletes" in refused.value.hint
+
+    def test_it_is_refused_when_anything_is_found(self, workspace: Workspace) -> None:
+        """One finding anywhere, and nothing is certified or written."""
+        with workspace.ledger.read() as connection:
+            request = erasures.history(connection)[0].request
+        (workspace.lake.root / "lake" / "notes.txt").write_text("x")
+        with pytest.raises(DataError, match="no certificate"):
+            certify(workspace, request)
+        assert not (workspace.lake.root / "reports" / "certificates").exists()
+
+    def test_it_is_refused_while_files_are_being_written(self, workspace: Workspace) -> None:
+        """What another operation has in waiting was not searched, so nothing is certified meanwhile."""
+        with workspace.ledger.read() as connection:
+            request = erasures.history(connection)[0].request
+        with workspace.lake.temporary_folder(), pytest.raises(DataError, match="is writing files"):
+            certify(workspace, request)
+
+    def test_it_says_that_kept_sources_are_not_covered(self, workspace: Workspace) -> None:
+        """With sources in inbox/done the certificate says that they are outside of it."""
+        with workspace.ledger.read() as connection:
+            request = erasures.history(connection)[0].request
+        done = workspace.lake.inbox / "done"
+        done.mkdir()
+        (done / "source.csv").write_text("user_id,day\n")
+        assert "inbox/done" in certify(workspace, request).text()
 
 
 def follow(workspace: Workspace, finding: Finding) -> None:

@@ -48,6 +48,8 @@ COMMANDS = [
     "salts",
     "trusted-counts",
     "generate-synthetic",
+    "verify",
+    "certificate",
     "export",
     "report",
 ]
