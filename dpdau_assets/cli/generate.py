@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,13 @@ from dpdau_assets.cli.options import Json, parse_day
 from dpdau_assets.cli.output import emit
 from dpdau_assets.errors import InputError
 
+if TYPE_CHECKING:
+    from dpdau_assets.settings import Settings
+
 STREAMS_README = """# Synthetic streams
 
-Made by `dpdau generate-synthetic`; nothing in these files is about a person. The same options give the same file.
+Made by `dpdau generate-synthetic`, `simulate` and `adversarial`; nothing in these files is about a person.
+The same options give the same file.
 
 """
 
@@ -46,9 +50,8 @@ def generate_synthetic(
         seed=settings.default_seed if seed is None else seed, users=users_for(daily_users), delete_rate=delete_rate
     )
     events = write_stream(out, (stream.lines(last - timedelta(days=back)) for back in range(days - 1, -1, -1)))
-    if out.resolve().parent == (settings.root / "streams").resolve():
-        note = f"{days} days to {last}, {daily_users} daily users, delete rate {delete_rate:g}, seed {stream.seed}"
-        _note(out.resolve().parent / "README.md", note, about=out.name)
+    about = f"{daily_users} daily users, delete rate {delete_rate:g}, seed {stream.seed}"
+    note_stream(settings, out, f"{days} days to {last}, {about}")
     document = {"path": str(out), "days": days, "events": events, "seed": stream.seed}
     emit(document, as_json=as_json, text=lambda: f"wrote {events:,} events on {days:,} days to {out}")
 
@@ -71,8 +74,12 @@ def write_stream(path: Path, chunks: Iterable[str]) -> int:
     return events
 
 
-def _note(readme: Path, line: str, *, about: str) -> None:
-    """Keep one line for each stream of the folder in its README."""
+def note_stream(settings: Settings, path: Path, line: str) -> None:
+    """Keep one line about the stream at `path` in the README of DATA_DIR/streams; streams elsewhere get none."""
+    folder = path.resolve().parent
+    if folder != (settings.root / "streams").resolve():
+        return
+    readme, about = folder / "README.md", path.name
     old = readme.read_text(encoding="utf-8") if readme.is_file() else STREAMS_README
     kept = [row for row in old.splitlines() if not row.startswith(f"- `{about}`:")]
     readme.write_text("\n".join([*kept, f"- `{about}`: {line}"]) + "\n", encoding="utf-8")

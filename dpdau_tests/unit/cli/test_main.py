@@ -48,8 +48,8 @@ COMMANDS = [
     "salts",
     "trusted-counts",
     "generate-synthetic",
-    "verify",
-    "certificate",
+    "simulate",
+    "adversarial",
     "export",
     "report",
 ]
