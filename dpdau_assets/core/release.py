@@ -6,7 +6,9 @@ privacy. Does not belong here: exact counts, drawing, charging.
 Sampling. A kmv release counts c = min(k, #{key < T}) on the bottom-k of the window's keys, with T fixed before the
 count is read: one user changes c by at most 1, which a bottom-k *estimate* does not guarantee. theta = T / 2^64 and
 the estimate is noisy c / theta. T comes from earlier releases (public), from EXPECTED_USERS (public), or once from
-AboveThreshold (charged). `set` releases count every key: T = 2^64.
+AboveThreshold (charged). `theta` releases count #{hash < T} with T fixed by configuration, and never fill. `hll` ones
+count the buckets of m that the keys below T hit, with T a power of two found as for kmv (`core.sampling` says what such
+a count stands for). `set` releases count every key: T = 2^64.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dpdau_assets import __version__
 from dpdau_assets.core.accounting.snapshot import BudgetSnapshot
 from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
 from dpdau_assets.core.mechanisms.intervals import error_stddevs, interval_95
+from dpdau_assets.core.sampling import Sampling
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import ConfigurationError, DataError
 
@@ -32,6 +35,10 @@ SATURATION_PROBABILITY = 0.999
 """A count that the noise leaves below k with this probability is taken as below k."""
 STARVATION_SHARE = 4
 """Below k / 4 kept keys the threshold doubles."""
+FULLEST_LOAD = math.log(5)
+"""Users per bucket that an hll threshold aims at, at most: 80 % of the buckets hit, where the error is smallest."""
+ROOM_FOR_NOISE = 0.1
+"""Share of the buckets that the noise may reach: 80 % and growth are then told from all."""
 BODY_FIELDS = (
     "metric",
     "day",
@@ -66,7 +73,7 @@ class ReleaseResult:
         revision: 0 for the first value of the day, then 1, 2, ...
         drawn: Noisy count before division by theta, as drawn, in units of the mechanism's draws.
         threshold: Keys below it were counted; 2^64 counts all.
-        sketch_k: Keys the sketch retained; None for `set`.
+        sketch_k: Most that a count can be: k of kmv, m of hll; None for `set` and `theta`.
         estimate: Distinct users, >= 0; halves under correlated noise, tenths under joint noise.
         lower_95: Lower end of the 95 % interval, >= 0.
         upper_95: Upper end; None when the sketch was saturated and nothing is known above.
@@ -76,7 +83,7 @@ class ReleaseResult:
         epsilon_used: Loss of this release alone at `delta`; None for seeded noise, which protects nobody.
         delta: Delta of this release alone; 0 for discrete Laplace noise.
         mechanism: `gaussian`, `laplace`, `correlated` or `joint`.
-        sketch_impl: `set` or `kmv`.
+        sketch_impl: `set`, `kmv`, `theta` or `hll`.
         noise_source: `secure` or `seeded`.
         private: Whether the value may be shown as differentially private.
         units_per_user: How many units of `drawn` make one user.
@@ -111,6 +118,11 @@ class ReleaseResult:
     def noisy_count(self) -> float:
         """The noisy count in users, before division by theta; may be negative."""
         return self.drawn / self.units_per_user
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the count was made."""
+        return sampling_of(self.sketch_impl, threshold=self.threshold, sketch_k=self.sketch_k)
 
     def to_json(self) -> dict[str, Any]:
         """The stored form, JSON types only."""
@@ -166,14 +178,15 @@ def make_result(
         day: Last day of the window.
         window_days: Length of the window.
         days_in_window: Days of the window on or after the first day of data, by the calendar.
-        sketch_impl: `set` or `kmv`.
-        sketch_k: Keys the sketch retained; None for `set`.
+        sketch_impl: `set`, `kmv`, `theta` or `hll`.
+        sketch_k: Most that a count can be: k of kmv, m of hll; None for `set` and `theta`.
         threshold: Keys below it were counted.
         revision: 0 for the first value of the day.
     """
-    lower, upper = interval_95(drawn, mechanism, threshold=threshold)
-    sampling, noise = error_stddevs(drawn, mechanism, threshold=threshold)
-    saturated = sketch_k is not None and is_saturated(drawn, mechanism, k=sketch_k)
+    buckets = sampling_of(sketch_impl, threshold=threshold, sketch_k=sketch_k).buckets
+    lower, upper = interval_95(drawn, mechanism, threshold=threshold, buckets=buckets)
+    sampling, noise = error_stddevs(drawn, mechanism, threshold=threshold, buckets=buckets)
+    saturated = upper is None or (sketch_k is not None and is_saturated(drawn, mechanism, k=sketch_k))
     return ReleaseResult(
         metric=metric,
         day=day,
@@ -184,7 +197,7 @@ def make_result(
         drawn=drawn,
         threshold=threshold,
         sketch_k=sketch_k,
-        estimate=estimate_of(drawn, threshold=threshold, units_per_user=mechanism.units_per_user),
+        estimate=estimate_of(drawn, threshold=threshold, buckets=buckets, units_per_user=mechanism.units_per_user),
         lower_95=lower,
         upper_95=None if saturated else upper,
         is_lower_bound=saturated,
@@ -200,17 +213,28 @@ def make_result(
     )
 
 
-def estimate_of(drawn: int, *, threshold: int = KEY_SPACE, units_per_user: int = 1) -> float:
-    """Distinct users estimated from a noisy count, never below 0: drawn / theta in users.
+def sampling_of(sketch_impl: str, *, threshold: int, sketch_k: int | None) -> Sampling:
+    """How an implementation counts below a threshold; see `ReleaseResult` for the arguments."""
+    return Sampling(threshold, sketch_k if sketch_impl == "hll" else None)
 
-    Rounded to a whole user where keys were sampled, so unbiased to half a user before it is cut at 0; as drawn where
-    all keys were counted, halves included.
+
+def estimate_of(
+    drawn: int, *, threshold: int = KEY_SPACE, buckets: int | None = None, units_per_user: int = 1
+) -> float:
+    """Distinct users estimated from a noisy count, never below 0: what the count stands for, in users.
+
+    Rounded to a whole user where keys were sampled or buckets counted, so unbiased to half a user before it is cut at
+    0; as drawn where all keys were counted, halves included. When all buckets were hit, what all but one would say.
 
     Args:
         drawn: The noisy count.
         threshold: Keys below it were counted.
+        buckets: m where the buckets that they hit were counted.
         units_per_user: How many units of `drawn` make one user.
     """
+    if buckets is not None:
+        sampling, count = Sampling(threshold, buckets), drawn / units_per_user
+        return max(0, round(sampling.users(min(count, buckets - 1.0)) or 0))
     scaled = units_per_user * threshold
     if threshold == KEY_SPACE:
         return max(0, drawn // units_per_user if drawn % units_per_user == 0 else drawn / units_per_user)
@@ -226,62 +250,77 @@ def is_saturated(drawn: int, mechanism: Mechanism, *, k: int) -> bool:
     Args:
         drawn: The noisy count.
         mechanism: What drew it.
-        k: Keys that the sketch retained.
+        k: Keys that the sketch retained, or its buckets.
     """
     return drawn >= k * mechanism.units_per_user - mechanism.noise_quantile(SATURATION_PROBABILITY)
 
 
-def threshold_for(users: float, *, k: int) -> int:
+def threshold_for(users: float, *, k: int, impl: str = "kmv") -> int:
     """The threshold under which `users` and their growth fill a sketch but, to four deviations, do not overfill it.
 
-    theta = (k - 4 sqrt k) / (users (1 + EXPECTED_GROWTH)), at most 1.
+    kmv: theta = (k - 4 sqrt k) / (users (1 + EXPECTED_GROWTH)), at most 1. hll: the largest power of two under which
+    `users` hit at most 80 % of the buckets; grown by half they leave 9 % empty, and the error grows by a fifteenth.
 
     Args:
         users: A public number: a published value or EXPECTED_USERS; positive.
-        k: Keys that the sketch retains.
+        k: Keys that the sketch retains, or its buckets.
+        impl: `kmv` or `hll`.
 
     Returns:
         T in 1 .. 2^64.
     """
+    if impl == "hll":
+        return _power_of_two(FULLEST_LOAD * k / users)
     theta = (k - 4 * math.sqrt(k)) / (users * (1 + EXPECTED_GROWTH))
     return max(1, min(KEY_SPACE, int(theta * KEY_SPACE)))
 
 
-def next_threshold(previous: ReleaseResult, *, k: int) -> int:
+def next_threshold(previous: ReleaseResult, *, k: int, impl: str = "kmv") -> int:
     """The threshold of the next release of a metric, from its previous release alone.
 
     Half the previous one if that was saturated (less where the sketch is smaller now), twice if it kept fewer than
     k / 4 keys, else as `threshold_for` says of the previous value.
 
     Args:
-        previous: An earlier published result of the same metric.
-        k: Keys that the sketch retains now.
+        previous: An earlier published result of the same metric, of any implementation.
+        k: Keys that the sketch retains now, or its buckets.
+        impl: `kmv` or `hll`: how the next count is made.
 
     Returns:
-        T in 1 .. 2^64.
+        T in 1 .. 2^64; a power of two for hll.
     """
+    count = max(1.0, previous.noisy_count)
+    users = previous.sampling.users(previous.sampling.possible(count)) or count
     if previous.is_lower_bound:
-        at_least = threshold_for(max(1, previous.noisy_count) * KEY_SPACE / previous.threshold, k=k)
-        return max(1, min(previous.threshold // 2, at_least))
-    if previous.noisy_count * STARVATION_SHARE < (previous.sketch_k or k):
-        return min(KEY_SPACE, previous.threshold * 2)
-    return threshold_for(previous.noisy_count * KEY_SPACE / previous.threshold, k=k)
+        following = max(1, min(previous.threshold // 2, threshold_for(users, k=k, impl=impl)))
+    elif previous.noisy_count * STARVATION_SHARE < (previous.sketch_k or k):
+        following = min(KEY_SPACE, previous.threshold * 2)
+    else:
+        following = threshold_for(users, k=k, impl=impl)
+    return _power_of_two(following / KEY_SPACE) if impl == "hll" else following
 
 
-def require_releasable_sketch(mechanism: Mechanism, *, k: int) -> None:
+def _power_of_two(theta: float) -> int:
+    """The largest power of two that is at most theta, as a threshold in 1 .. 2^64."""
+    return max(1, KEY_SPACE >> max(0, math.ceil(-math.log2(theta))))
+
+
+def require_releasable_sketch(mechanism: Mechanism, *, k: int, impl: str = "kmv") -> None:
     """Refuses a sketch in which this noise would hide whether it is full or starved.
 
     Args:
         mechanism: What will draw.
-        k: Keys that the sketch retains.
+        k: Keys that the sketch retains, or its buckets.
+        impl: `kmv` or `hll`; `set` and `theta` are never full.
 
     Raises:
-        ConfigurationError: 4 sqrt k, the room left under k, is smaller than the 99.9 % quantile of the noise, or a
-            sketch filled as planned would look starved.
+        ConfigurationError: kmv: 4 sqrt k, the room left under k, is smaller than the 99.9 % quantile of the noise, or a
+            sketch filled as planned would look starved. hll: that quantile exceeds a tenth of the buckets.
     """
     reach = math.ceil(mechanism.noise_quantile(SATURATION_PROBABILITY) / mechanism.units_per_user)
     planned = (k - 4 * math.sqrt(k)) / (1 + EXPECTED_GROWTH)
-    if 4 * math.sqrt(k) < reach or planned < k / STARVATION_SHARE + reach:
+    is_hidden = 4 * math.sqrt(k) < reach or planned < k / STARVATION_SHARE + reach
+    if ROOM_FOR_NOISE * k < reach if impl == "hll" else is_hidden:
         raise ConfigurationError(
             f"SKETCH_K={k} is too small for noise that reaches {reach} users ({mechanism.name})",
             hint="raise SKETCH_K (65536 is the default), raise the metric's epsilon, or set SKETCH_IMPL=set",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import date
 from typing import Any
 
@@ -51,6 +52,10 @@ def result_of(drawn: int, **facts: Any) -> ReleaseResult:
 
 def kmv_result(drawn: int, threshold: int, *, k: int = K) -> ReleaseResult:
     return result_of(drawn, sketch_impl="kmv", sketch_k=k, threshold=threshold)
+
+
+def hll_result(drawn: int, threshold: int, *, m: int = K) -> ReleaseResult:
+    return result_of(drawn, sketch_impl="hll", sketch_k=m, threshold=threshold)
 
 
 def budget() -> BudgetSnapshot:
@@ -167,6 +172,76 @@ class TestThreshold:
         assert "SKETCH_K" in refused.value.hint
 
 
+class TestBuckets:
+    def test_a_count_stands_for_more_users_than_buckets(self) -> None:
+        """Buckets are shared, so users are -m ln(1 - c/m) / theta, and the interval holds them."""
+        result = hll_result(K // 2, KEY_SPACE // 8)
+        assert result.estimate == round(8 * K * math.log(2))
+        assert result.upper_95 is not None
+        assert result.lower_95 < result.estimate < result.upper_95
+        assert result.sampling_stddev == pytest.approx(8 * K**0.5 * (1 - math.log(2) / 8) ** 0.5)
+        assert result.noise_stddev == pytest.approx(16 * GAUSSIAN.noise_variance() ** 0.5)
+        assert not result.is_lower_bound
+
+    def test_theta_counts_users_and_is_never_full(self) -> None:
+        """A theta release is a count over theta, whatever its size."""
+        result = result_of(10 * K, sketch_impl="theta", threshold=KEY_SPACE // 4)
+        assert (result.estimate, result.is_lower_bound) == (40 * K, False)
+
+    @pytest.mark.parametrize("drawn", [K - 20, K, K + 100])
+    def test_all_hit_is_a_lower_bound(self, drawn: int) -> None:
+        """When the noise leaves no room for an empty bucket there is no upper end, and a finite estimate."""
+        result = hll_result(drawn, KEY_SPACE // 8)
+        assert (result.is_lower_bound, result.upper_95) == (True, None)
+        assert result.lower_95 <= result.estimate < 8 * K * 9
+
+    @pytest.mark.parametrize("drawn", [-40, 0, 5])
+    def test_few_hit_are_cut_at_zero(self, drawn: int) -> None:
+        """Negative draws are published as 0, with an interval that begins there."""
+        result = hll_result(drawn, KEY_SPACE)
+        assert result.estimate == max(0, drawn)
+        assert result.lower_95 == 0
+
+    @pytest.mark.parametrize("users", [1, 1000, 6591, 6593, 10**6, 3 * 10**9])
+    def test_thresholds_aim_at_80_percent(self, users: int) -> None:
+        """theta is the largest power of two under which at most 80 % of the buckets are hit."""
+        threshold = threshold_for(users, k=K, impl="hll")
+        assert threshold & (threshold - 1) == 0
+        share = 1 - math.exp(-users * threshold / KEY_SPACE / K)
+        assert share <= 0.8
+        assert threshold == KEY_SPACE or 1 - (1 - share) ** 2 > 0.8
+
+    def test_thresholds_follow_releases_of_any_kind(self) -> None:
+        """After kmv, set or hll the next threshold is a power of two: that of the previous value, doubled or halved."""
+        assert next_threshold(hll_result(K // 2, KEY_SPACE // 8), k=K, impl="hll") == KEY_SPACE // 4
+        assert next_threshold(hll_result(K // 8, KEY_SPACE // 8), k=K, impl="hll") == KEY_SPACE // 4
+        assert next_threshold(hll_result(K, KEY_SPACE // 8), k=K, impl="hll") < KEY_SPACE // 8
+        assert next_threshold(hll_result(K, 1), k=K, impl="hll") == 1
+        for previous in (kmv_result(3000, KEY_SPACE // 11), kmv_result(10, 12345), kmv_result(K, 54321), result_of(9)):
+            threshold = next_threshold(previous, k=K, impl="hll")
+            assert threshold & (threshold - 1) == 0
+        assert next_threshold(hll_result(K // 2, KEY_SPACE // 8), k=K) == threshold_for(8 * K * math.log(2), k=K)
+
+    def test_thresholds_settle_within_a_few_releases(self) -> None:
+        """From far too large or far too small, seeded level counts of a steady metric become useful and stay so."""
+        users, source, rng = 300_000, SeededNoise(b"the-levels-settle"), np.random.default_rng(4)
+        for threshold in (KEY_SPACE, KEY_SPACE >> 14):
+            hit = []
+            for _ in range(14):
+                kept = rng.binomial(users, threshold / KEY_SPACE)
+                hit.append(np.unique(rng.integers(0, K, kept)).size)
+                result = hll_result(GAUSSIAN.draw(hit[-1], source), threshold)
+                threshold = next_threshold(result, k=K, impl="hll")
+            assert all(0.5 * K < count < 0.85 * K for count in hit[8:])
+
+    def test_refuses_buckets_that_noise_would_hide(self) -> None:
+        """Noise that reaches a tenth of the buckets is refused with what to change."""
+        require_releasable_sketch(GAUSSIAN, k=512, impl="hll")
+        with pytest.raises(ConfigurationError) as refused:
+            require_releasable_sketch(GAUSSIAN, k=256, impl="hll")
+        assert "SKETCH_K" in refused.value.hint
+
+
 class TestNoiseSource:
     def test_secure_noise_is_private_at_its_price(self) -> None:
         """A secure release states the loss that was asked for."""
@@ -180,7 +255,9 @@ class TestNoiseSource:
 
 
 class TestStoredForm:
-    @pytest.mark.parametrize("result", [result_of(100, revision=2), kmv_result(K, KEY_SPACE), kmv_result(-3, 12345)])
+    @pytest.mark.parametrize(
+        "result", [result_of(100, revision=2), kmv_result(K, KEY_SPACE), kmv_result(-3, 12345), hll_result(99, 4)]
+    )
     def test_survives_text(self, result: ReleaseResult) -> None:
         """A result written as JSON text reads back equal, 64-bit thresholds included."""
         assert ReleaseResult.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False))) == result
