@@ -30,7 +30,7 @@ from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.batches import StagedFile
-from dpdau_assets.storage.files import file_digest, make_durable, read_bytes, remove, write_bytes
+from dpdau_assets.storage.files import file_digest, read_bytes, remove
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.partitions import Partition
 from dpdau_assets.storage.write_batch import WriteBatch
@@ -80,8 +80,9 @@ def publish(workspace: Workspace, new: Publication, known: Mapping[tuple[str, da
     intent = intent_path(workspace.lake)
     needs_intent = bool(moved or new.folded or new.rewritten)
     if needs_intent:
-        write_bytes(intent, json.dumps(_document(new, moved)).encode())
-        make_durable([intent])
+        with workspace.lake.write_batch() as aside:  # in tmp/, where a later sweep finds it
+            aside.write_bytes(intent, json.dumps(_document(new, moved)).encode())
+            aside.publish()
     new.files.publish()
     with workspace.ledger.write() as connection:
         partitions.save(connection, [*new.rows, *new.references], now=workspace.clock())

@@ -16,7 +16,7 @@ from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import epoch_facts
-from dpdau_assets.storage.files import make_durable, read_bytes, write_bytes
+from dpdau_assets.storage.files import read_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor
 from dpdau_assets.storage.journal_replay import Replay
@@ -195,8 +195,9 @@ def _check_ledger_id(lake: Lake, ledger_id: str | None) -> None:
     path = lake.ledger_id_path
     stored = read_bytes(path).decode("ascii", "replace").strip() if path.exists() else None
     if stored is None and ledger_id is not None:
-        write_bytes(path, f"{ledger_id}\n".encode("ascii"))
-        make_durable([path])
+        with lake.write_batch() as aside:  # in tmp/, where a later sweep finds it
+            aside.write_bytes(path, f"{ledger_id}\n".encode("ascii"))
+            aside.publish()
     elif stored != ledger_id:
         found = "it is missing" if ledger_id is None else "another one was found"
         raise ConfigurationError(
