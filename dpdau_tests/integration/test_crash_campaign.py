@@ -1,0 +1,93 @@
+"""SIGKILL at named points and random moments of the real commands and of Dagster runs: nothing lost, nothing twice.
+
+What is checked after each restart is in `support.campaign`; where a process can be killed, in `support.killed`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from dpdau_tests.support.campaign import RANDOM, Tally, World
+from dpdau_tests.support.killed import POINTS
+from dpdau_tests.support.processes import start
+
+QUICK_KILLS = {
+    "first ingest": 2,
+    "release": 2,
+    "erase": 1,
+    "ingest": 2,
+    "flush-deletes": 2,
+    "rotate-salt": 1,
+    "rebuild": 2,
+}
+"""How often the first command of each kind is killed in the quick campaign."""
+SLOW_KILLS = 300
+LEAST_HITS = 10
+WORLDS: tuple[dict[str, object], ...] = (
+    {},
+    {"sketch_impl": "kmv", "sketch_k": 4096},
+    {"mechanism": "laplace"},
+    {"keep_sources": "true"},
+)
+"""Settings of the worlds, in turn."""
+
+
+class TestLauncher:
+    def test_a_cold_process_dies_where_it_is_told_to(self, tmp_path: Path) -> None:
+        """A new interpreter is killed at the second rename of `dpdau init`, and says so; the next one ends well."""
+        (tmp_path / "workspace.yaml").touch()
+        died = start(tmp_path, ("dpdau", "init"), point="rename", nth=2, is_warm=False).wait()
+        assert (died.code, died.died_at, died.counts["rename"]) == (-9, "rename", 2)
+        done = start(tmp_path, ("dpdau", "init"), is_warm=False).wait()
+        assert (done.code, done.died_at) == (0, None)
+        assert done.counts["answer"] == 1
+
+
+class TestCampaign:
+    def test_a_dozen_kills(self, tmp_path: Path) -> None:
+        """Twelve kills, each at another point, spread over the commands of one story: everything holds after each."""
+        tally, choice = Tally(), random.Random(12)
+        world = World(tmp_path / "world", seed=12, tally=tally)
+
+        def least(points: Sequence[str]) -> str:
+            return min(points, key=lambda point: (tally.hits[point], choice.random()))
+
+        left = dict(QUICK_KILLS)
+        for command in world.story():
+            if command.kind in left:
+                kills = left.pop("first ingest", None) or left.pop(command.kind)
+                world.play(command, kills=kills, least=least)
+        world.finish()
+        assert left == {}
+        assert tally.kills == sum(QUICK_KILLS.values()) == 12
+        assert len(tally.hits) >= 10
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(2400)
+    def test_three_hundred_kills(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        """At least 300 kills over many stories, every point at least ten times: everything holds after each."""
+        tally, choice = Tally(), random.Random(300)
+
+        def least(points: Sequence[str]) -> str:
+            return min(points, key=lambda point: (tally.hits[point] + 2 * choice.random(), choice.random()))
+
+        wanted = (*POINTS, RANDOM)
+        for number in itertools.count():
+            if tally.kills >= SLOW_KILLS and all(tally.hits[point] >= LEAST_HITS for point in wanted):
+                break
+            assert number < 60, f"the campaign does not reach every point:\n{tally.table()}"
+            world = World(tmp_path / f"world-{number}", seed=number, tally=tally, **WORLDS[number % len(WORLDS)])
+            for command in world.story():
+                world.play(command, kills=choice.choice((0, 1, 1, 2)), least=least)
+            world.finish()
+        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line("\n" + tally.table())
+        (request.config.rootpath / ".pytest_cache").mkdir(exist_ok=True)
+        (request.config.rootpath / ".pytest_cache" / "crash-campaign.txt").write_text(tally.table() + "\n")
+        assert set(tally.hits) == set(wanted)

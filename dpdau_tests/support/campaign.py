@@ -1,0 +1,383 @@
+"""A data folder that lives through many killed commands, and what must hold in it after every restart.
+
+`World` gives the real commands in the order of a small story (two batches with late events and erasures, releases by
+hand and by Dagster, a rotation, a rebuild, a backup), kills most of them, some several times in a row and some until
+after the next command, and keeps a naive account of what was acknowledged. A command whose process died may or may not
+have happened, until it is repeated: both are accepted until then, nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from dpdau_assets.core.quantities import METRICS, DayRange
+from dpdau_assets.operations.count_trusted import count_trusted
+from dpdau_assets.operations.report_budget import report_budget
+from dpdau_assets.operations.verify import verify_folder
+from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.orchestration.home import create_home
+from dpdau_assets.orchestration.partitions import range_tags
+from dpdau_assets.settings import Settings, create_project
+from dpdau_assets.storage import journal_lines
+from dpdau_tests.support.naive import naive_counts
+from dpdau_tests.support.processes import Ended, run, start
+from dpdau_tests.support.workspaces import files_holding
+
+FIRST = date(2024, 3, 5)
+LAST = FIRST + timedelta(days=12)
+DAYS = DayRange(FIRST, LAST)
+WINDOW_DAYS = 10
+PERIOD = "2024-03"
+RANDOM = "random moment"
+SETTINGS: dict[str, Any] = {
+    "series_start": FIRST,
+    "series_end": LAST,
+    "mau_window_days": WINDOW_DAYS,
+    "hash_salt_rotation_days": 7,
+    "dagster_history_days": 60,
+    "sketch_impl": "set",
+}
+Event = tuple[str, date]
+Erasure = tuple[str, date]
+
+RELEASE_POINTS = (
+    "fold",
+    "build",
+    "mark",
+    "rename",
+    "write",
+    "remove",
+    "sync",
+    "charge",
+    "draw",
+    "journal",
+    "commit",
+    "committed",
+)
+STAGE_POINTS = ("stage", "write", "rename", "sync", "journal", "commit", "committed", "remove", "answer")
+REPLAY_POINTS = (
+    "replay",
+    "build",
+    "mark",
+    "rename",
+    "write",
+    "remove",
+    "sync",
+    "journal",
+    "commit",
+    "committed",
+    "answer",
+)
+
+
+def day(offset: int) -> date:
+    """The day that many days after the first."""
+    return FIRST + timedelta(days=offset)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the story.
+
+    Attributes:
+        kind: What it is called in tables.
+        line: The command line.
+        points: Points that it can be killed at.
+        events: Activity that it brings.
+        erasures: Erasures that it brings.
+        stdin: What it reads.
+        consumes: A file that is gone once the command has happened.
+        clears: Whether no file holds a user of an acknowledged erasure once it is done.
+        may_wait: Whether it may be repeated later, after other commands, when it was killed.
+    """
+
+    kind: str
+    line: tuple[str, ...]
+    points: tuple[str, ...]
+    events: tuple[Event, ...] = ()
+    erasures: tuple[Erasure, ...] = ()
+    stdin: str = ""
+    consumes: Path | None = None
+    clears: bool = False
+    may_wait: bool = True
+
+
+@dataclass
+class Tally:
+    """What a campaign did.
+
+    Attributes:
+        hits: Kills by point.
+        kinds: Kills by kind of command.
+        completed: Commands that ran to their end.
+        checks: How often everything was checked.
+        passed: By kind, how often a run of it passed each point.
+        seconds: By kind, how long a run of it took.
+    """
+
+    hits: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    completed: int = 0
+    checks: int = 0
+    passed: dict[str, dict[str, int]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def kills(self) -> int:
+        """All kills."""
+        return sum(self.hits.values())
+
+    def table(self) -> str:
+        """Kills by point and by command, as text."""
+        lines = [f"{self.kills} kills, {self.completed} commands completed, {self.checks} checks of everything"]
+        for title, counts in (("point", self.hits), ("command", self.kinds)):
+            lines += ["", f"{title:<22}kills", *(f"{name:<22}{count:>5}" for name, count in sorted(counts.items()))]
+        return "\n".join(lines)
+
+
+class World:
+    """One data folder under fire.
+
+    Args:
+        folder: A new project folder.
+        seed: Decides everything that is random, but for the moments of `random moment`.
+        tally: What was done, shared between worlds.
+        settings: Settings beside those of every world.
+    """
+
+    def __init__(self, folder: Path, *, seed: int, tally: Tally, **settings: Any) -> None:
+        self.folder = folder
+        self.tally = tally
+        self._random = random.Random(seed)
+        self._given = {**SETTINGS, **settings}
+        self.settings = Settings(data_dir=folder / "data", **self._given)
+        self._events: list[Event] = []
+        self._erasures: list[Erasure] = []
+        self._waiting: list[Command] = []
+        self._cleared: set[str] = set()
+        self._seen: dict[tuple[str, date, int], int] = {}
+        self._drawn: dict[tuple[str, date, int], int] = {}
+        self._counted = DayRange(FIRST, day(8))  # counting a day makes it one that is held, and not to be rotated on
+        create_project(folder, **{name.upper(): str(value) for name, value in self._given.items()})
+        create_home(folder / "home")
+        (folder / "data" / "inbox").mkdir(parents=True)
+
+    def story(self) -> list[Command]:
+        """The commands in order."""
+        first, late, rest = self._activity(0, 5), self._activity(0, 8), self._activity(2, 12)
+        gone = tuple((f"gone-{number}", day(6)) for number in (2, 3))
+        return [
+            self._ingest("first.jsonl", first, ()),
+            self._release(0, 1),
+            self._erase(("gone-0", "gone-1"), day(5)),
+            self._ingest("data/inbox/late.jsonl", late, gone),
+            Command("flush-deletes", ("dpdau", "flush-deletes"), REPLAY_POINTS, clears=True),
+            self._release(2, 3),
+            self._dagster("daily_release_job", DayRange(day(2), day(5))),
+            Command(
+                "rotate-salt",
+                ("dpdau", "rotate-salt", "--effective", str(day(9))),
+                ("rotate", "rename", "write", "sync", "journal", "commit", "committed", "answer"),
+                may_wait=False,
+            ),
+            self._ingest("rest.jsonl", rest, (("gone-4", day(7)),)),
+            self._erase(("gone-5",), day(12), "--wait"),
+            Command(
+                "rebuild",
+                ("dpdau", "rebuild", "--start", str(FIRST), "--end", str(LAST)),
+                ("fold", "recover", *REPLAY_POINTS),
+            ),
+            self._dagster("erasure_replay_job", DAYS),
+            self._release(6, 8, "--metric", "mau"),
+            Command(
+                "revise",
+                ("dpdau", "release", "--start", str(day(1)), "--end", str(day(1)), "--revise", "--reason", "late data"),
+                ("charge", "draw", "journal", "commit", "committed", "answer"),
+            ),
+            self._release(9, 12),
+        ]
+
+    def play(self, command: Command, *, kills: int, least: Callable[[Sequence[str]], str]) -> None:
+        """Gives a command, kills it `kills` times, and repeats it until it is done, now or after the next one.
+
+        Args:
+            command: The command.
+            kills: How often it is killed before it may end.
+            least: Chooses one of the points.
+        """
+        for _ in range(kills):
+            if not self._is_killed(command, least((*command.points, RANDOM))):
+                self._acknowledge(command)
+                self.check()
+                return
+            if self._random.random() < 0.5:
+                self.check(unknown=[*self._waiting, command])
+        if command.may_wait and self._random.random() < 0.3:
+            self._waiting.append(command)
+            return
+        self._finish(command)
+        for waiting in [self._waiting.pop() for _ in range(len(self._waiting))]:
+            self._finish(waiting)
+
+    def finish(self) -> None:
+        """Repeats what waits, and checks what holds at the end of a story."""
+        for waiting in [self._waiting.pop() for _ in range(len(self._waiting))]:
+            self._finish(waiting)
+        done = run(self.folder, ("dpdau", "flush-deletes"))
+        assert done.code == 0, done.err
+        self._cleared |= {user for user, _ in self._erasures}
+        self.check()
+        self._check_caps()
+
+    def _is_killed(self, command: Command, point: str) -> bool:
+        """Starts the command and kills it at the point; False when it came to its end."""
+        known = self.tally.passed.setdefault(command.kind, {})
+        if point == RANDOM:
+            running = start(self.folder, command.line, stdin=command.stdin)
+            moment = self._random.uniform(0.02, self.tally.seconds.get(command.kind, 1.0))
+            done, died_at = running.kill_after(moment), RANDOM
+        else:
+            nth = self._random.randint(1, max(1, known.get(point, 2)))
+            done = run(self.folder, command.line, point=point, nth=nth, stdin=command.stdin)
+            died_at = done.died_at or ""
+        if done.code == -9:
+            self.tally.hits[died_at] += 1
+            self.tally.kinds[command.kind] += 1
+            return True
+        self._check_ended(command, done)
+        return False
+
+    def _finish(self, command: Command) -> None:
+        if command.consumes is None or command.consumes.exists():
+            began = time.monotonic()
+            self._check_ended(command, run(self.folder, command.line, stdin=command.stdin))
+            self.tally.seconds[command.kind] = time.monotonic() - began
+        self._acknowledge(command)
+        self.check()
+
+    def _check_ended(self, command: Command, done: Ended) -> None:
+        assert done.code == 0, f"{command.kind} ended with {done.code}: {done.err[-3000:]}"
+        self.tally.passed.setdefault(command.kind, {}).update(done.counts)
+
+    def _acknowledge(self, command: Command) -> None:
+        self.tally.completed += 1
+        self._events += command.events
+        self._erasures += command.erasures
+        if command.kind == "rotate-salt":
+            self._counted = DAYS
+        if command.clears:
+            self._cleared |= {user for user, _ in self._erasures}
+
+    def check(self, *, unknown: Sequence[Command] | None = None) -> None:
+        """Everything that must hold now, when the commands in `unknown` may have happened or not."""
+        self.tally.checks += 1
+        uncertain = self._waiting if unknown is None else unknown
+        workspace = open_workspace(self.settings, create=False)
+        try:
+            self._check_ledger(workspace)
+            self._check_counts(workspace, uncertain)
+            held = [user for user in sorted(self._cleared) if files_holding(workspace, user, first=FIRST, last=LAST)]
+            assert held == [], "an erased user is back"
+        finally:
+            workspace.close()
+        left = ("leftover", "unknown") if uncertain else ()  # files of a command that was not repeated yet
+        found = [finding.to_json() for finding in verify_folder(self.settings).findings if finding.kind not in left]
+        assert found == [], found
+
+    def _check_counts(self, workspace: Workspace, unknown: Sequence[Command]) -> None:
+        """No acknowledged event is lost, none counts twice, no erasure is undone."""
+        days = self._counted
+        counts = count_trusted(workspace, days.first, days.last)
+        possible = []
+        for chosen in itertools.product((False, True), repeat=len(unknown)):
+            happened = list(itertools.compress(unknown, chosen))
+            events = [*self._events, *(event for command in happened for event in command.events)]
+            erasures = [*self._erasures, *(erasure for command in happened for erasure in command.erasures)]
+            possible.append(naive_counts(events, erasures, days, mau_window_days=WINDOW_DAYS))
+        assert counts in possible
+
+    def _check_ledger(self, workspace: Workspace) -> None:
+        """Every charge has its release and every release its charge, once; values seen before stay."""
+        with workspace.ledger.read() as connection:
+            charges = connection.exec_driver_sql("SELECT charge, account, metric, day, kind FROM charges").all()
+            releases = connection.exec_driver_sql("SELECT charge, metric, day, revision, drawn FROM releases").all()
+        paid = {row[0]: (row[2], row[3]) for row in charges if row[4] in ("release", "revision")}
+        assert {row[0]: (row[1], row[2]) for row in releases} == paid
+        first = {(row[2], row[3]) for row in charges if row[4] == "release"}
+        assert len(first) == sum(row[4] == "release" for row in charges), "a day was charged twice"
+        opened = {row[1] for row in charges if row[4] in ("release", "revision")}
+        assert {row[1] for row in charges} <= opened, "something was charged without a release"
+        values = {(row[1], date.fromisoformat(row[2]), int(row[3])): int(row[4]) for row in releases}
+        assert len(values) == len(releases)
+        changed = [key for key, drawn in self._seen.items() if values.get(key) != drawn]
+        assert changed == [], "a value that was seen is gone or was drawn again"
+        self._seen = values
+        self._check_journal(values)
+
+    def _check_journal(self, values: Mapping[tuple[str, date, int], int]) -> None:
+        """Whatever was drawn and written down stays the value, also when the process died before the commit."""
+        for path in journal_lines.files_in(self.folder / "data" / "journal"):
+            for line in journal_lines.lines_of(path):
+                for note in line.document()["notes"]:
+                    if note["note"] == "release":
+                        key = (note["metric"], date.fromisoformat(note["day"]), int(note["revision"]))
+                        drawn = self._drawn.setdefault(key, int(note["drawn"]))
+                        assert drawn == int(note["drawn"]), "a value was drawn twice"
+        wrong = [key for key, drawn in values.items() if self._drawn.get(key) != drawn]
+        assert wrong == [], "a release is not in the journal"
+
+    def _check_caps(self) -> None:
+        workspace = open_workspace(self.settings, create=False)
+        for metric in METRICS:
+            state = report_budget(workspace, metric, PERIOD)
+            assert state["release_count"] > 0
+            assert state["epsilon_spent"] <= self.settings.cap_of(metric)
+        workspace.close()
+
+    def _activity(self, first: int, last: int) -> tuple[Event, ...]:
+        users = [*(f"user-{number}" for number in range(25)), *(f"gone-{number}" for number in range(6))]
+        spread = [(user, day(offset)) for user in users for offset in range(first, last + 1)]
+        chosen = [(user, on) for user, on in spread if self._random.random() < 0.25]
+        return tuple((user, on) for user, on in chosen if user.startswith("user") or on <= day(5))
+
+    def _ingest(self, name: str, events: tuple[Event, ...], erasures: tuple[Erasure, ...]) -> Command:
+        rows = [*((user, on, "+") for user, on in events), *((user, on, "-") for user, on in erasures)]
+        self._random.shuffle(rows)
+        path = self.folder / name
+        path.write_text("".join(json.dumps({"user_id": u, "day": str(on), "op": op}) + "\n" for u, on, op in rows))
+        consumes = path if "inbox" in name else None
+        line = ("dpdau", "ingest", "--from", name)
+        return Command("ingest", line, STAGE_POINTS, events, erasures, consumes=consumes)
+
+    @staticmethod
+    def _erase(users: tuple[str, ...], through: date, *options: str) -> Command:
+        points = REPLAY_POINTS if options else ("write", "sync", "journal", "commit", "committed", "answer")
+        return Command(
+            "erase --wait" if options else "erase",
+            ("dpdau", "erase", "-", "--through", str(through), *options),
+            points,
+            erasures=tuple((user, through) for user in users),
+            stdin="".join(f"{user}\n" for user in users),
+            clears=bool(options),
+        )
+
+    @staticmethod
+    def _release(first: int, last: int, *options: str) -> Command:
+        line = ("dpdau", "release", "--start", str(day(first)), "--end", str(day(last)), *options)
+        return Command("release", line, (*RELEASE_POINTS, "answer"))
+
+    @staticmethod
+    def _dagster(job: str, days: DayRange) -> Command:
+        tags = json.dumps(range_tags(days))
+        module = ("-m", "dpdau_assets.definitions", "-a", "defs")
+        line = ("dagster", "job", "execute", *module, "-j", job, "--tags", tags)
+        return Command(f"dagster {job}", line, RELEASE_POINTS if job == "daily_release_job" else REPLAY_POINTS[:-1])
