@@ -68,10 +68,12 @@ class Settings(BaseModel):
     dau_budget_total: Epsilon = 3.0
     wau_budget_total: Epsilon = 3.0
     mau_budget_total: Epsilon = 3.5
+    joint_budget_total: Epsilon = 5.9
     total_budget_month: Epsilon = 6.0
     total_budget_365d: Epsilon = 29.0
     rdp_orders: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
     mechanism: Literal["gaussian", "laplace", "correlated", "joint", "tree", "matrix"] = "gaussian"
+    revision_reserve: Annotated[int, Field(ge=0, le=31)] = 2
     noise_source: Literal["secure", "seeded"] = "secure"
     default_seed: Annotated[int, Field(ge=0, lt=2**63)] = 20251009
     # Sketches
@@ -89,8 +91,6 @@ class Settings(BaseModel):
     admin_email: str = ""
     erasure_max_age_hours: Annotated[int, Field(ge=1)] = 24
     # Reserved: read by components that are not part of this version
-    joint_budget_total: Epsilon = 5.9
-    revision_reserve: Annotated[int, Field(ge=0, le=31)] = 2
     horizon_days: Annotated[int, Field(ge=1)] = 365
     w_bound: Annotated[int, Field(ge=1)] = 2
     use_bloom_for_diff: bool = False
@@ -167,14 +167,12 @@ class Settings(BaseModel):
         return float(getattr(self, f"epsilon_{metric}"))
 
     def cap_of(self, metric: str) -> float:
-        """Monthly epsilon cap of `metric`."""
+        """Monthly epsilon cap of `metric`, or of `joint`: all three together."""
         return float(getattr(self, f"{metric}_budget_total"))
 
 
 RESERVED = frozenset(
     {
-        "joint_budget_total",
-        "revision_reserve",
         "horizon_days",
         "w_bound",
         "bloom_fp_rate",
@@ -198,7 +196,11 @@ RESERVED = frozenset(
 """Settings accepted for a component that this version does not have."""
 
 NOT_YET = {
-    "mechanism": (("correlated", "joint", "tree", "matrix"), "use MECHANISM=gaussian or laplace"),
+    "mechanism": (
+        ("tree", "matrix"),
+        "its bound needs limits on late events and erasures that releases do not enforce: "
+        "use MECHANISM=gaussian, laplace, correlated or joint",
+    ),
     "sketch_impl": (("theta", "hll"), "use SKETCH_IMPL=kmv or set"),
     "compute_engine": (("spark",), "use COMPUTE_ENGINE=duckdb"),
 }
@@ -379,6 +381,12 @@ def _refuse_unsupported(settings: Settings) -> None:
             raise ConfigurationError(
                 f"{name.upper()}={getattr(settings, name)} is not supported by this version", hint=instead
             )
+    if settings.mechanism == "joint" and settings.sketch_impl != "set":
+        raise ConfigurationError(
+            f"MECHANISM=joint does not work with SKETCH_IMPL={settings.sketch_impl}: one user could move its three "
+            "counts in a way that the noise does not cover",
+            hint="set SKETCH_IMPL=set, or MECHANISM=correlated",
+        )
     if settings.advanced_delta >= settings.delta:
         raise ConfigurationError("ADVANCED_DELTA must be smaller than DELTA", hint="the default is a tenth of DELTA")
     if settings.series_start and settings.series_end and settings.series_end < settings.series_start:

@@ -3,7 +3,10 @@
 Belongs here: what has been charged (`BudgetBook`), the caps, refusals with their amounts, the next funded day. Does not
 belong here: writing anything, or what a release draws (`publish_release`).
 
-Three caps hold at once: the metric's account of the month; the month over all metrics and all accounts, those before a
+Which account that is, is settled by the month's first charge: one for each metric, or one for all three when the month
+was opened with joint noise.
+
+Three caps hold at once: that account's; the month over all metrics and all accounts, those before a
 reset included; every window of 365 days that the day lies in, over all metrics. All of it is public.
 """
 
@@ -15,20 +18,49 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TypedDict
 
+from sqlalchemy import Connection
+
 from dpdau_assets.core.accounting.rdp import TRAILING_DAYS
 from dpdau_assets.core.accounting.snapshot import fits, smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
+from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
 from dpdau_assets.core.mechanisms.interface import Mechanism
+from dpdau_assets.core.mechanisms.joint import JointGaussian, joint_from_parameters, joint_gaussian
+from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import ONE_DAY, days_of_period, period_of
 from dpdau_assets.errors import Refusal
+from dpdau_assets.operations.account_offsets import opening_needed
 from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import budget
+from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import Ledger
+from dpdau_assets.storage.offsets import OffsetKeys
+from dpdau_assets.storage.openings import openings_between
 
 FUNDED_WITHIN_DAYS = 800
 """How far ahead the next funded day is looked for: no window of 365 days stays full for longer."""
+
+
+JOINT = "joint"
+"""Name of the account that pays for all three metrics together."""
+
+
+def account_name(connection: Connection, metric: str, period: str, *, mechanism: str) -> str:
+    """Whose account pays for `metric` in `period`: its own, or `joint`.
+
+    The month's first account decides; MECHANISM does while there is none.
+
+    Args:
+        connection: A connection to the ledger.
+        metric: The metric.
+        period: Calendar month `YYYY-MM`.
+        mechanism: The setting MECHANISM.
+    """
+    accounts = budget.accounts_of_period(connection, period)
+    is_joint = accounts[0].metric == JOINT if accounts else mechanism == JOINT
+    return JOINT if is_joint else metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +68,27 @@ class Terms:
     """How the next release of a metric in a month is made, and what its account may spend.
 
     Attributes:
+        name: The account's metric, or `joint` for all three.
         account: The open account, or None when the release will open it.
         mechanism: The noise: an open account keeps its own, whatever the settings say now.
+        opening: What the release has to pay for a secret offset first; empty when there is one, or none is needed.
         cap: Epsilon cap of the account: the smaller of the frozen one and the present setting.
         cap_delta: Delta at which the cap is compared: the smaller of the frozen one and the present setting.
         events: Everything charged to the account so far.
     """
 
+    name: str
     account: budget.Account | None
-    mechanism: Mechanism
+    mechanism: Mechanism | JointGaussian
+    opening: EventCounts
     cap: float
     cap_delta: float
     events: EventCounts
+
+    @property
+    def next_charge(self) -> EventCounts:
+        """What one more release charges, its opening included."""
+        return merge_events(self.opening, repeat_event(self.mechanism.event(), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +127,7 @@ class BudgetBook:
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._keys = OffsetKeys(Lake(settings.root).offsets_folder, ledger.ledger_id)
         self._options: AccountingOptions = {
             "advanced_delta": settings.advanced_delta,
             "rdp_orders": settings.rdp_orders,
@@ -95,6 +137,7 @@ class BudgetBook:
     def refresh(self) -> None:
         """Forgets everything read so far."""
         self._terms: dict[tuple[str, str], Terms] = {}
+        self._names: dict[tuple[str, str], str] = {}
         self._months: dict[str, EventCounts] = {}
         self._totals: dict[str, Totals] = {}
         self._last_releases: dict[str, budget.Release | None] = {}
@@ -104,32 +147,72 @@ class BudgetBook:
         with self._ledger.read() as connection:
             self.version = budget.version(connection)
 
+    def account_name(self, metric: str, period: str) -> str:
+        """Whose account pays for `metric` in `period`: its own, or `joint`."""
+        if (metric, period) not in self._names:
+            with self._ledger.read() as connection:
+                name = account_name(connection, metric, period, mechanism=self._settings.mechanism)
+            self._names[metric, period] = name
+        return self._names[metric, period]
+
     def terms(self, metric: str, period: str) -> Terms:
         """How the next release of `metric` in `period` is made."""
-        if (metric, period) not in self._terms:
+        name = self.account_name(metric, period)
+        if (name, period) not in self._terms:
             with self._ledger.read() as connection:
-                account = budget.current_account(connection, metric, period)
-                accounts = budget.accounts_of(connection, metric, period)
+                account = budget.current_account(connection, name, period)
+                accounts = budget.accounts_of(connection, name, period)
                 events = budget.events_of_account(connection, account) if account else ()
-            self._terms[metric, period] = self._terms_of(metric, account, accounts, events)
-        return self._terms[metric, period]
+            self._terms[name, period] = self._terms_of(name, period, account, accounts, events)
+        return self._terms[name, period]
 
     def _terms_of(
-        self, metric: str, account: budget.Account | None, accounts: list[budget.Account], events: EventCounts
+        self,
+        name: str,
+        period: str,
+        account: budget.Account | None,
+        accounts: list[budget.Account],
+        events: EventCounts,
     ) -> Terms:
         """An open account keeps its cap; none gets a larger delta than those before it in the month."""
         settings = self._settings
+        cap = min([settings.cap_of(name), *([account.epsilon_cap] if account else [])])
+        cap_delta = min([settings.delta, *(known.delta for known in accounts)])
+        mechanism: Mechanism | JointGaussian
         if account is None:
-            mechanism = mechanism_from(settings.mechanism, epsilon=settings.epsilon_of(metric), delta=settings.delta)
+            mechanism = self._new_mechanism(name, period, cap=cap, cap_delta=cap_delta)
+        elif name == JOINT:
+            mechanism = joint_from_parameters(account.parameters)
         else:
             mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
-        return Terms(
-            account=account,
-            mechanism=mechanism,
-            cap=min([settings.cap_of(metric), *([account.epsilon_cap] if account else [])]),
-            cap_delta=min([settings.delta, *(known.delta for known in accounts)]),
-            events=events,
+        opening = opening_needed(account, mechanism, self._keys)
+        return Terms(name, account, mechanism, opening, cap, cap_delta, events)
+
+    def _new_mechanism(self, name: str, period: str, *, cap: float, cap_delta: float) -> Mechanism | JointGaussian:
+        """The noise of an account that is not open yet: planned for all days of the month and the revisions in reserve.
+
+        A month that was opened metric by metric stays so when MECHANISM becomes `joint`, with the noise it had.
+        """
+        settings = self._settings
+        releases = len(days_of_period(period)) + settings.revision_reserve
+        if name == JOINT:
+            return joint_gaussian(PeriodPlan(releases, cap, cap_delta))
+        chosen = str(settings.mechanism)
+        if chosen == JOINT:
+            with self._ledger.read() as connection:
+                chosen = budget.accounts_of_period(connection, period)[-1].mechanism
+        searched = repeat_event(ABOVE_THRESHOLD_EVENT, 1) if self._may_search(name) else ()
+        return mechanism_from(
+            chosen,
+            epsilon=settings.epsilon_of(name),
+            delta=settings.delta,
+            plan=PeriodPlan(releases, cap, cap_delta, reserved=searched),
         )
+
+    def _may_search(self, metric: str) -> bool:
+        """Whether a first sampling threshold may still have to be searched for, by public facts alone."""
+        settings = self._settings
+        return settings.sketch_impl != "set" and settings.expected_users is None and self.last_release(metric) is None
 
     def totals(self, period: str) -> Totals:
         """What all metrics together may spend for a day of `period`: the smallest of its accounts' and the settings."""
@@ -157,9 +240,10 @@ class BudgetBook:
             first = day - timedelta(days=TRAILING_DAYS - 1)
             with self._ledger.read() as connection:
                 daily = budget.daily_events(connection, first, date.max)
+                openings = openings_between(connection, first, date.max)
                 known = budget.smallest_delta(connection)
             delta = min(self._settings.delta, known or self._settings.delta)
-            self._trailing = TrailingLoss(daily, orders=self._settings.rdp_orders, delta=delta)
+            self._trailing = TrailingLoss(daily, orders=self._settings.rdp_orders, delta=delta, openings=openings)
             self._trailing_from = day
         return self._trailing
 
@@ -205,43 +289,47 @@ class BudgetBook:
 
     def charged(
         self,
-        metric: str,
         day: date,
         *,
+        opening: EventCounts,
         events: EventCounts,
         account: budget.Account,
-        release: budget.Release,
+        releases: Sequence[budget.Release],
         version: int,
     ) -> None:
         """Notes a charge of our own, committed in a transaction that began at `self.version`.
 
         Args:
-            metric: The metric.
             day: The released day.
-            events: What was charged.
-            account: The account charged.
-            release: What was released.
+            opening: What was charged for an offset.
+            events: What else was charged.
+            account: The account charged, as it is now.
+            releases: What was released.
             version: The ledger's version after the charge.
         """
-        period = period_of(day)
-        self._terms[metric, period] = self._terms_of(
-            metric, account, [account], merge_events(self._terms[metric, period].events, events)
+        period, paid = period_of(day), merge_events(opening, events)
+        known = self._terms[account.metric, period]
+        self._terms[account.metric, period] = self._terms_of(
+            account.metric, period, account, [account], merge_events(known.events, paid)
         )
         if period in self._months:
-            self._months[period] = merge_events(self._months[period], events)
+            self._months[period] = merge_events(self._months[period], paid)
         if self._trailing is not None:
             self._trailing.add(day, events)
-        self._last_releases[metric] = release
-        self._released_days.pop(metric, None)
+            if opening:
+                self._trailing.add_opening(period, opening)
+        for release in releases:
+            self._last_releases[release.metric] = release
+            self._released_days.pop(release.metric, None)
         self.version = version
 
     def releases_under_totals(self, metric: str, day: date, *, at_most: int) -> int:
         """How many further releases of `metric` for `day` the two totals allow, up to `at_most`."""
-        event = self.terms(metric, period_of(day)).mechanism.event()
+        terms = self.terms(metric, period_of(day))
         month, totals = self.month_events(period_of(day)), self.totals(period_of(day))
 
         def enough(releases: int) -> bool:
-            more = repeat_event(event, releases)
+            more = merge_events(terms.opening, repeat_event(terms.mechanism.event(), releases))
             if not self.trailing(day).fits(day, more, cap=totals.year_cap):
                 return False
             total = merge_events(month, more)
@@ -259,7 +347,7 @@ class BudgetBook:
         day, end = first, first + timedelta(days=FUNDED_WITHIN_DAYS)
         released, cap = self.released_days(metric), self._settings.total_budget_365d
         while day <= end:
-            events = repeat_event(self.terms(metric, period_of(day)).mechanism.event(), 1)
+            events = self.terms(metric, period_of(day)).next_charge
             if day in released or not self.trailing(day).fits(day, events, cap=cap):
                 day += ONE_DAY
                 continue

@@ -24,30 +24,22 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Any, cast
 
-from sqlalchemy import Connection
-
-from dpdau_assets.core.dp_events import EventCounts, count_events
+from dpdau_assets.core.dp_events import EventCounts, count_events, merge_events
 from dpdau_assets.core.mechanisms.above_threshold import (
     ABOVE_THRESHOLD_EVENT,
     KEY_SPACE,
-    find_first_threshold,
     require_first_threshold_possible,
 )
-from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
-from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
-from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise, draw_key, mask_seed
-from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of, window_days
-from dpdau_assets.core.release import (
-    ReleaseResult,
-    make_result,
-    next_threshold,
-    require_releasable_sketch,
-    threshold_for,
-)
-from dpdau_assets.errors import Refusal
-from dpdau_assets.operations.budget_check import BudgetBook, Terms
+from dpdau_assets.core.mechanisms.interface import Mechanism
+from dpdau_assets.core.mechanisms.joint import JointGaussian
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
+from dpdau_assets.core.release import ReleaseResult, next_threshold, require_releasable_sketch, threshold_for
+from dpdau_assets.errors import ConfigurationError, Refusal, UsageError
+from dpdau_assets.operations.account_offsets import destroy_closed_offsets
+from dpdau_assets.operations.budget_check import JOINT, BudgetBook, Terms
+from dpdau_assets.operations.draw_release import Draw
 from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.release_rules import check_calendar, check_request, check_revisable, days_in_window
+from dpdau_assets.operations.release_rules import check_calendar, check_request, check_revisable
 from dpdau_assets.operations.report_budget import release_bodies
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
 from dpdau_assets.operations.workspace import Workspace
@@ -119,7 +111,10 @@ def publish_releases(
         if revise:
             check_revisable(wanted, stored)
         check_calendar(workspace, wanted)
+        destroy_closed_offsets(workspace)
         desk = _Desk(workspace, reason=reason if revise else None, progress=progress)
+        if revise:
+            desk.require_whole(wanted)
         desk.count(wanted)
         for number, pair in enumerate(wanted):
             progress("release", number, len(wanted))
@@ -148,7 +143,7 @@ class _Offer:
     Attributes:
         terms: Its account and noise.
         threshold: Keys below it are counted; None when a first threshold has to be searched, and paid for.
-        events: What would be charged in all.
+        events: What would be charged, an opening apart.
         refusal: Why it may not be made, or None.
     """
 
@@ -175,12 +170,23 @@ class _Desk:
         self._reason = reason
         self._progress = progress
         self._counts: dict[Pair, Counts] = {}
+        self._made: dict[Pair, budget.Release] = {}
         self._now: datetime | None = None
         self.book = BudgetBook(workspace.ledger, workspace.settings)
+
+    def require_whole(self, wanted: Sequence[Pair]) -> None:
+        """Returns when every joint release that is to be revised is revised whole; else a UsageError."""
+        for metric, day in wanted:
+            if self._is_joint((metric, day)) and any((name, day) not in wanted for name in METRICS):
+                raise UsageError(
+                    f"{metric} of {day} was released jointly and cannot be revised alone",
+                    hint="revise dau, wau and mau together: leave --metric out",
+                )
 
     def count(self, wanted: Sequence[Pair]) -> None:
         """Takes the release cut: builds and counts every window of `wanted` that the budget does not refuse."""
         funded = [pair for pair in wanted if self._offer(pair).refusal is None]
+        funded += [(name, day) for metric, day in funded if self._is_joint((metric, day)) for name in METRICS]
         if funded:
             days, metrics = sorted({day for _, day in funded}), [name for name in METRICS if name in dict(funded)]
             counts = snapshot_counts(self._workspace, days, metrics, progress=self._progress)
@@ -188,6 +194,8 @@ class _Desk:
 
     def release(self, pair: Pair) -> _Outcome | Refusal:
         """The one release of `pair`: drawn now, or as another process stored it; or why it is refused."""
+        if pair in self._made:
+            return _Outcome(self._made[pair], is_new=True)
         while True:
             offer = self._offer(pair)
             if offer.refusal is None and pair not in self._counts:
@@ -197,19 +205,27 @@ class _Desk:
                 return decided
             self.book.refresh()  # somebody else charged first: decide again
 
+    def _is_joint(self, pair: Pair) -> bool:
+        return self.book.account_name(pair[0], period_of(pair[1])) == JOINT
+
     def _offer(self, pair: Pair) -> _Offer:
         metric, day = pair
         terms = self.book.terms(metric, period_of(day))
-        threshold = self._threshold(metric, terms.mechanism)
+        threshold = self._threshold(pair, terms.mechanism)
         search = [] if threshold else [ABOVE_THRESHOLD_EVENT]
         events = count_events([*search, terms.mechanism.event()])
-        return _Offer(terms, threshold, events, self.book.refusal(metric, day, events))
+        return _Offer(terms, threshold, events, self.book.refusal(metric, day, merge_events(terms.opening, events)))
 
-    def _threshold(self, metric: Metric, mechanism: Mechanism) -> int | None:
+    def _threshold(self, pair: Pair, mechanism: Mechanism | JointGaussian) -> int | None:
         """The sampling threshold, from earlier releases and settings alone: fixed before any count is read."""
-        settings = self._settings
+        settings, metric = self._settings, pair[0]
         if settings.sketch_impl == "set":
             return KEY_SPACE
+        if isinstance(mechanism, JointGaussian):
+            raise ConfigurationError(
+                f"{period_of(pair[1])} is released jointly, which SKETCH_IMPL={settings.sketch_impl} does not allow",
+                hint="set SKETCH_IMPL=set until that month's releases are made",
+            )
         require_releasable_sketch(mechanism, k=settings.sketch_k)
         last = self.book.last_release(metric)
         if last is not None:
@@ -228,6 +244,8 @@ class _Desk:
 
     def _draw(self, pair: Pair, offer: _Offer) -> _Outcome | None:
         """Charge, draw and store in one transaction; None when the ledger is no longer the one decided on."""
+        metric, day = pair
+        terms = offer.terms
         with self._workspace.ledger.write() as connection:
             existing = budget.find_release(connection, *pair)
             if existing is not None and self._reason is None:
@@ -235,95 +253,18 @@ class _Desk:
             if budget.version(connection) != self.book.version:
                 return None
             now = self._now = self._now or self._workspace.advance_clock(connection)
-            account = offer.terms.account or self._open_account(connection, pair, offer.terms, now)
-            threshold = offer.threshold or self._search_threshold(connection, account, pair, now)
-            release = self._charge_and_draw(connection, account, pair, threshold=threshold, revised=existing, now=now)
+            draw = Draw(self._workspace, connection, self._counts[pair], day, existing, self._reason, now)
+            account, offset = draw.offset(draw.account(terms, self.book.totals(period_of(day))), terms)
+            if offset is None and terms.mechanism.opening():
+                return None
+            if isinstance(terms.mechanism, JointGaussian):
+                made = draw.joint(account, terms.mechanism, offset=offset)
+            else:
+                threshold = offer.threshold or draw.first_threshold(account, metric)
+                made = draw.single(account, terms.mechanism, metric, threshold=threshold, offset=offset)
             version = budget.version(connection)
-        self.book.charged(*pair, events=offer.events, account=account, release=release, version=version)
-        return _Outcome(release, is_new=True)
-
-    def _search_threshold(self, connection: Connection, account: budget.Account, pair: Pair, now: datetime) -> int:
-        """The metric's first threshold, found privately; the search is charged together with its outcome."""
-        found = find_first_threshold(
-            lambda threshold: self._counts[pair].below(*pair, threshold),
-            self._noise(account, draw=0),
-            k=self._settings.sketch_k,
+        self.book.charged(
+            day, opening=terms.opening, events=offer.events, account=account, releases=[*made.values()], version=version
         )
-        budget.insert_charge(
-            connection,
-            account,
-            day=pair[1],
-            kind="threshold",
-            events=[ABOVE_THRESHOLD_EVENT],
-            outcome=found.to_json(),
-            now=now,
-        )
-        return found.threshold
-
-    def _charge_and_draw(
-        self,
-        connection: Connection,
-        account: budget.Account,
-        pair: Pair,
-        *,
-        threshold: int,
-        revised: budget.Release | None,
-        now: datetime,
-    ) -> budget.Release:
-        """The charge, the draw it pays for, and the release, as rows of the caller's transaction."""
-        metric, day = pair
-        settings, revision = self._settings, revised.revision + 1 if revised else 0
-        mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
-        kind: budget.ChargeKind = "revision" if revised else "release"
-        charge = budget.insert_charge(connection, account, day=day, kind=kind, events=[mechanism.event()], now=now)
-        source = self._noise(account, draw=charge)
-        drawn = mechanism.draw(self._counts[pair].below(metric, day, threshold), source)
-        result = make_result(
-            drawn,
-            mechanism,
-            source=source,
-            metric=metric,
-            day=day,
-            window_days=window_days(metric, settings.mau_window_days),
-            days_in_window=days_in_window(settings, metric, day),
-            sketch_impl=settings.sketch_impl,
-            sketch_k=settings.sketch_k if settings.sketch_impl == "kmv" else None,
-            threshold=threshold,
-            revision=revision,
-        )
-        return budget.insert_release(
-            connection,
-            charge,
-            metric=metric,
-            day=day,
-            revision=revision,
-            drawn=drawn,
-            result=result.to_json(),
-            reason=self._reason,
-            now=now,
-        )
-
-    def _noise(self, account: budget.Account, *, draw: int) -> NoiseSource:
-        """Where the randomness of one draw comes from; `draw` is the charge's number, 0 for a threshold search."""
-        if self._settings.noise_source == "secure":
-            return SecureNoise()
-        seed = mask_seed(self._settings.default_seed).to_bytes(8, "big")
-        ledger_id = self._workspace.ledger_id
-        return SeededNoise(draw_key(seed, ledger_id=ledger_id, account=account.account, draw=draw))
-
-    def _open_account(self, connection: Connection, pair: Pair, terms: Terms, now: datetime) -> budget.Account:
-        """Freezes mechanism, parameters and caps for the account's life."""
-        period = period_of(pair[1])
-        totals = self.book.totals(period)
-        return budget.open_account(
-            connection,
-            pair[0],
-            period,
-            mechanism=terms.mechanism.name,
-            parameters=terms.mechanism.parameters,
-            epsilon_cap=terms.cap,
-            delta=terms.cap_delta,
-            month_cap=totals.month_cap,
-            year_cap=totals.year_cap,
-            now=now,
-        )
+        self._made.update({(name, day): release for name, release in made.items()})
+        return _Outcome(made[metric], is_new=True)

@@ -21,6 +21,7 @@ from dpdau_assets.core.release import ReleaseResult, body
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
+from dpdau_assets.storage.openings import openings_between
 
 
 def report_budget(workspace: Workspace, metric: str, period: str | date) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def report_budget(workspace: Workspace, metric: str, period: str | date) -> dict
 
     Args:
         workspace: The open data folder.
-        metric: `dau`, `wau` or `mau`.
+        metric: `dau`, `wau` or `mau`; in a month released jointly the document is that of `joint`.
         period: Calendar month `YYYY-MM`, or any day of it; the trailing 365 days end on that day, for a month on its
             last.
 
@@ -67,15 +68,16 @@ def snapshot(book: BudgetBook, workspace: Workspace, metric: str, day: date) -> 
     settings, period = workspace.settings, period_of(day)
     days, terms = days_of_period(period), book.terms(metric, period)
     with workspace.ledger.read() as connection:
-        accounts = budget.accounts_of(connection, metric, period)
+        accounts = budget.accounts_of(connection, terms.name, period)
         earlier = merge_events(*_events_of(connection, accounts, without=terms.account))
         window = DayRange(day - timedelta(days=TRAILING_DAYS - 1), day)
-        trailing = merge_events(*budget.daily_events(connection, window.first, window.last).values())
+        daily = budget.daily_events(connection, window.first, window.last)
+        trailing = merge_events(*daily.values(), *openings_between(connection, window.first, window.last).values())
         lifetime = budget.lifetime_events(connection)
         made = budget.releases_between(connection, days.first, days.last, metric=metric, all_revisions=True)
-        resets = len(budget.resets_of(connection, metric, period))
+        resets = len(budget.resets_of(connection, terms.name, period))
     stated = budget_snapshot(
-        metric,
+        terms.name,
         day,
         terms.cap,
         terms.cap_delta,
@@ -88,6 +90,7 @@ def snapshot(book: BudgetBook, workspace: Workspace, metric: str, day: date) -> 
         release_count=len(made),
         resets=resets,
         next_event=terms.mechanism.event(),
+        opening=terms.opening,
         next_funded_day=book.next_funded_day(metric, max(days.first, settings.series_start or days.first)),
     )
     more = book.releases_under_totals(metric, day, at_most=stated.releases_remaining or 0)

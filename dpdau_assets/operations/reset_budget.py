@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dpdau_assets.core.quantities import METRICS, days_of_period
 from dpdau_assets.errors import InputError, UsageError
+from dpdau_assets.operations.budget_check import account_name
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
 from dpdau_assets.storage.budget import Reset
@@ -16,8 +17,8 @@ from dpdau_assets.storage.budget import Reset
 def reset_budget(workspace: Workspace, metric: str | None, period: str, reason: str) -> tuple[Reset, ...]:
     """Opens the next account of a metric and month, or of every metric that spent anything in the month.
 
-    A metric whose account of the month is still untouched is left as it is, so that repeating the command opens
-    nothing further.
+    A month released jointly has one account for all three metrics, whichever of them is named. A metric whose account
+    of the month is still untouched is left as it is, so that repeating the command opens nothing further.
 
     Args:
         workspace: The open data folder.
@@ -38,11 +39,10 @@ def reset_budget(workspace: Workspace, metric: str | None, period: str, reason: 
         raise UsageError("there is no such metric", hint=f"use one of {', '.join(METRICS)}")
     days_of_period(period)
     with workspace.ledger.write() as connection:
-        spent = [
-            name
-            for name in ([metric] if metric else METRICS)
-            if budget.current_account(connection, name, period) is not None
-        ]
+        mechanism = workspace.settings.mechanism
+        asked = [metric] if metric else METRICS
+        names = dict.fromkeys(account_name(connection, one, period, mechanism=mechanism) for one in asked)
+        spent = [name for name in names if budget.current_account(connection, name, period) is not None]
         if not spent:
             raise InputError(
                 f"the budget of {metric or 'every metric'} for {period} is untouched: there is nothing to reset",

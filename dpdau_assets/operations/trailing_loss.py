@@ -1,5 +1,8 @@
 """Loss over every window of 365 days that a released day lies in, added up by Renyi order.
 
+What was charged for a day counts in the windows that hold the day; what was charged for the offset of a month counts in
+full in every window that touches the month, because each of its releases carries that offset.
+
 Belongs here: the sliding sums that make a check of 365 windows cost microseconds. The divergences and their conversion
 to epsilon are `core.accounting.rdp`. Everything is public.
 """
@@ -14,6 +17,7 @@ import numpy.typing as npt
 
 from dpdau_assets.core.accounting.rdp import TRAILING_DAYS, epsilons_of_rdp, events_rdp
 from dpdau_assets.core.dp_events import EventCounts
+from dpdau_assets.core.quantities import days_of_period
 
 FINE_ORDERS = (1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)
 """Orders added to RDP_ORDERS: a year's loss is large, and there the best order lies between 2 and 4."""
@@ -26,9 +30,17 @@ class TrailingLoss:
         daily: Events charged for each day, over all metrics.
         orders: Orders of the setting RDP_ORDERS.
         delta: Delta at which epsilon is stated.
+        openings: Events charged for the offsets of each month, over all metrics.
     """
 
-    def __init__(self, daily: Mapping[date, EventCounts], *, orders: tuple[float, ...], delta: float) -> None:
+    def __init__(
+        self,
+        daily: Mapping[date, EventCounts],
+        *,
+        orders: tuple[float, ...],
+        delta: float,
+        openings: Mapping[str, EventCounts] | None = None,
+    ) -> None:
         self._orders = tuple(sorted({*orders, *FINE_ORDERS}))
         self.delta = delta
         self._first = min(daily, default=date(1970, 1, 1)).toordinal()
@@ -36,6 +48,9 @@ class TrailingLoss:
         self._rdp = np.zeros((last - self._first + 1, len(self._orders)))
         for day, events in daily.items():
             self.add(day, events)
+        self._openings: dict[str, npt.NDArray[np.float64]] = {}
+        for period, events in (openings or {}).items():
+            self.add_opening(period, events)
 
     def add(self, day: date, events: EventCounts) -> None:
         """Notes that `events` were charged for `day`."""
@@ -45,6 +60,10 @@ class TrailingLoss:
             self._rdp = np.pad(self._rdp, ((before, after), (0, 0)))
             self._first -= before
         self._rdp[day.toordinal() - self._first] += events_rdp(events, self._orders)
+
+    def add_opening(self, period: str, events: EventCounts) -> None:
+        """Notes that `events` were charged for an offset of the month `period`."""
+        self._openings[period] = self._openings.get(period, 0.0) + events_rdp(events, self._orders)
 
     def fits(self, day: date, events: EventCounts, *, cap: float) -> bool:
         """Whether every window of 365 days that `day` lies in stays within `cap` when `events` are charged for it."""
@@ -71,7 +90,12 @@ class TrailingLoss:
             sums[1 + low - start : 1 + high - start] = self._rdp[low:high]
         np.cumsum(sums, axis=0, out=sums)
         # rounding of a difference of sums must not make a divergence negative
-        return np.maximum(sums[TRAILING_DAYS:] - sums[:-TRAILING_DAYS], 0.0)
+        windows = np.maximum(sums[TRAILING_DAYS:] - sums[:-TRAILING_DAYS], 0.0)
+        for period, rdp in self._openings.items():
+            days = days_of_period(period)  # window i holds the days from day - 364 + i to day + i
+            touching = slice(max(0, (days.first - day).days), max(0, (days.last - day).days + TRAILING_DAYS))
+            windows[touching] += rdp
+        return windows
 
     def _epsilons(self, rdp: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         epsilons = epsilons_of_rdp(rdp, self._orders, delta=self.delta).min(axis=-1)

@@ -22,6 +22,7 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import budget, erasures, partitions
 from dpdau_assets.storage.budget import Account
+from dpdau_assets.storage.openings import openings_between
 from dpdau_assets.storage.schema import accounts, charges, releases
 from dpdau_assets.storage.schema import partitions as partition_rows
 
@@ -156,7 +157,8 @@ def _verify_years(
     daily = budget.daily_events(connection, date.min, date.max)
     delta = max(account.delta for account in chain.from_iterable(months.values()))
     cap = max(account.year_cap for account in chain.from_iterable(months.values()))
-    trailing = TrailingLoss(daily, orders=settings.rdp_orders, delta=delta)
+    openings = openings_between(connection, date.min, date.max)
+    trailing = TrailingLoss(daily, orders=settings.rdp_orders, delta=delta, openings=openings)
     if not all(trailing.fits(day, NO_EVENTS, cap=cap) for day in daily):
         _above(report, "all metrics over 365 days")
 

@@ -78,7 +78,7 @@ def _month(workspace: Workspace, book: BudgetBook, period: str, results: Sequenc
     for metric in METRICS:
         terms = book.terms(metric, period)
         with workspace.ledger.read() as connection:
-            events = budget.events_of_metric(connection, metric, period)
+            events = budget.events_of_metric(connection, terms.name, period)
         left = max(0.0, terms.cap - _epsilon(workspace, terms.events, delta=terms.cap_delta))
         releases = sum(result.metric == metric and period_of(result.day) == period for result in results)
         metrics[metric] = Spent(_epsilon(workspace, events, delta=terms.cap_delta), terms.cap, left, releases)

@@ -254,27 +254,31 @@ def lifetime_events(connection: Connection, metric: str | None = None) -> EventC
 
 
 def daily_events(connection: Connection, first: date, last: date) -> dict[date, EventCounts]:
-    """What was charged for each released day, over all metrics and generations; days without charges are left out."""
+    """What was charged for each released day, over all metrics and generations; days without charges are left out.
+
+    Without openings, which are charged to a month (`openings.openings_between`).
+    """
     stored = type_coerce(charges.c.events, String)
     query = (
         select(charges.c.day, stored, func.count())
-        .where(charges.c.day.between(first, last))
+        .where(charges.c.day.between(first, last), charges.c.kind != "opening")
         .group_by(charges.c.day, stored)
     )
     parts: dict[date, list[EventCounts]] = {}
     for day, document, count in connection.execute(query):
-        parts.setdefault(day, []).append(_times(_parsed(document), count))
+        parts.setdefault(day, []).append(_times(parsed_events(document), count))
     return {day: merge_events(*found) for day, found in sorted(parts.items())}
 
 
 def _events(connection: Connection, *conditions: ColumnElement[bool]) -> EventCounts:
     stored = type_coerce(charges.c.events, String)
     query = select(stored, func.count()).select_from(charges).where(*conditions).group_by(stored)
-    return merge_events(*(_times(_parsed(document), count) for document, count in connection.execute(query)))
+    return merge_events(*(_times(parsed_events(document), count) for document, count in connection.execute(query)))
 
 
 @lru_cache(maxsize=4096)
-def _parsed(document: str) -> EventCounts:
+def parsed_events(document: str) -> EventCounts:
+    """The events of a charge in the form in which the ledger stores them."""
     return count_events(event_from_json(event) for event in json.loads(document))
 
 

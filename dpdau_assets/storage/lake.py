@@ -68,6 +68,11 @@ class Lake:
         return self.root / "secrets" / "salts.json"
 
     @property
+    def offsets_folder(self) -> Path:
+        """The keys of sealed noise offsets, one file per budget account."""
+        return self.root / "secrets" / "offsets"
+
+    @property
     def journal_folder(self) -> Path:
         """The journal of the ledger; its second copy is elsewhere."""
         return self.root / "journal"

@@ -16,7 +16,7 @@ from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import BudgetExhaustedError, DpdauError
-from dpdau_assets.operations import publish_release
+from dpdau_assets.operations import draw_release, publish_release
 from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.snapshot_counts import Counts
@@ -51,7 +51,7 @@ class KnownNoise(SecureNoise):
 def planted_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every release counts the planted number and adds the known noise to it."""
     monkeypatch.setattr(publish_release, "snapshot_counts", planted)
-    monkeypatch.setattr(publish_release, "SecureNoise", KnownNoise)
+    monkeypatch.setattr(draw_release, "SecureNoise", KnownNoise)
 
 
 class TestNothingExactLeaves:

@@ -158,7 +158,7 @@ class TestRefusals:
         assert "hunter2" not in repr(load_settings())
         assert "hunter2" not in str(describe_settings())
 
-    @pytest.mark.parametrize("value", ["correlated", "joint", "tree", "matrix"])
+    @pytest.mark.parametrize("value", ["tree", "matrix"])
     def test_an_unaudited_mechanism_is_refused(self, project: Path, value: str) -> None:
         """Mechanisms of later versions are refused at start, never approximated."""
         with pytest.raises(ConfigurationError):
@@ -168,6 +168,7 @@ class TestRefusals:
         "overrides",
         [
             {"sketch_impl": "theta"},
+            {"mechanism": "joint", "sketch_impl": "kmv"},
             {"advanced_delta": 1e-6},
             {"series_start": "2026-02-01", "series_end": "2026-01-01"},
         ],

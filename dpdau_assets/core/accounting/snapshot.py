@@ -19,6 +19,7 @@ from typing import Any
 
 from dpdau_assets.core.accounting.accountant import Accountant, Bound
 from dpdau_assets.core.accounting.advanced import AdvancedAccountant
+from dpdau_assets.core.accounting.gdp import GdpAccountant
 from dpdau_assets.core.accounting.naive import NaiveAccountant
 from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.accounting.rdp import RdpAccountant, best_order
@@ -80,7 +81,7 @@ def smallest_epsilon(
 def fits(
     events: EventCounts, cap: float, *, delta: float, advanced_delta: float, rdp_orders: tuple[float, ...]
 ) -> bool:
-    """Whether `smallest_epsilon` is at most the cap, without PLD where a cheap bound already says yes.
+    """Whether a proven bound is at most the cap, without PLD where a cheap one already says yes.
 
     Args:
         events: Everything released under the cap, the release in question included.
@@ -89,7 +90,7 @@ def fits(
         advanced_delta: Slack of advanced composition.
         rdp_orders: Orders of the RDP bound.
     """
-    accountants: tuple[Accountant, ...] = (*_cheap(advanced_delta, rdp_orders), PldAccountant())
+    accountants: tuple[Accountant, ...] = (GdpAccountant(), *_cheap(advanced_delta, rdp_orders), PldAccountant())
     found = (accountant.bound(events, delta=delta) for accountant in accountants)
     return any(bound.delta <= delta and bound.epsilon <= cap for bound in found)
 
@@ -228,12 +229,13 @@ def budget_snapshot(
     release_count: int,
     resets: int = 0,
     next_event: DpEvent | None = None,
+    opening: EventCounts = NO_EVENTS,
     next_funded_day: date | None = None,
 ) -> BudgetSnapshot:
     """The state of a metric's budget in the month of `day`. Everything taken and returned is public.
 
     Args:
-        metric: `dau`, `wau` or `mau`.
+        metric: `dau`, `wau` or `mau`, or `joint` for the account of all three.
         day: Any day of the month.
         cap: Epsilon cap of the current account.
         delta: Delta of all statements, in (0, 1).
@@ -246,12 +248,14 @@ def budget_snapshot(
         release_count: Releases and revisions behind `events` and `earlier_events`.
         resets: How many accounts came before the current one.
         next_event: What one more release would charge; None leaves `releases_remaining` unknown.
+        opening: What the next release would have to pay for a shared offset first.
         next_funded_day: First day whose release would fit under every cap, as the caller computed it.
     """
     shared: dict[str, Any] = {"delta": delta, "advanced_delta": advanced_delta, "rdp_orders": rdp_orders}
     period_events = merge_events(events, earlier_events)
     remaining = max(0.0, cap - smallest_epsilon(events, **shared))
-    more = None if next_event is None else releases_that_fit(events, next_event, cap, **shared)
+    opened = merge_events(events, opening)
+    more = None if next_event is None else releases_that_fit(opened, next_event, cap, **shared)
     rdp = RdpAccountant(rdp_orders)
     return BudgetSnapshot(
         metric=metric,

@@ -18,7 +18,7 @@ sg^2 = T r^2 (a + b) / (a mu^2) and sh^2 = (a + b) / (b mu^2).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -38,7 +38,7 @@ from dpdau_assets.core.mechanisms.gaussian_dp import gdp_epsilon
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.joint_shape import IntegerRow, JointShape, joint_shape
 from dpdau_assets.core.mechanisms.planning import PeriodPlan, smallest_noise_factor
-from dpdau_assets.errors import InternalError
+from dpdau_assets.errors import DataError, InternalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +158,32 @@ def joint_gaussian(plan: PeriodPlan) -> JointGaussian:
 @lru_cache(maxsize=64)
 def _event_epsilon(event: VectorGaussianEvent, delta: float) -> float:
     return gdp_epsilon(delta, mu=event.mu)
+
+
+def joint_from_parameters(parameters: Mapping[str, Any]) -> JointGaussian:
+    """The mechanism frozen for an account.
+
+    Args:
+        parameters: As stored: `JointGaussian.parameters`.
+
+    Raises:
+        DataError: They do not describe a mechanism.
+    """
+    try:
+        first, second, third = (_integers(row) for row in parameters["matrix"])
+        return JointGaussian(
+            JointShape((first, second, third), _integers(parameters["centre"])),
+            float(parameters["release_stddev"]),
+            float(parameters["offset_stddev"]),
+            int(parameters["planned_releases"]),
+            float(parameters["delta"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "an account's parameters for mechanism 'joint' are malformed", hint="restore the ledger from a backup"
+        ) from error
+
+
+def _integers(values: Sequence[Any]) -> IntegerRow:
+    first, second, third = (int(value) for value in values)
+    return first, second, third

@@ -1,0 +1,174 @@
+"""What happens inside the one transaction of a release: open the account, charge, draw, store.
+
+Belongs here: every row that a release writes, in its order, and where its randomness comes from. Does not belong here:
+whether the release may be made, and what to do when the ledger changed meanwhile (`publish_release`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection
+
+from dpdau_assets.core.dp_events import DpEvent
+from dpdau_assets.core.joint_release import make_joint_results
+from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, KEY_SPACE, find_first_threshold
+from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
+from dpdau_assets.core.mechanisms.joint import JointGaussian
+from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise, draw_key, mask_seed
+from dpdau_assets.core.quantities import METRICS, Metric, period_of, window_days
+from dpdau_assets.core.release import ReleaseResult, make_result
+from dpdau_assets.operations.account_offsets import offset_keys, open_offset
+from dpdau_assets.operations.budget_check import Terms, Totals
+from dpdau_assets.operations.release_rules import days_in_window
+from dpdau_assets.operations.snapshot_counts import Counts
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import budget
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One release under way in a write transaction.
+
+    Attributes:
+        workspace: The open data folder.
+        connection: The write transaction.
+        counts: The exact counts of the release cut; sensitive, prints as nothing.
+        day: The released day.
+        revised: The value it replaces, or None.
+        reason: Why, in public words; None for a first value.
+        now: The time.
+    """
+
+    workspace: Workspace
+    connection: Connection
+    counts: Counts
+    day: date
+    revised: budget.Release | None
+    reason: str | None
+    now: datetime
+
+    def account(self, terms: Terms, totals: Totals) -> budget.Account:
+        """The open account, or a new one, whose mechanism, parameters and caps are frozen for its life."""
+        return terms.account or budget.open_account(
+            self.connection,
+            terms.name,
+            period_of(self.day),
+            mechanism=terms.mechanism.name,
+            parameters=terms.mechanism.parameters,
+            epsilon_cap=terms.cap,
+            delta=terms.cap_delta,
+            month_cap=totals.month_cap,
+            year_cap=totals.year_cap,
+            now=self.now,
+        )
+
+    def offset(self, account: budget.Account, terms: Terms) -> tuple[budget.Account, int | None]:
+        """The account with its offset (sensitive), opened and charged now if the terms say so; None for none.
+
+        None as well when the key was destroyed since the terms were made: the caller then decides again.
+        """
+        if not terms.mechanism.opening():
+            return account, None
+        if not terms.opening:
+            return account, offset_keys(self.workspace).open(account)
+        # below 0 and new with every charge, so that no seeded draw shares its key
+        source = self._noise(account, draw=-budget.version(self.connection))
+        return open_offset(
+            self.connection, account, terms.mechanism, source, day=self.day, now=self.now, workspace=self.workspace
+        )
+
+    def first_threshold(self, account: budget.Account, metric: Metric) -> int:
+        """The metric's first threshold, found privately; the search is charged together with its outcome."""
+        found = find_first_threshold(
+            lambda threshold: self.counts.below(metric, self.day, threshold),
+            self._noise(account, draw=0),
+            k=self.workspace.settings.sketch_k,
+        )
+        budget.insert_charge(
+            self.connection,
+            account,
+            day=self.day,
+            kind="threshold",
+            events=[ABOVE_THRESHOLD_EVENT],
+            outcome=found.to_json(),
+            now=self.now,
+        )
+        return found.threshold
+
+    def single(
+        self, account: budget.Account, mechanism: Mechanism, metric: Metric, *, threshold: int, offset: int | None
+    ) -> dict[Metric, budget.Release]:
+        """The charge, the draw it pays for, and the release, of one metric."""
+        settings = self.workspace.settings
+        charge = self._charge(account, mechanism.event())
+        source = self._noise(account, draw=charge)
+        result = make_result(
+            mechanism.draw(self.counts.below(metric, self.day, threshold), source, offset=offset),
+            mechanism,
+            source=source,
+            metric=metric,
+            day=self.day,
+            window_days=window_days(metric, settings.mau_window_days),
+            days_in_window=days_in_window(settings, metric, self.day),
+            sketch_impl=settings.sketch_impl,
+            sketch_k=settings.sketch_k if settings.sketch_impl == "kmv" else None,
+            threshold=threshold,
+            revision=self._revision,
+        )
+        return {metric: self._store(charge, result)}
+
+    def joint(
+        self, account: budget.Account, mechanism: JointGaussian, *, offset: int | None
+    ) -> dict[Metric, budget.Release]:
+        """One draw for all three metrics and their three releases.
+
+        Each release has a charge of its own; the first carries the event of the whole draw, the others none.
+        """
+        settings = self.workspace.settings
+        charges = [self._charge(account, mechanism.event())]
+        charges += [self._charge(account) for _ in METRICS[1:]]
+        source = self._noise(account, draw=charges[0])
+        first, second, third = (self.counts.below(metric, self.day, KEY_SPACE) for metric in METRICS)
+        results: Mapping[Metric, ReleaseResult] = make_joint_results(
+            mechanism.draw((first, second, third), source, offset=offset),
+            mechanism,
+            source=source,
+            day=self.day,
+            window_days={metric: window_days(metric, settings.mau_window_days) for metric in METRICS},
+            days_in_window={metric: days_in_window(settings, metric, self.day) for metric in METRICS},
+            revision=self._revision,
+        )
+        return {metric: self._store(charge, results[metric]) for metric, charge in zip(METRICS, charges, strict=True)}
+
+    @property
+    def _revision(self) -> int:
+        return self.revised.revision + 1 if self.revised else 0
+
+    def _charge(self, account: budget.Account, *events: DpEvent) -> int:
+        kind: budget.ChargeKind = "revision" if self.revised else "release"
+        return budget.insert_charge(self.connection, account, day=self.day, kind=kind, events=events, now=self.now)
+
+    def _store(self, charge: int, result: ReleaseResult) -> budget.Release:
+        return budget.insert_release(
+            self.connection,
+            charge,
+            metric=result.metric,
+            day=self.day,
+            revision=result.revision,
+            drawn=result.drawn,
+            result=result.to_json(),
+            reason=self.reason,
+            now=self.now,
+        )
+
+    def _noise(self, account: budget.Account, *, draw: int) -> NoiseSource:
+        """Where the randomness of one draw comes from; `draw` is its number within the account, never used twice."""
+        settings = self.workspace.settings
+        if settings.noise_source == "secure":
+            return SecureNoise()
+        seed = mask_seed(settings.default_seed).to_bytes(8, "big")
+        ledger_id = self.workspace.ledger_id
+        return SeededNoise(draw_key(seed, ledger_id=ledger_id, account=account.account, draw=draw))

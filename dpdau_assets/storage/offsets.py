@@ -1,0 +1,145 @@
+"""The keys of sealed offsets: one random key per budget account, in a file of its own, outside ledger and backups.
+
+Belongs here: sealing an account's offset, opening it, and destroying its key. Does not belong here: when a key is
+destroyed (`operations.account_offsets`), nor what the offset is for (`core.mechanisms.correlated`).
+
+`secrets/offsets/<ledger>-<account>.key` holds 32 random bytes, file 0600 in a folder 0700. The ledger holds the offset
+encrypted under it (AES-256-GCM), bound to ledger, account, metric, period and version: whoever has one without the
+other has nothing, and once the key is gone the offset is gone from every copy of the ledger.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.storage.budget import Account
+from dpdau_assets.storage.faults import make_folder, storage_errors
+from dpdau_assets.storage.files import (
+    make_durable,
+    make_names_durable,
+    remove,
+    replace,
+    temporary_name,
+    write_new,
+)
+
+SEAL_VERSION = 1
+FILE_MODE, FOLDER_MODE = 0o600, 0o700
+KEY_BYTES, NONCE_BYTES, OFFSET_BYTES = 32, 12, 16
+
+
+class OffsetKeys:
+    """The key files of one ledger's accounts.
+
+    Args:
+        folder: `DATA_DIR/secrets/offsets`.
+        ledger_id: The ledger's name; keys of another ledger are left alone.
+    """
+
+    def __init__(self, folder: Path, ledger_id: str) -> None:
+        self._folder = folder
+        self._ledger_id = ledger_id
+
+    def path(self, account: int) -> Path:
+        """Where the key of an account is."""
+        return self._folder / f"{self._ledger_id}-{account}.key"
+
+    def can_open(self, account: Account) -> bool:
+        """Whether an account has a sealed offset and its key is still there."""
+        return account.sealed_offset is not None and self.path(account.account).exists()
+
+    def kept(self) -> set[int]:
+        """Accounts of this ledger whose key is still there."""
+        pattern = re.compile(re.escape(self._ledger_id) + r"-(\d+)\.key")
+        with storage_errors(self._folder, "read"):
+            names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+        return {int(found.group(1)) for name in names if (found := pattern.fullmatch(name))}
+
+    def seal(self, account: Account, offset: int) -> str:
+        """The offset encrypted under a new key, which is on disk for good when this returns.
+
+        A key that a rolled back transaction left under the same number is replaced, and with it forgotten.
+
+        Args:
+            account: The account, as it is numbered in the transaction that stores the result.
+            offset: The offset (sensitive).
+
+        Raises:
+            StorageError: The key cannot be written.
+        """
+        key, nonce, path = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(NONCE_BYTES), self.path(account.account)
+        make_folder(path.parent, mode=FOLDER_MODE)
+        temporary = path.parent / temporary_name(path)
+        write_new(temporary, key, mode=FILE_MODE)
+        make_durable([temporary])
+        replace(temporary, path)
+        make_names_durable({path.parent})
+        plain = offset.to_bytes(OFFSET_BYTES, "big", signed=True)
+        sealed = nonce + AESGCM(key).encrypt(nonce, plain, self._about(account))
+        return base64.b64encode(sealed).decode("ascii")
+
+    def open(self, account: Account) -> int | None:
+        """The offset of an account (sensitive); None when it has none, or its key is gone.
+
+        Raises:
+            ConfigurationError: Others can read the key.
+            DataError: Key and sealed offset do not belong together.
+            StorageError: The key cannot be read.
+        """
+        if account.sealed_offset is None:
+            return None
+        key = self._read_key(self.path(account.account))
+        if key is None:
+            return None
+        try:
+            sealed = base64.b64decode(account.sealed_offset, validate=True)
+            plain = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._about(account))
+        except (InvalidTag, ValueError, binascii.Error):
+            raise DataError(
+                f"the noise offset of {account.metric} in {account.period} cannot be opened with its key",
+                hint=f"put {self.path(account.account).name} back, or remove it: the next release then pays for a new "
+                "offset",
+            ) from None
+        return int.from_bytes(plain, "big", signed=True)
+
+    def destroy(self, accounts: Iterable[int]) -> None:
+        """Removes the keys of some accounts for good; one that is gone already is fine.
+
+        The bytes are overwritten first, which a disk that writes elsewhere may not honour.
+
+        Raises:
+            StorageError: A key cannot be removed.
+        """
+        paths = [path for path in map(self.path, accounts) if path.exists()]
+        for path in paths:
+            with storage_errors(path, "overwrite"), path.open("r+b") as stream:
+                stream.write(bytes(KEY_BYTES))
+                stream.flush()
+                os.fsync(stream.fileno())
+        remove(paths)
+        if paths:
+            make_names_durable({self._folder})
+
+    def _read_key(self, path: Path) -> bytes | None:
+        with storage_errors(path, "read"):
+            try:
+                mode, key = path.stat().st_mode, path.read_bytes()
+            except FileNotFoundError:
+                return None
+        if mode & 0o077:
+            raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 '{path}'")
+        return key
+
+    def _about(self, account: Account) -> bytes:
+        parts = (self._ledger_id, account.account, account.metric, account.period, SEAL_VERSION)
+        return "|".join(map(str, parts)).encode("ascii")

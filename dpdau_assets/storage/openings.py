@@ -1,0 +1,54 @@
+"""What the offsets of accounts were charged, and when: the charges of kind `opening`.
+
+Belongs here: reading them. Their writing is that of any charge (`budget`), their meaning `core.mechanisms.correlated`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection, String, func, select, type_coerce
+
+from dpdau_assets.core.dp_events import EventCounts, merge_events
+from dpdau_assets.core.quantities import period_of
+from dpdau_assets.storage.budget import parsed_events
+from dpdau_assets.storage.ledger import parse_time
+from dpdau_assets.storage.schema import charges
+
+OPENING = "opening"
+
+
+@dataclass(frozen=True, slots=True)
+class LastOpening:
+    """The newest opening of an account (public)."""
+
+    account: int
+    period: str
+    charged_at: datetime
+
+
+def openings_between(connection: Connection, first: date, last: date) -> dict[str, EventCounts]:
+    """What openings were charged for each month that the days from `first` to `last` touch, over all metrics.
+
+    An opening belongs to its whole month: every window of days that touches the month has seen its offset.
+    """
+    stored = type_coerce(charges.c.events, String)
+    query = select(charges.c.period, stored).where(
+        charges.c.kind == OPENING, charges.c.period.between(period_of(first), period_of(last))
+    )
+    found: dict[str, EventCounts] = {}
+    for period, document in connection.execute(query):
+        found[period] = merge_events(found.get(period, ()), parsed_events(document))
+    return found
+
+
+def last_openings(connection: Connection, accounts: Iterable[int]) -> list[LastOpening]:
+    """The newest opening of each of some accounts; accounts without one are left out."""
+    query = (
+        select(charges.c.account, charges.c.period, func.max(charges.c.charged_at))
+        .where(charges.c.kind == OPENING, charges.c.account.in_(sorted(set(accounts))))
+        .group_by(charges.c.account, charges.c.period)
+    )
+    return [LastOpening(int(row[0]), row[1], parse_time(row[2])) for row in connection.execute(query)]
