@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY, DayRange
@@ -24,6 +25,7 @@ ASSETS = (RAW_EVENTS, ERASURE_REPLAY, DAILY_SKETCHES, MAU_UNIONS)
 WINDOWS_FILE = "windows"
 """Name of the only file of a `mau_unions` partition in its ledger row."""
 WAU_WINDOW_DAYS = 7
+NO_FILES: Mapping[str, str] = {}
 
 
 def sketch_inputs(live_digest: str, *, plan: SketchPlan) -> str:
@@ -45,7 +47,7 @@ def union_inputs(
     for window, epoch in windows:
         name = str(epoch)
         lines.append(f"{len(window)} {window.last} e{name}")
-        lines.extend(files[day].get(name, "-") if day in files else "-" for day in window)
+        lines.extend([files.get(day, NO_FILES).get(name, "-") for day in _days(window.first, window.last)])
     return _digest(lines)
 
 
@@ -59,6 +61,12 @@ def days_behind_windows(days: DayRange, mau_window_days: int) -> DayRange:
     """The days that hold activity of the windows ending on `days`, none before 1970-01-01."""
     first = max(days.first - (mau_window_days - 1) * ONE_DAY, EARLIEST_DAY)
     return DayRange(min(first, days.last), days.last)
+
+
+@lru_cache(maxsize=4096)
+def _days(first: date, last: date) -> tuple[date, ...]:
+    """The days of a window: each is asked for again and again."""
+    return tuple(DayRange(first, last))
 
 
 def _digest(lines: Iterable[str]) -> str:

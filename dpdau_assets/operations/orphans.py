@@ -6,6 +6,9 @@ reads them, but they may hold somebody who is erased. Temporary files belong to 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +17,9 @@ from dpdau_assets.operations.publication import partition_files
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.files import remove
+
+FOLDER_THREADS = 8
+"""Most of removing a folder is waiting for the disk."""
 
 
 def remove_orphans(workspace: Workspace) -> int:
@@ -32,15 +38,31 @@ def remove_orphans(workspace: Workspace) -> int:
     for row in rows.values():
         if row.asset != DAILY_SKETCHES or workspace.settings.sketch_impl != "set":
             named.update(partition_files(lake, row.asset, row.day, row.files))
-    orphans = [path for path in _key_files(lake.root) if path not in named]
+    known = {str(path) for path in named}
+    orphans = [Path(path) for path in _key_files(lake.root) if path not in known]
     remove(orphans)
-    for folder in (lake.root / "staging").glob("day=*"):
-        with suppress(OSError):  # one that is not empty stays
-            folder.rmdir()
+    staging = lake.root / "staging"
+    with ThreadPoolExecutor(FOLDER_THREADS) as pool:
+        list(pool.map(_remove_empty, {*(staging / day for day in _entries(staging)), *(one.parent for one in orphans)}))
     return len(orphans)
 
 
-def _key_files(root: Path) -> list[Path]:
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # one that is not empty stays
+        folder.rmdir()
+
+
+def _key_files(root: Path) -> Iterator[str]:
     """Every file in its place below staging/ and below the folders of the assets."""
-    folders = [root / "staging", *(root / "lake" / asset for asset in ASSETS)]
-    return [path for folder in folders for path in folder.glob("day=*/*.parquet")]
+    for folder in [root / "staging", *(root / "lake" / asset for asset in ASSETS)]:
+        for day in _entries(folder):
+            if day.startswith("day="):
+                yield from (f"{folder}/{day}/{name}" for name in _entries(folder / day) if name.endswith(".parquet"))
+
+
+def _entries(folder: Path) -> list[str]:
+    """The names in a folder; none when it is not there or no folder."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - a path object for each of thousands of names costs more than the call
+    except (FileNotFoundError, NotADirectoryError):
+        return []

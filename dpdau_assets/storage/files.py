@@ -64,6 +64,7 @@ def table_bytes(table: pa.Table) -> pa.Buffer:
         write_statistics=True,
         data_page_size=ROW_GROUP_ROWS * 8 * 2,
         max_rows_per_page=ROW_GROUP_ROWS,
+        write_page_checksum=True,
         store_schema=False,
     )
     return sink.getvalue()
@@ -193,11 +194,32 @@ def read_keys(path: Path, *, digest: str | None = None) -> Keys:
     return keys
 
 
+def check_key_file(path: Path) -> str | None:
+    """The digest of a key file that nothing recorded, None when it is not whole.
+
+    Whole means: Parquet with one column of pseudonyms, sorted, unique, every page with the checksum it was written with
+    (files of versions that wrote none are taken without).
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    content = read_bytes(path)
+    try:
+        table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError):
+        return None
+    if table.schema.names != [KEY_COLUMN] or table.schema.field(0).type != pa.uint64() or table.column(0).null_count:
+        return None
+    keys = table.column(0).to_numpy()
+    is_sorted = bool((keys[1:] > keys[:-1]).all())
+    return hashlib.sha256(content).hexdigest() if is_sorted else None
+
+
 def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
     """The table in a Parquet file; errors as `read_keys`."""
     content = read_bytes(path, digest=digest)
     try:
-        return pq.ParquetFile(pa.BufferReader(content)).read()
+        return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     except (pa.ArrowException, OSError):
         raise _not_parquet(path) from None
 

@@ -5,6 +5,7 @@ Belongs here: the order temporary file, fsync, rename for many files at once. Th
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ from dpdau_assets.storage.files import (
     temporary_name,
     write_new,
 )
+
+MOVE_THREADS = 8
 
 
 class WriteBatch:
@@ -74,8 +77,9 @@ class WriteBatch:
         folders = {path.parent for path in self._waiting}
         for folder in folders:
             make_folder(folder)
-        for path, waiting in self._waiting.items():
-            replace(waiting, path)  # does nothing where both are links of one file: then `waiting` goes with scratch
+        with ThreadPoolExecutor(MOVE_THREADS) as pool:  # most of a move is waiting for the replaced file to be freed
+            # a move does nothing where both are links of one file: then `waiting` goes with scratch
+            list(pool.map(replace, self._waiting.values(), self._waiting))
         make_names_durable(folders)
         self._waiting.clear()
 
