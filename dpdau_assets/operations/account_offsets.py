@@ -5,7 +5,7 @@ files (`storage.offsets`), what an offset is for (`core.mechanisms.correlated`),
 
     opened      in the transaction of the first release that needs it: charged, drawn, sealed; its key made durable
     used        by every release of the account, for as long as the key is there
-    destroyed   35 days after the month's end, or after the opening if that was later: by the next release or retention
+    destroyed   35 days after the month's end, by the next release; one opened later than that lasts 35 days
     gone        a later release of the account pays for a new offset, under the same cap; so does one after the key was
                 lost, because an offset is never guessed and never used without its charge
 """
@@ -116,6 +116,7 @@ def last_day_of_offset(period: str, opened: date) -> date:
 
     Args:
         period: Its month, `YYYY-MM`.
-        opened: The day in TIMEZONE on which it was charged; later than the month for a release made long after it.
+        opened: The day in TIMEZONE on which it was charged: later for a release made long after the month.
     """
-    return max(days_of_period(period).last, opened) + timedelta(days=OFFSET_LIFE_DAYS)
+    closes = days_of_period(period).last + timedelta(days=OFFSET_LIFE_DAYS)
+    return closes if opened <= closes else opened + timedelta(days=OFFSET_LIFE_DAYS)
