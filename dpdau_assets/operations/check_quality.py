@@ -18,11 +18,9 @@ from dpdau_assets.core.sketches.hll import HLL_DEVIATION
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.operations.build_sketches import read_sketch, sketch_plan
-from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.lake_session import LakeSession, lake_session
-from dpdau_assets.operations.lineage import DAILY_SKETCHES, ERASURE_REPLAY, RAW_EVENTS
+from dpdau_assets.operations.lineage import DAILY_SKETCHES, ERASURE_REPLAY
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import erasures
 from dpdau_assets.storage.ledger import time_text
 from dpdau_assets.storage.schema import batches
 
@@ -57,36 +55,6 @@ def quarantine_rate(workspace: Workspace, *, since: datetime) -> float:
         rows = [(row.events, row.accepted) for row in connection.execute(query)]
     events = sum(total for total, _ in rows)
     return 1 - sum(accepted for _, accepted in rows) / events if events else 0.0
-
-
-def count_erased_files(workspace: Workspace, days: DayRange) -> int:
-    """How many key files of `days` hold a user whose erasure is recorded as applied to them; must be 0.
-
-    Erasures that are requested but not applied yet do not count: those files are behind, not wrong.
-
-    Args:
-        workspace: The open data folder.
-        days: Days to look at.
-
-    Raises:
-        DataError: A file is missing or not the recorded one.
-    """
-    with lake_session(workspace, days) as session:
-        rows = [row for (asset, _), row in session.partitions.items() if asset in (RAW_EVENTS, ERASURE_REPLAY)]
-        if not rows:
-            return 0
-        erased = _applied_erasures(workspace, upto=min(row.applied_erasure_seq for row in rows))
-        # Live users are links of raw events where they are current: equal digests are read once.
-        files = {
-            (row.day, int(epoch), digest): session.workspace.lake.partition_path(row.asset, row.day, epoch=int(epoch))
-            for row in rows
-            for epoch, digest in row.files.items()
-            if erased.concerns(row.day, epoch=int(epoch))
-        }
-        return sum(
-            erased.has_any(session.read(path, digest), day=day, epoch=epoch)
-            for (day, epoch, digest), path in files.items()
-        )
 
 
 def sketch_accuracy(workspace: Workspace, days: DayRange) -> SketchAccuracy:
@@ -125,13 +93,6 @@ def _explained_error(plan: SketchPlan, users: int) -> float:
     users_per_kept = KEY_SPACE / plan.size
     deviation = math.sqrt(users * (users_per_kept - 1))
     return (TOLERATED_DEVIATIONS * deviation + TOLERATED_USERS * users_per_kept) / users
-
-
-def _applied_erasures(workspace: Workspace, *, upto: int) -> ErasedKeys:
-    """The tombstones that files must be clean of: those of complete requests and of requests up to `upto`."""
-    with workspace.ledger.read() as connection:
-        epochs = erasures.epochs(connection)
-        return ErasedKeys({epoch: erasures.tombstones(connection, epoch, applied_upto=upto) for epoch in epochs})
 
 
 def _live_users(session: LakeSession, day: date, epoch: int) -> int:

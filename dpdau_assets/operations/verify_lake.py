@@ -27,7 +27,7 @@ from dpdau_assets.operations.verification import (
     rebuild_command,
     remove_command,
 )
-from dpdau_assets.operations.verify_sketches import holds_erased_sketch, holds_erased_union
+from dpdau_assets.operations.verify_sketches import LiveErased, holds_erased_sketch, holds_erased_union
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches
 from dpdau_assets.storage.batches import StagedFile
@@ -75,6 +75,12 @@ class _Looking:
     known: KnownFiles
     erased: AppliedErasures
     clean: set[tuple[int, int, str, int]] = field(default_factory=set)
+    _live: dict[int, LiveErased] = field(default_factory=dict)
+
+    def live(self, level: int) -> LiveErased:
+        """Which users erased up to the request `level` are live on other days."""
+        stones = self.erased.upto(level)
+        return self._live.setdefault(id(stones), LiveErased(self.workspace, self.known.rows, stones))
 
 
 def verify_lake(workspace: Workspace, known: KnownFiles, erased: AppliedErasures, report: Report) -> None:
@@ -131,7 +137,7 @@ def _look_at_file(looking: _Looking, row: Partition, path: Path, digest: str) ->
     stones = looking.erased.upto(row.applied_erasure_seq)
     try:
         if row.asset == MAU_UNIONS:
-            return False, holds_erased_union(looking.workspace, looking.known.rows, path, digest, stones)
+            return False, holds_erased_union(path, digest, looking.live(row.applied_erasure_seq))
         epoch = int(path.stem.removeprefix("e"))
         if row.asset == DAILY_SKETCHES:
             return False, holds_erased_sketch(path, digest, stones, day=row.day, epoch=epoch)

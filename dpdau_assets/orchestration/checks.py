@@ -1,7 +1,7 @@
-"""The asset checks: rejected rows, erased users, sketch error and budget.
+"""The asset checks: rejected rows, erased users and damage, sketch error and budget.
 
 Dagster concept: asset checks, unpartitioned, each looking at the days of its run. What is measured belongs to
-`operations.check_quality`; a result holds verdicts, rates and limits, never a count of users.
+`operations.check_quality` and `operations.verify`; a result holds verdicts, rates and limits, never a count of users.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,18 @@ from typing import Any
 import dagster as dg
 
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
-from dpdau_assets.operations.check_quality import count_erased_files, quarantine_rate, sketch_accuracy
+from dpdau_assets.operations.check_quality import quarantine_rate, sketch_accuracy
 from dpdau_assets.operations.report_budget import report_budget
+from dpdau_assets.operations.verification import Verification
+from dpdau_assets.operations.verify import verify
 from dpdau_assets.orchestration.assets.releases import release_key
 from dpdau_assets.orchestration.failures import plain_failures
 from dpdau_assets.orchestration.partitions import days_of_run
 from dpdau_assets.orchestration.resources import LedgerResource
 from dpdau_assets.settings import Settings
 
+HARMLESS = ("unknown", "leftover")
+"""Findings about files that are part of nothing and hold nobody who is erased."""
 ALONE_DAYS = 31
 """Days a check looks at when it is run by itself."""
 
@@ -56,21 +60,30 @@ def _no_erased_user() -> dg.AssetChecksDefinition:
         asset="erasure_replay",
         name="no_erased_user",
         blocking=True,
-        description="No file of the run's days holds a user whose erasure was applied; otherwise nothing is released.",
+        description="`dpdau verify` over the run's days, the windows behind them and every place that a run writes to: "
+        "no user whose erasure was applied is left, and files, charges and caps are as recorded; otherwise nothing is "
+        "released. The whole folder is looked at by `dpdau verify` itself and for each certificate.",
     )
     def no_erased_user(
         context: dg.AssetCheckExecutionContext, ledger: dg.ResourceParam[LedgerResource]
     ) -> dg.AssetCheckResult:
         with plain_failures():
             days = _days(context, ledger)
-            is_clean = ledger.ask(count_erased_files, days) == 0
+            found = ledger.ask(verify, days)
         return dg.AssetCheckResult(
-            passed=is_clean,
-            description="" if is_clean else "erased users are present: run `dpdau rebuild` over these days",
-            metadata={"days": str(days)},
+            passed=found.ok,
+            severity=_severity(found),
+            description="; ".join(f"{one.place}: {one.message}. Repair: {one.repair}" for one in found.findings),
+            metadata={"days": str(days), "kinds of findings": sorted({one.kind for one in found.findings})},
         )
 
     return no_erased_user
+
+
+def _severity(found: Verification) -> dg.AssetCheckSeverity:
+    """Files that nobody uses are reported and stop nothing; anything else that is wrong stops the releases."""
+    is_harmless = all(one.kind in HARMLESS for one in found.findings)
+    return dg.AssetCheckSeverity.WARN if is_harmless else dg.AssetCheckSeverity.ERROR
 
 
 def _sketch_error() -> dg.AssetChecksDefinition:

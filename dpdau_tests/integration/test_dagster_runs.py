@@ -11,9 +11,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.count_trusted import count_trusted
+from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.orchestration import resources
 from dpdau_tests.integration.dagster_folder import TODAY, Folder, activity, ago, make_folder, past, release_assets
 
@@ -134,15 +136,32 @@ class TestErasure:
         assert len({str(metadata) for metadata in shown.values()}) == 1
         assert "user-3" not in "".join(str(event) for event in result.all_events)
 
-    def test_an_erased_user_who_is_still_present_stops_the_releases(
-        self, folder: Folder, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The blocking check fails, nothing downstream runs and nothing is charged."""
-        monkeypatch.setattr("dpdau_assets.orchestration.checks.count_erased_files", lambda _workspace, _days: 1)
+    def test_an_erased_user_who_is_still_present_stops_the_releases(self, folder: Folder, tmp_path: Path) -> None:
+        """The blocking check finds a pseudonym in any file, nothing downstream runs and nothing is charged."""
+        folder.erase("user-3", through=ago(1))
+        with folder.lake.open() as workspace:
+            flush_deletes(workspace)
+            epoch = workspace.salts.calendar.epoch_of(ago(2))
+            key = int(user_keys(workspace.salts.epoch_key(epoch), [b"user-3"])[0])
+            place = workspace.lake.root / "reports" / "left.bin"
+            place.write_bytes(key.to_bytes(8, "little"))
         result = folder.run("daily_release_job", past(3))
         assert not result.success
         assert folder.materialised("daily_sketches") == set()
         assert folder.charges() == 0
+        evaluation = next(each for each in result.get_asset_check_evaluations() if each.check_name == "no_erased_user")
+        assert evaluation.description.startswith("reports/left.bin: holds the pseudonym")
+        place.unlink()
+        assert folder.run("daily_release_job", past(3)).success
+
+    def test_a_file_that_is_part_of_nothing_is_a_warning(self, folder: Folder) -> None:
+        """A foreign file is reported by the check, and the day is released all the same."""
+        (folder.settings.root / "lake" / "notes.txt").write_text("nothing")
+        result = folder.run("daily_release_job", past(1))
+        assert result.success
+        evaluation = next(each for each in result.get_asset_check_evaluations() if each.check_name == "no_erased_user")
+        assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert evaluation.description.startswith("lake/notes.txt")
 
 
 class TestRefusals:

@@ -20,6 +20,8 @@ import pytest
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.core.sketches.theta import ThetaSketch
 from dpdau_assets.errors import DataError, InputError, StorageError
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.certificate import certify
@@ -32,6 +34,7 @@ from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.verification import Finding, Verification
 from dpdau_assets.operations.verify import verify, verify_folder
+from dpdau_assets.operations.verify_sketches import Content
 from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, erasures, partitions
@@ -137,10 +140,19 @@ class TestCleanFolder:
         assert verify(workspace, DAYS).ok
         assert verify_folder(workspace.settings, clock=workspace.clock).ok
 
-    def test_a_clean_folder_of_set_is_ok(self, tmp_path: Path) -> None:
-        """With SKETCH_IMPL=set sketches refer to live users: there is no file of theirs, and none is missed."""
-        workspace = build(tmp_path / "data", "set")
+    @pytest.mark.parametrize("sketch_impl", ["set", "theta", "hll"])
+    def test_a_clean_folder_of_another_sketch_is_ok(self, tmp_path: Path, sketch_impl: str) -> None:
+        """Whatever sketches are made of, those of a folder with erasures and a return hold nobody who must be gone."""
+        if sketch_impl == "theta":
+            pytest.importorskip("datasketches")
+        workspace = build(tmp_path / "data", sketch_impl)
         assert verify(workspace) == Verification(())
+
+    def test_a_theta_sketch_is_searched_by_its_hashes(self, tmp_path: Path) -> None:
+        """A theta sketch stores hashes of pseudonyms: those of an erased user are found in it."""
+        pytest.importorskip("datasketches")
+        stored = ThetaSketch.from_keys(np.array([5, 7, 9], np.uint64), threshold=KEY_SPACE).to_bytes()
+        assert Content.of(stored).has(np.array([4, 5, 8, 9], np.uint64)).tolist() == [False, True, False, True]
 
     def test_looking_changes_nothing(self, workspace: Workspace) -> None:
         """A verification leaves every file as it was."""
@@ -551,7 +563,7 @@ class TestJournal:
             ("UPDATE charges SET events = '[]' WHERE charge = 2", "charges", "dpdau restore"),
             ("UPDATE erasure_requests SET users = 7", "erasure requests", "dpdau restore"),
             (
-                "INSERT INTO resets (metric, period, generation, reason, reset_at) VALUES ('dau', '2026-03', 2, 'x', '')",
+                "INSERT INTO resets VALUES (9, 'dau', '2026-03', 2, '', '')",
                 "resets",
                 "dpdau backup",
             ),
