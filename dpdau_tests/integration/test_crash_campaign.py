@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dpdau_assets.core.quantities import METRICS
 from dpdau_tests.support.campaign import RANDOM, Tally, World
 from dpdau_tests.support.killed import POINTS
 from dpdau_tests.support.processes import start
@@ -31,8 +32,9 @@ LEAST_HITS = 10
 WORLDS: tuple[dict[str, object], ...] = (
     {},
     {"sketch_impl": "kmv", "sketch_k": 4096},
-    {"mechanism": "laplace"},
-    {"keep_sources": "true"},
+    {"mechanism": "laplace", **{f"{name}_budget_total": 9 for name in METRICS}, "total_budget_month": 27},
+    {"mechanism": "correlated"},
+    {"mechanism": "joint", "keep_sources": "true"},
 )
 """Settings of the worlds, in turn."""
 
@@ -83,7 +85,7 @@ class TestCampaign:
             assert number < 60, f"the campaign does not reach every point:\n{tally.table()}"
             world = World(tmp_path / f"world-{number}", seed=number, tally=tally, **WORLDS[number % len(WORLDS)])
             for command in world.story():
-                world.play(command, kills=choice.choice((0, 1, 1, 2)), least=least)
+                world.play(command, kills=choice.choice((1, 1, 2, 2, 3)), least=least)
             world.finish()
         reporter = request.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:

@@ -173,37 +173,37 @@ class World:
 
     def story(self) -> list[Command]:
         """The commands in order."""
-        first, late, rest = self._activity(0, 5), self._activity(0, 8), self._activity(2, 12)
+        first, late, rest = self.activity(0, 5), self.activity(0, 8), self.activity(2, 12)
         gone = tuple((f"gone-{number}", day(6)) for number in (2, 3))
         return [
-            self._ingest("first.jsonl", first, ()),
-            self._release(0, 1),
-            self._erase(("gone-0", "gone-1"), day(5)),
-            self._ingest("data/inbox/late.jsonl", late, gone),
+            self.ingest("first.jsonl", first, ()),
+            self.release(0, 1),
+            self.erase(("gone-0", "gone-1"), day(5)),
+            self.ingest("data/inbox/late.jsonl", late, gone),
             Command("flush-deletes", ("dpdau", "flush-deletes"), REPLAY_POINTS, clears=True),
-            self._release(2, 3),
-            self._dagster("daily_release_job", DayRange(day(2), day(5))),
+            self.release(2, 3),
+            self.dagster("daily_release_job", DayRange(day(2), day(5))),
             Command(
                 "rotate-salt",
                 ("dpdau", "rotate-salt", "--effective", str(day(9))),
                 ("rotate", "rename", "write", "sync", "journal", "commit", "committed", "answer"),
                 may_wait=False,
             ),
-            self._ingest("rest.jsonl", rest, (("gone-4", day(7)),)),
-            self._erase(("gone-5",), day(12), "--wait"),
+            self.ingest("rest.jsonl", rest, (("gone-4", day(7)),)),
+            self.erase(("gone-5",), day(12), "--wait"),
             Command(
                 "rebuild",
                 ("dpdau", "rebuild", "--start", str(FIRST), "--end", str(LAST)),
                 ("fold", "recover", *REPLAY_POINTS),
             ),
-            self._dagster("erasure_replay_job", DAYS),
-            self._release(6, 8, "--metric", "mau"),
+            self.dagster("erasure_replay_job", DAYS),
+            self.release(6, 8, *(() if self.settings.mechanism == "joint" else ("--metric", "mau"))),
             Command(
                 "revise",
                 ("dpdau", "release", "--start", str(day(1)), "--end", str(day(1)), "--revise", "--reason", "late data"),
                 ("charge", "draw", "journal", "commit", "committed", "answer"),
             ),
-            self._release(9, 12),
+            self.release(9, 12),
         ]
 
     def play(self, command: Command, *, kills: int, least: Callable[[Sequence[str]], str]) -> None:
@@ -216,7 +216,7 @@ class World:
         """
         for _ in range(kills):
             if not self._is_killed(command, least((*command.points, RANDOM))):
-                self._acknowledge(command)
+                self.acknowledge(command)
                 self.check()
                 return
             if self._random.random() < 0.5:
@@ -225,13 +225,13 @@ class World:
             self._waiting.append(command)
             return
         self._finish(command)
-        for waiting in [self._waiting.pop() for _ in range(len(self._waiting))]:
-            self._finish(waiting)
+        while self._waiting:
+            self._finish(self._waiting.pop())
 
     def finish(self) -> None:
         """Repeats what waits, and checks what holds at the end of a story."""
-        for waiting in [self._waiting.pop() for _ in range(len(self._waiting))]:
-            self._finish(waiting)
+        while self._waiting:
+            self._finish(self._waiting.pop())
         done = run(self.folder, ("dpdau", "flush-deletes"))
         assert done.code == 0, done.err
         self._cleared |= {user for user, _ in self._erasures}
@@ -261,14 +261,15 @@ class World:
             began = time.monotonic()
             self._check_ended(command, run(self.folder, command.line, stdin=command.stdin))
             self.tally.seconds[command.kind] = time.monotonic() - began
-        self._acknowledge(command)
+        self.acknowledge(command)
         self.check()
 
     def _check_ended(self, command: Command, done: Ended) -> None:
         assert done.code == 0, f"{command.kind} ended with {done.code}: {done.err[-3000:]}"
         self.tally.passed.setdefault(command.kind, {}).update(done.counts)
 
-    def _acknowledge(self, command: Command) -> None:
+    def acknowledge(self, command: Command) -> None:
+        """Takes note that a command came to its end: what it brought must never be lost again."""
         self.tally.completed += 1
         self._events += command.events
         self._erasures += command.erasures
@@ -340,16 +341,18 @@ class World:
         for metric in METRICS:
             state = report_budget(workspace, metric, PERIOD)
             assert state["release_count"] > 0
-            assert state["epsilon_spent"] <= self.settings.cap_of(metric)
+            assert 0 < state["epsilon_spent"] <= state["epsilon_cap"]
         workspace.close()
 
-    def _activity(self, first: int, last: int) -> tuple[Event, ...]:
+    def activity(self, first: int, last: int) -> tuple[Event, ...]:
+        """Who is active from one day to another; users who will be gone are active on the first days only."""
         users = [*(f"user-{number}" for number in range(25)), *(f"gone-{number}" for number in range(6))]
         spread = [(user, day(offset)) for user in users for offset in range(first, last + 1)]
         chosen = [(user, on) for user, on in spread if self._random.random() < 0.25]
         return tuple((user, on) for user, on in chosen if user.startswith("user") or on <= day(5))
 
-    def _ingest(self, name: str, events: tuple[Event, ...], erasures: tuple[Erasure, ...]) -> Command:
+    def ingest(self, name: str, events: tuple[Event, ...], erasures: tuple[Erasure, ...]) -> Command:
+        """Ingests a file of events and of "-" rows, which is made here."""
         rows = [*((user, on, "+") for user, on in events), *((user, on, "-") for user, on in erasures)]
         self._random.shuffle(rows)
         path = self.folder / name
@@ -359,7 +362,8 @@ class World:
         return Command("ingest", line, STAGE_POINTS, events, erasures, consumes=consumes)
 
     @staticmethod
-    def _erase(users: tuple[str, ...], through: date, *options: str) -> Command:
+    def erase(users: tuple[str, ...], through: date, *options: str) -> Command:
+        """Erases users; with `--wait` their files are clean at the end."""
         points = REPLAY_POINTS if options else ("write", "sync", "journal", "commit", "committed", "answer")
         return Command(
             "erase --wait" if options else "erase",
@@ -371,12 +375,14 @@ class World:
         )
 
     @staticmethod
-    def _release(first: int, last: int, *options: str) -> Command:
+    def release(first: int, last: int, *options: str) -> Command:
+        """Releases days, counted from the first."""
         line = ("dpdau", "release", "--start", str(day(first)), "--end", str(day(last)), *options)
         return Command("release", line, (*RELEASE_POINTS, "answer"))
 
     @staticmethod
-    def _dagster(job: str, days: DayRange) -> Command:
+    def dagster(job: str, days: DayRange) -> Command:
+        """Runs a job of Dagster over a range of days, as the daemon would."""
         tags = json.dumps(range_tags(days))
         module = ("-m", "dpdau_assets.definitions", "-a", "defs")
         line = ("dagster", "job", "execute", *module, "-j", job, "--tags", tags)
