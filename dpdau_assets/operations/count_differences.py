@@ -20,6 +20,7 @@ from dpdau_assets.core.windows import Window
 from dpdau_assets.operations.exact_counts import count_windows
 from dpdau_assets.operations.lake_session import LakeSession
 from dpdau_assets.operations.lineage import ERASURE_REPLAY
+from dpdau_assets.storage.erasures import Tombstones
 from dpdau_assets.storage.files import Keys
 from dpdau_assets.storage.key_search import found_keys, is_worth_searching, key_count_at_most
 
@@ -75,10 +76,19 @@ class _Kept:
         by_epoch: dict[int, list[Keys]] = {}
         for (_, epoch), removal in session.removals.items():
             by_epoch.setdefault(epoch, []).append(removal.keys)
-        self._removed = {
-            epoch: session.erased.tombstones_of(np.unique(np.concatenate(parts)), epoch=epoch)
-            for epoch, parts in by_epoch.items()
-        }
+        self._removed = {epoch: self._removed_in_part(epoch, parts) for epoch, parts in by_epoch.items()}
+
+    def _removed_in_part(self, epoch: int, parts: list[Keys]) -> Tombstones:
+        """The tombstones of the users removed from a day of the epoch that leave them some later day of the session."""
+        stones = self._session.erased.of_epoch(epoch)
+        if stones is None:
+            return Tombstones(np.empty(0, np.uint64), np.empty(0, "datetime64[D]"))
+        is_in_part = stones.through < np.datetime64(self._session.days.last, "D")
+        keys, through = stones.keys[is_in_part], stones.through[is_in_part]
+        if keys.size:
+            is_removed = np.isin(keys, np.concatenate(parts), kind="sort")
+            keys, through = keys[is_removed], through[is_removed]
+        return Tombstones(keys, through)
 
     def of(self, day: date, epoch: int) -> Keys:
         """uint64[n], sorted: users removed from another day who are live on `day`."""

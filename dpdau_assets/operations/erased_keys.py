@@ -89,14 +89,6 @@ class ErasedKeys:
         stones = self._by_epoch.get(epoch)
         return np.empty(0, np.uint64) if stones is None else stones.erased_on(day)
 
-    def tombstones_of(self, keys: Keys, *, epoch: int) -> Tombstones:
-        """The tombstones of `keys` (sorted, unique) under `epoch`; keys without one are left out."""
-        stones = self._by_epoch.get(epoch)
-        if stones is None:
-            return Tombstones(keys[:0], np.empty(0, "datetime64[D]"))
-        is_asked = np.isin(stones.keys, keys, assume_unique=True)
-        return Tombstones(stones.keys[is_asked], stones.through[is_asked])
-
     def _positions(self, keys: Keys, day: date, epoch: int) -> NDArray[np.int64]:
         """Where in `keys` the keys erased on `day` are."""
         if keys.size == 0:
