@@ -9,6 +9,7 @@ import pytest
 
 from dpdau_assets.core.accounting.rdp import epsilons_of_rdp, events_rdp
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, EventCounts, PureDpEvent, count_events, merge_events
+from dpdau_assets.core.quantities import DayRange, days_of_period
 from dpdau_assets.operations.trailing_loss import FINE_ORDERS, TrailingLoss
 
 START = date(2024, 1, 1)
@@ -76,3 +77,25 @@ class TestTrailingLoss:
     def test_nothing_charged_is_nothing_lost(self) -> None:
         """Empty windows have epsilon 0, before and after an empty charge."""
         assert loss_of({}).worst_window(START, ()) == (0.0, 0.0)
+
+    def test_an_opening_counts_in_every_window_that_touches_its_month(self) -> None:
+        """Worst window by definition: charges of days by their day, an opening by its month, wherever the day lies."""
+        daily = {START + timedelta(days=offset): GAUSSIAN for offset in (0, 40, 420)}
+        openings = {"2024-03": STRONG, "2025-02": GAUSSIAN}
+        loss = TrailingLoss(daily, orders=ORDERS, delta=DELTA, openings=openings)
+        orders = tuple(sorted({*ORDERS, *FINE_ORDERS}))
+        for offset in (-370, -330, -300, 0, 59, 80, 91, 390, 423, 424, 425, 460, 800):
+            day, worst = START + timedelta(days=offset), 0.0
+            for shift in range(365):
+                window = DayRange(day + timedelta(days=shift - 364), day + timedelta(days=shift))
+                inside = [events for when, events in daily.items() if when in window]
+                inside += [events for month, events in openings.items() if _touches(window, days_of_period(month))]
+                rdp = events_rdp(merge_events(*inside, GAUSSIAN), orders)
+                worst = max(worst, float(epsilons_of_rdp(rdp, orders, delta=DELTA).min()))
+            assert loss.worst_window(day, GAUSSIAN)[1] == pytest.approx(worst, rel=1e-9)
+            assert loss.fits(day, GAUSSIAN, cap=worst * 1.0001)
+            assert not loss.fits(day, GAUSSIAN, cap=worst * 0.9999)
+
+
+def _touches(window: DayRange, month: DayRange) -> bool:
+    return window.first <= month.last and month.first <= window.last
