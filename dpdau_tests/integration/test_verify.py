@@ -41,6 +41,7 @@ from dpdau_assets.storage import batches, erasures, partitions
 from dpdau_assets.storage.files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.journal_lines import files_in
 from dpdau_assets.storage.partitions import Partition
+from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace, stage_activity
 
 FIRST = date(2026, 3, 20)
@@ -650,6 +651,30 @@ class TestCertificate:
         done.mkdir()
         (done / "source.csv").write_text("user_id,day\n")
         assert "inbox/done" in certify(workspace, request).text()
+
+
+class TestCommands:
+    def test_verify_and_certificate_by_command(self, tmp_path: Path) -> None:
+        """`verify` ends with 0 or 1 and one document either way; `certificate` prints and writes, or says why not."""
+        run = CommandLine(tmp_path / "project", SERIES_START="2026-01-01")
+        source = write_lines(tmp_path / "a.jsonl", [(f"user-{number}", "2026-01-02") for number in range(5)])
+        run.json("ingest", "--from", source)
+        assert run.json("verify") == {"ok": True, "findings": [], "pending": [], "notes": []}
+        request = run.json("erase", "user-1", "--through", "2026-01-31")["request"]
+        refused = run("certificate", request, "--json")
+        assert (refused.code, refused.error["error"]) == (1, "data")
+        assert run("certificate", "0" * 32).code == 3
+        assert run("verify").out.startswith("pending: erasure requests wait")
+        run.json("flush-deletes")
+        certificate = run.json("certificate", request)
+        assert certificate["last_day"] == "2026-01-31"
+        assert (run.data / certificate["path"]).read_text(encoding="utf-8") == run("certificate", request).out
+        (run.data / "lake" / "notes.txt").write_text("x")
+        answer = run("verify", "--json")
+        assert (answer.code, answer.document["ok"]) == (1, False)
+        assert answer.document["findings"][0]["place"] == "lake/notes.txt"
+        assert run("verify").out.splitlines()[-1] == "NOT ok: 1 finding"
+        assert "no certificate" in run("certificate", request).err
 
 
 def follow(workspace: Workspace, finding: Finding) -> None:
