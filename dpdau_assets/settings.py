@@ -83,6 +83,7 @@ class Settings(BaseModel):
     # Pseudonyms, sources, storage
     hash_salt_secret: SecretStr | None = None
     hash_salt_rotation_days: Annotated[int, Field(ge=1, le=36_500)] = 90
+    retention_days: Annotated[int, Field(ge=1)] | None = None
     keep_sources: bool = False
     quarantine_max_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
     database_url: SecretStr | None = None
@@ -95,7 +96,6 @@ class Settings(BaseModel):
     w_bound: Annotated[int, Field(ge=1)] = 2
     use_bloom_for_diff: bool = False
     bloom_fp_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    retention_days: Annotated[int, Field(ge=1)] | None = None
     backup_retention_days: Annotated[int, Field(ge=1)] = 30
     release_on_query: bool | None = None
     service_api_key: SecretStr | None = None
@@ -176,7 +176,6 @@ RESERVED = frozenset(
         "horizon_days",
         "w_bound",
         "bloom_fp_rate",
-        "retention_days",
         "release_on_query",
         "service_api_key",
         "ingest_api_key",
@@ -389,5 +388,10 @@ def _refuse_unsupported(settings: Settings) -> None:
         )
     if settings.advanced_delta >= settings.delta:
         raise ConfigurationError("ADVANCED_DELTA must be smaller than DELTA", hint="the default is a tenth of DELTA")
+    kept, least = settings.retention_days, settings.mau_window_days + 31  # releases are due for 31 days back
+    if kept is not None and kept < least:
+        reason = "the windows of the last 31 days could not be counted when their releases are due"
+        hint = f"set RETENTION_DAYS={least} (MAU_WINDOW_DAYS + 31) or more, or leave it empty"
+        raise ConfigurationError(f"RETENTION_DAYS={kept} is less than {least}: {reason}", hint=hint)
     if settings.series_start and settings.series_end and settings.series_end < settings.series_start:
         raise ConfigurationError("SERIES_END lies before SERIES_START", hint="correct one of them in .env")

@@ -111,9 +111,14 @@ def trusted_counts(start: Start, end: End, as_json: Json = False) -> None:
         as_json=as_json,
         text=lambda: table(
             ("day", "exact DAU", "exact WAU", "exact MAU"),
-            [(str(row["day"]), f"{row['dau']:,}", f"{row['wau']:,}", f"{row['mau']:,}") for row in rows],
+            [(str(row["day"]), *(_exact(row[metric]) for metric in ("dau", "wau", "mau"))) for row in rows],
         ),
     )
+
+
+def _exact(count: int | None) -> str:
+    """A count; a dash where retention dropped the days that it would need."""
+    return "-" if count is None else f"{count:,}"
 
 
 def register(app: typer.Typer) -> None:

@@ -16,7 +16,18 @@ import typer
 from typer.exceptions import TyperException
 
 from dpdau_assets import __version__
-from dpdau_assets.cli import budgets, data, erasing, generate, inspecting, releases, salts, streams, verifying
+from dpdau_assets.cli import (
+    budgets,
+    data,
+    erasing,
+    generate,
+    inspecting,
+    releases,
+    retention,
+    salts,
+    streams,
+    verifying,
+)
 from dpdau_assets.cli.output import fail, fail_with, say, where_it_broke
 from dpdau_assets.errors import DpdauError
 
@@ -31,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for group in (data, erasing, releases, budgets, inspecting, verifying, salts, generate, streams):
+for group in (data, erasing, releases, budgets, inspecting, verifying, salts, retention, generate, streams):
     group.register(app)
 
 

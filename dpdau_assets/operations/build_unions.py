@@ -100,7 +100,11 @@ def unions_up_to_date(session: LakeSession, days: DayRange, *, progress: Progres
 
 
 def build_unions_locked(session: LakeSession, days: Sequence[date], *, progress: Progress = no_progress) -> set[date]:
-    """Builds the unions of `days` that are not current with the sketches; the days that changed."""
+    """Builds the unions of `days` that are not current with the sketches; the days that changed.
+
+    Windows that hold a day that retention has dropped are left out: their counts are frozen in the ledger.
+    """
+    days = [day for day in days if _windows(session, day)]
     inputs = {day: _inputs(session, day) for day in days}
     stale = [day for day in days if not _is_current(session, day, inputs[day])]
     changed: set[date] = set()
@@ -151,8 +155,9 @@ def _inputs(session: LakeSession, day: date, *, before: Mapping[date, Mapping[st
 
 
 def _windows(session: LakeSession, day: date) -> list[tuple[Window, int]]:
-    workspace = session.workspace
-    return union_windows(day, mau_window_days=workspace.settings.mau_window_days, calendar=workspace.salts.calendar)
+    calendar, mau_window_days = session.workspace.salts.calendar, session.workspace.settings.mau_window_days
+    windows = union_windows(day, mau_window_days=mau_window_days, calendar=calendar)
+    return [(window, epoch) for window, epoch in windows if not session.is_frozen(window.first)]
 
 
 def _is_current(session: LakeSession, day: date, inputs: str) -> bool:

@@ -6,6 +6,7 @@ Released values belong to `publish_release`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.core.windows import window_of
+from dpdau_assets.core.windows import Window, window_of
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
 from dpdau_assets.operations.exact_counts import count_windows
 from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import ERASURE_REPLAY, days_behind_windows
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import frozen_windows
 from dpdau_assets.storage.files import Keys
 
 
@@ -37,7 +39,8 @@ def count_trusted(
         progress: Shows how far it is.
 
     Returns:
-        One `{"day", "dau", "wau", "mau"}` per day, the day as ISO text. Sensitive.
+        One `{"day", "dau", "wau", "mau"}` per day, the day as ISO text. Sensitive. A window that holds a day that
+        retention dropped has the count that was kept of it, None where none was exact.
 
     Raises:
         DataError: A stored file is not the recorded one.
@@ -51,8 +54,20 @@ def count_trusted(
     with lake_session(workspace, days_behind_windows(days, mau_window_days)) as session:
         bring_up_to_date_locked(session, days, through="live_users", progress=progress)
         live = _LiveKeys(session)
-        counts = count_windows(windows.values(), calendar=workspace.salts.calendar, files=live.files, read=live.read)
+        whole = [window for window in windows.values() if not session.is_frozen(window.first)]
+        counts: dict[Window, int | None] = {**_kept(session, windows.values())}
+        counts.update(count_windows(whole, calendar=workspace.salts.calendar, files=live.files, read=live.read))
     return [{"day": day.isoformat()} | {metric: counts[windows[metric, day]] for metric in METRICS} for day in days]
+
+
+def _kept(session: LakeSession, windows: Collection[Window]) -> dict[Window, int | None]:
+    """The exact counts that were kept of frozen windows."""
+    with session.workspace.ledger.read() as connection:
+        kept = frozen_windows.load(
+            connection, min(window.last for window in windows), max(window.last for window in windows)
+        )
+    found = {window: kept.get((window.last, len(window))) for window in windows if session.is_frozen(window.first)}
+    return {window: one.users if one is not None and one.is_exact else None for window, one in found.items()}
 
 
 class _LiveKeys:

@@ -24,7 +24,7 @@ from dpdau_assets.operations.lineage import ASSETS, ERASURE_REPLAY
 from dpdau_assets.operations.publication import Publication, partition_files, publication, publish, recover
 from dpdau_assets.operations.removals import Removal
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, erasures, partitions
+from dpdau_assets.storage import batches, epoch_facts, erasures, partitions
 from dpdau_assets.storage.batches import StagedFile
 from dpdau_assets.storage.files import Keys, file_digest, read_keys
 from dpdau_assets.storage.partitions import Partition
@@ -49,6 +49,7 @@ class LakeSession:
         erased: Tombstones to be applied.
         partitions: Rows of the ledger by (asset, day); kept up to date.
         is_thorough: Everything that can be made again is, whether it looks current or not.
+        floor: First day that retention has not dropped; windows that hold an earlier one are frozen.
         removals: What this session took out of raw events, by day and epoch; sensitive.
     """
 
@@ -61,6 +62,7 @@ class LakeSession:
     erased: ErasedKeys
     partitions: dict[tuple[str, date], Partition]
     is_thorough: bool = False
+    floor: date = EARLIEST_DAY
     removals: dict[tuple[date, int], Removal] = field(default_factory=dict, repr=False)
     _checked: dict[tuple[int, int, int, int], str] = field(default_factory=dict, repr=False)
 
@@ -75,9 +77,13 @@ class LakeSession:
 
     def closed(self, days: DayRange) -> list[date]:
         """The days of `days` that may be folded: closed, accepted and within the session."""
-        first = max(days.first, self.days.first, EARLIEST_DAY)
+        first = max(days.first, self.days.first, self.floor)
         last = min(days.last, self.days.last, self.last_closed)
         return DayRange(first, last).days() if first <= last else []
+
+    def is_frozen(self, first_day: date) -> bool:
+        """Whether a window that starts on `first_day` holds a day that retention has dropped."""
+        return max(first_day, EARLIEST_DAY) < self.floor
 
     def known_days(self, asset: str, days: DayRange) -> list[date]:
         """The days of `days` on which `asset` has a row, in order."""
@@ -191,7 +197,8 @@ def lake_session(
             rows = partitions.load(connection, ASSETS, first, last)
             held = days or _range_of([*staged, *(day for _, day in rows)], default=closed)
             erased = ErasedKeys.read(connection, _epochs_of(workspace, held), only_pending=not is_thorough)
-        yield LakeSession(workspace, held, closed, batch_seq, erasure_seq, staged, erased, rows, is_thorough)
+            floor = epoch_facts.retention_floor(connection)
+        yield LakeSession(workspace, held, closed, batch_seq, erasure_seq, staged, erased, rows, is_thorough, floor)
 
 
 def in_chunks(days: list[date], size: int) -> Iterator[list[date]]:

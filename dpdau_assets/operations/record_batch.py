@@ -12,14 +12,13 @@ from enum import Enum
 
 from sqlalchemy import Connection
 
-from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.engines.protocol import Reading, RowCounts, RowLimits
 from dpdau_assets.engines.sources import Source
 from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.staging_area import StagedRow, StagingArea
 from dpdau_assets.operations.tombstone_epochs import tombstone_epochs
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, erasures
+from dpdau_assets.storage import batches, epoch_facts, erasures
 from dpdau_assets.storage.erasures import Tombstones
 from dpdau_assets.storage.files import remove
 
@@ -63,7 +62,7 @@ def record_batch(
         now = workspace.now()
         with workspace.ledger.write() as connection:
             workspace.freeze(connection)
-            floor = erasures.tombstone_floor(connection) or EARLIEST_DAY
+            floor = epoch_facts.acceptance_floor(connection)
             is_current = floor <= limits.oldest_day or all(day >= floor for day in counts.days)
             if is_current:
                 _record_rows(connection, source, batch, counts, rows=rows, own=own, now=now)

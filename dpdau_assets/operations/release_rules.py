@@ -62,7 +62,8 @@ def check_calendar(workspace: Workspace, wanted: Iterable[tuple[Metric, date]]) 
         wanted: Metrics and days to release, at least one.
 
     Raises:
-        OutsideSeriesError: A day lies before SERIES_START or after SERIES_END, or there is no SERIES_START.
+        OutsideSeriesError: A day lies before SERIES_START or after SERIES_END, there is no SERIES_START, or a window
+            reaches back beyond RETENTION_DAYS.
         NotClosedError: A day is not closed yet by the clock that never goes back.
         ConfigurationError: SERIES_START was moved back by more than a year (public).
     """
@@ -71,6 +72,7 @@ def check_calendar(workspace: Workspace, wanted: Iterable[tuple[Metric, date]]) 
     _check_series(workspace.settings, first, last)
     _check_closed(workspace, last)
     _check_floor(workspace, pairs)
+    _check_retention(workspace, pairs)
 
 
 def _check_series(settings: Settings, first: date, last: date) -> None:
@@ -117,6 +119,20 @@ def _check_floor(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> 
                 f"the window of {metric} on {day} starts on {start}, before {floor}: SERIES_START was later when this "
                 "data folder first saw it, and may move back by a year at most",
                 hint="set SERIES_START later, or start a new DATA_DIR",
+            )
+
+
+def _check_retention(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:
+    """A window that holds a day past retention cannot be counted any more, whether or not the day was dropped yet."""
+    with workspace.ledger.read() as connection:
+        floor = workspace.retained_from(connection)
+    for metric, day in pairs:
+        start = window_start(workspace.settings, metric, day)
+        if max(start, EARLIEST_DAY) < floor:
+            raise OutsideSeriesError(
+                f"the window of {metric} on {day} starts on {start}, and key-level data is kept from {floor} on",
+                day=day,
+                hint="values released before stay; others cannot be made any more",
             )
 
 

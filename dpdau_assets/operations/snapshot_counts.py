@@ -8,12 +8,13 @@ Reference: privacy model, section 1, release cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange, Metric, window_days
 from dpdau_assets.core.sketches.protocol import KEY_SPACE, DistinctSketch
-from dpdau_assets.errors import InternalError
+from dpdau_assets.core.windows import window_of
+from dpdau_assets.errors import InternalError, OutsideSeriesError
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
 from dpdau_assets.operations.build_sketches import read_sketch
 from dpdau_assets.operations.build_unions import read_unions
@@ -30,10 +31,18 @@ class Counts:
     Args:
         impl: SKETCH_IMPL they were made with.
         values: A count (`set`) or a sketch (None when nobody was live) for each metric and day.
+        dropped: Pairs whose window holds a day that retention has dropped; they have no value.
     """
 
-    def __init__(self, impl: str, values: Mapping[tuple[Metric, date], int | DistinctSketch | None]) -> None:
+    def __init__(
+        self,
+        impl: str,
+        values: Mapping[tuple[Metric, date], int | DistinctSketch | None],
+        *,
+        dropped: Collection[tuple[Metric, date]] = (),
+    ) -> None:
         self.impl = impl
+        self._dropped = frozenset(dropped)
         self._values = dict(values)
 
     def __repr__(self) -> str:
@@ -52,8 +61,13 @@ class Counts:
             threshold: 1 to 2^64, fixed before this is called (public); `set` counts everybody, whatever it is.
 
         Raises:
+            OutsideSeriesError: Retention had dropped a day of the window when the counts were taken.
             InternalError: The pair was not asked for when the counts were taken.
         """
+        if (metric, day) in self._dropped:
+            raise OutsideSeriesError(
+                f"the window of {metric} on {day} is past retention", day=day, hint="ask for a later day"
+            )
         if (metric, day) not in self._values:
             raise InternalError(f"no {metric} was counted for {day}")
         value = self._values[metric, day]
@@ -102,7 +116,8 @@ def snapshot_counts(
             session.check_partitions(ERASURE_REPLAY, chosen)
         for day in chosen:
             values.update(_counts_of(session, day, metrics))
-    return Counts(settings.sketch_impl, values)
+    dropped = {(metric, day) for metric in metrics for day in chosen if (metric, day) not in values}
+    return Counts(settings.sketch_impl, values, dropped=dropped)
 
 
 def _parts(days: Sequence[date], mau_window_days: int) -> list[DayRange]:
@@ -119,11 +134,13 @@ def _parts(days: Sequence[date], mau_window_days: int) -> list[DayRange]:
 def _counts_of(
     session: LakeSession, day: date, metrics: Sequence[Metric]
 ) -> dict[tuple[Metric, date], int | DistinctSketch | None]:
-    """The count or sketch of each metric of one day; None for a window without users."""
+    """The count or sketch of each metric of one day; None for a window without users; frozen windows are left out."""
     settings = session.workspace.settings
     values: dict[tuple[Metric, date], int | DistinctSketch | None] = {}
     unions = read_unions(session, day) if any(metric != "dau" for metric in metrics) else {}
     for metric in metrics:
+        if session.is_frozen(window_of(metric, day, mau_window_days=settings.mau_window_days).first):
+            continue
         if metric == "dau":
             values[metric, day] = _of_day(session, day)
         else:

@@ -34,7 +34,7 @@ from dpdau_assets.operations.source_identity import FileState, batch_name
 from dpdau_assets.operations.stage_report import StageReport, duplicate, report_of, summed
 from dpdau_assets.operations.staging_area import StagingArea, staging_area
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, erasures
+from dpdau_assets.storage import batches, epoch_facts
 
 MOST_ATTEMPTS = 3
 """The first erasure ever may settle, while a source is read, which days are too old; then it is read once more."""
@@ -150,13 +150,13 @@ def _read_and_record(
 
 
 def _limits(workspace: Workspace) -> RowLimits:
-    """What is accepted now: no day that an erasure could not reach, none whose epochs' secrets are destroyed."""
+    """What is accepted now: no day that erasures cannot reach, that is past retention, or whose epochs are gone."""
     calendar, lowest = workspace.salts.calendar, workspace.salts.lowest_epoch
     window_days = workspace.settings.mau_window_days
     oldest = calendar.first_day(lowest) + timedelta(days=window_days - 1) if lowest else EARLIEST_DAY
     with workspace.ledger.read() as connection:
-        floor = erasures.tombstone_floor(connection)
-    return RowLimits(workspace.settings.zone, workspace.today(), max(oldest, floor or EARLIEST_DAY))
+        floor = max(epoch_facts.acceptance_floor(connection), workspace.retained_from(connection))
+    return RowLimits(workspace.settings.zone, workspace.today(), max(oldest, floor))
 
 
 def _reading(

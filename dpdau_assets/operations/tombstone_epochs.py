@@ -15,7 +15,7 @@ from dpdau_assets.core import erasure
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.operations.lineage import RAW_EVENTS
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, erasures, partitions
+from dpdau_assets.storage import batches, epoch_facts, erasures, partitions
 
 
 def tombstone_epochs(
@@ -47,13 +47,14 @@ def _floor(workspace: Workspace, connection: Connection, also_held: Sequence[dat
 
     Without a series that is 1970-01-01. With one, no release can ever look further back than `series_floor`, so
     tombstones cover that, or whatever older day is held already. It is never later than the series floor: which days
-    are refused here can show in no release.
+    are refused here can show in no release. Days that retention dropped need none: nothing of them is held or accepted.
     """
+    dropped = epoch_facts.retention_floor(connection)
     stored = erasures.tombstone_floor(connection)
     if stored is not None:
-        return stored
+        return max(stored, dropped)
     floor = workspace.series_floor() or EARLIEST_DAY
     held = [*also_held[:1], *batches.staged_days(connection)[:1], *partitions.days_with(connection, RAW_EVENTS)[:1]]
     floor = max(EARLIEST_DAY, min([floor, *held]))
     erasures.set_tombstone_floor(connection, floor)
-    return floor
+    return max(floor, dropped)

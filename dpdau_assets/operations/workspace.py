@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -111,6 +111,21 @@ class Workspace:
         with self.ledger.read() as connection:
             stored = get_meta(connection, FLOOR_KEY)
         return date.fromisoformat(stored) if stored else None
+
+    def retained_from(self, connection: Connection) -> date:
+        """The first day of key-level data that the settings, the calendar and what was dropped before allow (public).
+
+        Never earlier than what retention has dropped, whatever RETENTION_DAYS is now.
+
+        Args:
+            connection: Any transaction.
+        """
+        dropped = epoch_facts.retention_floor(connection)
+        days = self.settings.retention_days
+        if days is None:
+            return dropped
+        today = self._latest(connection).astimezone(self.settings.zone).date()
+        return max(dropped, today - timedelta(days=days))
 
     def freeze(self, connection: Connection) -> None:
         """Records, at the first ingest, the settings that the stored pseudonyms depend on; checks them later.

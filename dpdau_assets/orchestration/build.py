@@ -20,6 +20,7 @@ from dpdau_assets.orchestration.checks import asset_checks
 from dpdau_assets.orchestration.jobs import asset_jobs, ingest_job
 from dpdau_assets.orchestration.partitions import daily_partitions
 from dpdau_assets.orchestration.resources import LakeResource, resources
+from dpdau_assets.orchestration.retention import retention_job, retention_schedule
 from dpdau_assets.orchestration.schedules import release_schedule
 from dpdau_assets.orchestration.sensors import sensors
 from dpdau_assets.settings import Settings
@@ -55,8 +56,8 @@ def build_definitions(
                 *release_assets(partitions, settings=settings, owners=owners),
             ],
             asset_checks=asset_checks(settings),
-            jobs=[ingest_job, release_job, erasure_job, rebuild_job],
-            schedules=[release_schedule(partitions, settings=settings, today=today)],
+            jobs=[ingest_job, release_job, erasure_job, rebuild_job, retention_job],
+            schedules=[release_schedule(partitions, settings=settings, today=today), retention_schedule(settings)],
             sensors=sensors(partitions, jobs=[ingest_job, rebuild_job]),
             resources=resources(lake),
             executor=dg.in_process_executor,

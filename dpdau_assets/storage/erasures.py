@@ -17,7 +17,7 @@ from datetime import date, datetime
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from dpdau_assets.storage.ledger import get_meta, inserted_number, set_meta, time_text
 from dpdau_assets.storage.notes import Sealed, note
@@ -258,6 +258,21 @@ def complete(connection: Connection, upto_seq: int, *, now: datetime) -> int:
         "UPDATE erasure_log SET pending = 0, seq = NULL WHERE pending = 1 AND seq <= ?", (upto_seq,)
     )
     return int(done)
+
+
+def forget_tombstones(connection: Connection, *, before: date, below_epoch: int) -> int:
+    """Removes the tombstones that erase no day from `before` on, and those of epochs below `below_epoch`; how many.
+
+    Call `Ledger.scrub` after the commit.
+
+    Args:
+        connection: A write transaction.
+        before: First day that may be held or accepted.
+        below_epoch: First epoch that is not destroyed.
+    """
+    columns = erasure_log.c
+    statement = delete(erasure_log).where(or_(columns.through_day < before, columns.epoch < below_epoch))
+    return int(connection.execute(statement).rowcount)
 
 
 def tombstone_floor(connection: Connection) -> date | None:

@@ -50,6 +50,7 @@ class Replay:
             "offset": self._offset,
             "charge": self._charge,
             "release": lambda connection, _, row: put_row(connection, schema.releases, row),
+            "frozen": lambda connection, _, row: put_row(connection, schema.frozen_windows, row),
             "reset": lambda connection, _, row: put_row(connection, schema.resets, row),
         }
 

@@ -29,7 +29,7 @@ from dpdau_assets.storage.file_systems import refuse_network_file_system
 from dpdau_assets.storage.lock import FileLock
 
 BUSY_TIMEOUT_SECONDS = 30
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 """The newest migration; a ledger at this revision is opened without loading Alembic."""
 SEQ_KEY = "journal_seq"
 DIGEST_KEY = "journal_digest"

@@ -4,8 +4,8 @@ Belongs here: saying what happened. Writing it down belongs to `journal`; doing 
 a kind and a document of plain JSON values, where `Sealed` stands for bytes that leave the process encrypted only.
 
 The kinds: `created`, `fact`, `batch`, `batch_discarded`, `erasure`, `erasure_completed`, `account`, `offset`, `charge`,
-`release`, `reset`, `rotation`, `epochs_destroyed`, `restored`. Never partitions: a history of digests would be
-the calendar of whoever was erased.
+`release`, `reset`, `rotation`, `frozen`, `epochs_destroyed`, `restored`. Never partitions: a history of digests would
+be the calendar of whoever was erased.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dpdau_assets.storage.ledger import get_meta, set_meta, time_text
@@ -113,6 +113,12 @@ def days_with(connection: Connection, asset: str) -> list[date]:
     """The days known of an asset, in order; days without rows included."""
     query = select(partitions.c.day).where(partitions.c.asset == asset).order_by(partitions.c.day)
     return list(connection.scalars(query))
+
+
+def forget(connection: Connection, asset: str, *, before: date) -> int:
+    """Removes the rows of an asset's days before `before`; how many they were. Remove the files after the commit."""
+    statement = delete(partitions).where(partitions.c.asset == asset, partitions.c.day < before)
+    return int(connection.execute(statement).rowcount)
 
 
 def last_day(connection: Connection) -> date | None:

@@ -33,7 +33,7 @@ meta = Table(
     Column("key", String, primary_key=True),
     Column("value", String, nullable=False),
     comment="ledger_id, created_at, synthetic, timezone, mau_window_days, epoch_anchor, salts_identity, "
-    "clock_high_water, tombstone_floor, partition_version",
+    "salts_fingerprint, clock_high_water, tombstone_floor, retention_floor, destroyed_below_epoch, partition_version",
 )
 
 batches = Table(
@@ -76,6 +76,16 @@ partitions = Table(
     Column("version", BigKey, nullable=False),
     Index("partitions_by_version", "version"),
     comment="the truth about every file of the lake; `files` maps epoch to sha256 of the file's bytes",
+)
+
+frozen_windows = Table(
+    "frozen_windows",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("window_days", Integer, primary_key=True, autoincrement=False),
+    Column("users", Integer, nullable=False),
+    Column("is_exact", Boolean, nullable=False),
+    comment="counts of windows that hold a day that retention dropped: no key stays of them, they are never recounted",
 )
 
 erasure_requests = Table(

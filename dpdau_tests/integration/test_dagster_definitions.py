@@ -52,8 +52,9 @@ class TestNames:
         """What operators start and switch is named as documented."""
         repository = definitions.get_repository_def()
         named = {job for job in repository.job_names if not job.startswith("__")}
-        assert named == {"ingest_job", "daily_release_job", "erasure_replay_job", "rebuild_job"}
-        assert [schedule.name for schedule in repository.schedule_defs] == ["daily_release_schedule"]
+        assert named == {"ingest_job", "daily_release_job", "erasure_replay_job", "rebuild_job", "retention_job"}
+        schedules = {schedule.name for schedule in repository.schedule_defs}
+        assert schedules == {"daily_release_schedule", "retention_schedule"}
         sensors = {sensor.name for sensor in repository.sensor_defs}
         assert sensors == {"inbox_sensor", "erasure_sensor", "reconcile_sensor"}
         assert {"lake", "ledger", "privacy_budget"} <= set(repository.get_top_level_resources())
@@ -64,7 +65,7 @@ class TestNames:
         states = [
             instigator.default_status.value for instigator in (*repository.schedule_defs, *repository.sensor_defs)
         ]
-        assert states == ["RUNNING"] * 4
+        assert states == ["RUNNING"] * 5
 
     def test_a_range_of_any_asset_is_one_run(self, definitions: dg.Definitions) -> None:
         """Every asset is partitioned by day under the single-run policy, so that a range can hold them all."""

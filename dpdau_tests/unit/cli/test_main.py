@@ -46,6 +46,7 @@ COMMANDS = [
     "verify",
     "certificate",
     "salts",
+    "apply-retention",
     "trusted-counts",
     "generate-synthetic",
     "simulate",

@@ -1,0 +1,36 @@
+"""What unexpired backups still need: the salt epochs under which the data in them is keyed.
+
+Belongs here: reading manifests for that one question. Making and removing backups belongs to `backups`.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from dpdau_assets.storage.files import read_bytes
+from dpdau_assets.storage.ledger import parse_time
+
+
+def lowest_epoch_needed(folder: Path, *, now: datetime) -> int | None:
+    """The lowest epoch that a backup below `folder` is keyed under; None when no unexpired backup needs any.
+
+    A manifest that cannot be understood needs every epoch: destruction cannot be taken back.
+
+    Args:
+        folder: `DATA_DIR/backups`.
+        now: Aware time.
+    """
+    needed = [_needed_by(path, now=now) for path in sorted(folder.glob("*.json"))]
+    return min((epoch for epoch in needed if epoch is not None), default=None)
+
+
+def _needed_by(manifest: Path, *, now: datetime) -> int | None:
+    try:
+        document = json.loads(read_bytes(manifest))
+        if parse_time(document["expires_at"]) <= now:
+            return None
+        return int(document["lowest_epoch"])
+    except (ValueError, KeyError, TypeError):
+        return 0

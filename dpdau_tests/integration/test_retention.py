@@ -1,0 +1,409 @@
+"""Retention: what is past it is gone from every file, windows over it are frozen, and the rest counts as before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from dpdau_assets.core.hashing import user_key
+from dpdau_assets.core.quantities import METRICS, DayRange, window_days
+from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError
+from dpdau_assets.operations.apply_retention import apply_retention
+from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.count_trusted import count_trusted
+from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.snapshot_counts import snapshot_counts
+from dpdau_assets.operations.stage import stage_files
+from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.orchestration.build import build_definitions
+from dpdau_assets.orchestration.resources import LakeResource
+from dpdau_assets.settings import load_settings
+from dpdau_assets.storage import erasures, frozen_windows
+from dpdau_tests.integration.command_line import CommandLine, write_lines
+from dpdau_tests.support.crashes import count_steps, dies_at, sampled
+from dpdau_tests.support.naive import naive_counts
+from dpdau_tests.support.workspaces import Event, copy_of, digests, key_files, new_workspace, stage_activity
+
+NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
+TODAY = NOW.date()
+WINDOW, KEPT = 12, 50
+FLOOR = TODAY - timedelta(days=KEPT)
+FIRST = TODAY - timedelta(days=100)
+DAYS = DayRange(FIRST, TODAY - timedelta(days=1))
+MAU_LIVE_FROM = FLOOR + timedelta(days=WINDOW - 1)
+OLD, NEW, BOTH = "only-early", "only-late", "all-along"
+
+EVENTS: list[Event] = [
+    *(
+        (f"user-{number}", FIRST + timedelta(days=(number * 7 + step * 3) % 100))
+        for number in range(25)
+        for step in range(8)
+    ),
+    *((OLD, FIRST + timedelta(days=offset)) for offset in range(0, 45, 5)),
+    *((NEW, FLOOR + timedelta(days=offset)) for offset in range(0, 40, 5)),
+    *((BOTH, FIRST + timedelta(days=offset)) for offset in range(0, 99, 9)),
+]
+
+
+Maker = Callable[..., Workspace]
+"""Gives a built folder of a hundred days, opened without retention."""
+
+
+@pytest.fixture(scope="module")
+def folder_with(tmp_path_factory: pytest.TempPathFactory) -> Maker:
+    """Makes folders; each kind is built once and copied."""
+    built: dict[str, Workspace] = {}
+
+    def make(root: Path, **chosen: Any) -> Workspace:
+        kind = repr(chosen)
+        if kind not in built:
+            built[kind] = build_folder(tmp_path_factory.mktemp("built") / "data", **chosen)
+        return copy_of(built[kind], root)
+
+    return make
+
+
+def build_folder(root: Path, **chosen: Any) -> Workspace:
+    settings = {
+        "hash_salt_rotation_days": 20,
+        "mau_window_days": WINDOW,
+        "series_start": FIRST,
+        "sketch_impl": "set",
+        "expected_users": 30,
+        "sketch_k": 4096,
+        **chosen,
+    }
+    workspace = new_workspace(root, now=NOW, **settings)
+    stage_activity(workspace, EVENTS)
+    bring_up_to_date(workspace, DAYS)
+    return workspace
+
+
+def with_retention(workspace: Workspace, *, now: datetime = NOW, days: int | None = KEPT) -> Workspace:
+    """The same folder with RETENTION_DAYS."""
+    workspace.close()
+    settings = workspace.settings.model_copy(update={"retention_days": days})
+    return open_workspace(settings, clock=lambda: now)
+
+
+def retain(workspace: Workspace) -> object:
+    return apply_retention(workspace)
+
+
+def holding(workspace: Workspace, user: str, *, epochs: dict[int, bytes]) -> set[str]:
+    """Files with a pseudonym of `user` under any epoch, the salt store aside; the ledger's included."""
+    numbers = [user_key(key, user.encode()) for key in epochs.values()]
+    needles = [number.to_bytes(8, order) for number in numbers for order in ("little", "big")]
+    root = workspace.lake.root
+    return {
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and any(needle in path.read_bytes() for needle in needles)
+    }
+
+
+def epoch_keys(workspace: Workspace) -> dict[int, bytes]:
+    """The keys of every epoch of the test's days, taken before any is destroyed."""
+    calendar = workspace.salts.calendar
+    wanted = range(calendar.window_epoch(FIRST - timedelta(days=WINDOW)), calendar.epoch_of(TODAY) + 1)
+    return {epoch: workspace.salts.epoch_key(epoch) for epoch in wanted}
+
+
+def days_of(workspace: Workspace, place: str) -> list[date]:
+    """The days that have a file in a place."""
+    files = (workspace.lake.root / place).glob("day=*/*.parquet")
+    return sorted({date.fromisoformat(path.parent.name[4:]) for path in files})
+
+
+class TestWhatGoes:
+    @pytest.mark.parametrize("impl", ["set", "kmv"])
+    def test_no_file_holds_a_pseudonym_of_a_day_that_went(self, tmp_path: Path, folder_with: Maker, impl: str) -> None:
+        """Folders before the floor are gone, and who was active only then is in no file under any epoch's key."""
+        workspace = folder_with(tmp_path / "data", sketch_impl=impl)
+        stage_activity(workspace, [("late", FLOOR - timedelta(days=1)), ("late", FLOOR)])  # stays staged
+        keys = epoch_keys(workspace)
+        assert holding(workspace, OLD, epochs=keys)
+        done = apply_retention(with_retention(workspace))
+        assert done.held_from == FLOOR
+        for place in ("staging", "lake/raw_events", "lake/erasure_replay", "lake/daily_sketches"):
+            assert not [day for day in days_of(workspace, place) if day < FLOOR], place
+        assert days_of(workspace, "staging") == [FLOOR]
+        assert holding(workspace, OLD, epochs=keys) == set()
+        assert holding(workspace, NEW, epochs=keys)
+
+    def test_tombstones_that_concern_no_day_go_and_others_stay(self, tmp_path: Path, folder_with: Maker) -> None:
+        """An erasure through a day before the floor leaves no trace in the ledger's file; a later one keeps rows."""
+        workspace = folder_with(tmp_path / "data")
+        keys = epoch_keys(workspace)
+        request_erasure(workspace, [b"gone-early"], through=FLOOR - timedelta(days=1), now=NOW)
+        request_erasure(workspace, [b"gone-late"], through=FLOOR, now=NOW)
+        flush_deletes(workspace)
+        ledger = {"ledgers/ledger.sqlite"}
+        workspace.ledger.scrub()
+        assert holding(workspace, "gone-early", epochs=keys) == ledger
+        workspace = with_retention(workspace)
+        apply_retention(workspace)
+        assert holding(workspace, "gone-early", epochs=keys) == set()
+        assert holding(workspace, "gone-late", epochs=keys) == ledger
+        with workspace.ledger.read() as connection:
+            assert min(erasures.epochs(connection)) >= workspace.salts.lowest_epoch
+
+    def test_secrets_of_epochs_that_no_held_day_needs_are_destroyed(self, tmp_path: Path, folder_with: Maker) -> None:
+        """An epoch goes when the last day keyed under it is before the floor, and cannot be derived again."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        calendar = workspace.salts.calendar
+        done = apply_retention(workspace)
+        lowest = done.lowest_epoch
+        assert calendar.keyed_days(lowest - 1, WINDOW).last < FLOOR <= calendar.keyed_days(lowest, WINDOW).last
+        for held in (workspace, with_retention(workspace)):
+            with pytest.raises(DataError, match="was destroyed"):
+                held.salts.epoch_key(lowest - 1)
+            held.salts.epoch_key(lowest)
+        assert list(json.loads(workspace.lake.secrets_path.read_text())["secrets"]) == [str(lowest)]
+        assert done.is_first_secret_set
+
+    def test_secrets_wait_for_the_backups_that_need_them(self, tmp_path: Path, folder_with: Maker) -> None:
+        """While an unexpired backup is keyed under an epoch its secret stays; afterwards it goes."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        needed = workspace.salts.calendar.epoch_of(FLOOR - timedelta(days=60))
+        workspace.lake.backups.mkdir()
+        manifest = {"expires_at": (NOW + timedelta(days=3)).isoformat(), "lowest_epoch": needed}
+        (workspace.lake.backups / "ledger-20260627.json").write_text(json.dumps(manifest))
+        done = apply_retention(workspace)
+        assert (done.lowest_epoch, done.lowest_epoch_needed_by_backups) == (needed, needed)
+        later = apply_retention(with_retention(workspace, now=NOW + timedelta(days=3)))
+        assert later.lowest_epoch > needed
+        assert later.lowest_epoch_needed_by_backups is None
+
+    def test_a_manifest_that_cannot_be_read_keeps_every_secret(self, tmp_path: Path, folder_with: Maker) -> None:
+        """What a broken backup may need is not destroyed."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        workspace.lake.backups.mkdir()
+        (workspace.lake.backups / "ledger-20260627.json").write_text("{")
+        assert apply_retention(workspace).lowest_epoch == 0
+
+
+class TestWhatStays:
+    @pytest.mark.parametrize("impl", ["set", "kmv"])
+    def test_every_count_is_as_before(self, tmp_path: Path, folder_with: Maker, impl: str) -> None:
+        """Frozen windows keep their stored counts, live ones are counted from what is held."""
+        workspace = folder_with(tmp_path / "data", sketch_impl=impl)
+        before = count_trusted(workspace, DAYS.first, DAYS.last)
+        workspace = with_retention(workspace)
+        apply_retention(workspace)
+        assert count_trusted(workspace, DAYS.first, DAYS.last) == before
+        counts = snapshot_counts(workspace, DayRange(MAU_LIVE_FROM - timedelta(days=1), DAYS.last), METRICS)
+        with pytest.raises(OutsideSeriesError, match="past retention"):
+            counts.below("mau", MAU_LIVE_FROM - timedelta(days=1))
+        for row in before:
+            day = date.fromisoformat(str(row["day"]))
+            if day >= MAU_LIVE_FROM:
+                assert [counts.below(metric, day) for metric in METRICS] == [row[metric] for metric in METRICS]
+
+    def test_frozen_counts_are_never_recomputed(self, tmp_path: Path, folder_with: Maker) -> None:
+        """Late data and erasures on held days change live windows and leave the frozen ones as they were."""
+        workspace = folder_with(tmp_path / "data")
+        workspace = with_retention(workspace)
+        apply_retention(workspace)
+        before = {row["day"]: row for row in count_trusted(workspace, DAYS.first, DAYS.last)}
+        source = write_lines(tmp_path / "late.jsonl", [("newcomer", FLOOR), ("newcomer", FLOOR - timedelta(days=1))])
+        report = stage_files(workspace, [source])
+        assert (report.accepted, dict(report.rejected)) == (1, {"too_old": 1})
+        request_erasure(workspace, [BOTH.encode()], through=TODAY, now=NOW)
+        flush_deletes(workspace)
+        rebuild(workspace, DAYS)
+        activity = [*EVENTS, ("newcomer", FLOOR)]
+        naive = {row["day"]: row for row in naive_counts(activity, [(BOTH, TODAY)], DAYS, mau_window_days=WINDOW)}
+        changed = 0
+        for row in count_trusted(workspace, DAYS.first, DAYS.last):
+            for metric in METRICS:
+                day = date.fromisoformat(str(row["day"]))
+                is_frozen = day - timedelta(days=window_days(metric, WINDOW) - 1) < FLOOR
+                expected = before[row["day"]] if is_frozen else naive[row["day"]]
+                assert row[metric] == expected[metric], (day, metric)
+                changed += expected[metric] != naive[row["day"]][metric]
+        assert changed > 10
+
+    def test_erased_users_leave_every_file_of_held_days(self, tmp_path: Path, folder_with: Maker) -> None:
+        """After retention an erasure is complete and the user is in no file but the ledger."""
+        workspace = folder_with(tmp_path / "data", sketch_impl="kmv")
+        keys = epoch_keys(workspace)
+        workspace = with_retention(workspace)
+        apply_retention(workspace)
+        request_erasure(workspace, [BOTH.encode()], through=TODAY, now=NOW)
+        assert flush_deletes(workspace) == 1
+        workspace.ledger.scrub()
+        assert holding(workspace, BOTH, epochs=keys) == {"ledgers/ledger.sqlite"}
+        bring_up_to_date(workspace, DAYS)
+        with workspace.ledger.read() as connection:
+            assert erasures.pending(connection) == []
+
+    def test_an_estimate_is_kept_but_not_called_exact(self, tmp_path: Path, folder_with: Maker) -> None:
+        """A sketch that is full leaves its estimate; trusted counts, which are exact, then show none."""
+        workspace = folder_with(tmp_path / "data", sketch_impl="kmv", sketch_k=16)
+        stage_activity(workspace, [(f"more-{number}", FLOOR - timedelta(days=6)) for number in range(40)])
+        bring_up_to_date(workspace, DAYS)
+        workspace = with_retention(workspace)
+        apply_retention(workspace)
+        with workspace.ledger.read() as connection:
+            kept = frozen_windows.load(connection, FLOOR - timedelta(days=5), FLOOR - timedelta(days=5))
+        estimate = kept[FLOOR - timedelta(days=5), WINDOW]
+        assert (estimate.is_exact, estimate.users > 16) == (False, True)
+        (row,) = count_trusted(workspace, FLOOR - timedelta(days=5), FLOOR - timedelta(days=5))
+        assert row["mau"] is None
+        assert row["dau"] is not None
+
+
+class TestReleases:
+    def test_the_calendar_decides_which_can_still_be_made(self, tmp_path: Path, folder_with: Maker) -> None:
+        """Before and after the run alike: the first day whose window is held is released, the day before is refused."""
+        untouched = with_retention(folder_with(tmp_path / "data"))
+        dropped = copy_of(untouched, tmp_path / "dropped")
+        apply_retention(dropped)
+        for workspace in (untouched, dropped):
+            for metric in METRICS:
+                first = FLOOR + timedelta(days=window_days(metric, WINDOW) - 1)
+                with pytest.raises(OutsideSeriesError, match=f"kept from {FLOOR} on"):
+                    publish_releases(workspace, [metric], DayRange.single(first - timedelta(days=1)))
+                assert publish_releases(workspace, [metric], DayRange.single(first)).newly_released
+
+    def test_released_values_stay_and_cannot_be_revised(self, tmp_path: Path, folder_with: Maker) -> None:
+        """What was released before is answered as it was; another draw of it is refused."""
+        workspace = folder_with(tmp_path / "data")
+        day = DayRange.single(FLOOR - timedelta(days=20))
+        before = publish_releases(workspace, METRICS, day).values
+        workspace = with_retention(workspace)
+        apply_retention(workspace)
+        assert publish_releases(workspace, METRICS, day).values == before
+        with pytest.raises(OutsideSeriesError):
+            publish_releases(workspace, ["dau"], day, revise=True, reason="a test")
+
+    def test_the_last_month_can_always_be_released(self, tmp_path: Path, folder_with: Maker) -> None:
+        """With the least RETENTION_DAYS that is allowed, every metric of the last 31 days is releasable."""
+        workspace = with_retention(folder_with(tmp_path / "data"), days=WINDOW + 31)
+        apply_retention(workspace)
+        done = publish_releases(workspace, ["mau"], DayRange.single(TODAY - timedelta(days=31)))
+        assert len(done.newly_released) == 1
+
+
+class TestRuns:
+    def test_a_repeat_changes_nothing(self, tmp_path: Path, folder_with: Maker) -> None:
+        """Files, digests and the ledger's changes are as after the first run."""
+        workspace = with_retention(folder_with(tmp_path / "data", sketch_impl="kmv"))
+        first = apply_retention(workspace)
+        state = key_files(workspace), digests(workspace), workspace.lake.secrets_path.read_bytes()
+        assert apply_retention(workspace) == first
+        assert (key_files(workspace), digests(workspace), workspace.lake.secrets_path.read_bytes()) == state
+
+    def test_the_floor_moves_with_the_calendar_and_never_back(self, tmp_path: Path, folder_with: Maker) -> None:
+        """A day later one more day goes; a longer RETENTION_DAYS afterwards brings nothing back."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        apply_retention(workspace)
+        later = with_retention(workspace, now=NOW + timedelta(days=1))
+        assert apply_retention(later).held_from == FLOOR + timedelta(days=1)
+        assert min(days_of(later, "lake/raw_events")) == FLOOR + timedelta(days=1)
+        for days in (KEPT + 30, None):
+            longer = with_retention(later, now=NOW + timedelta(days=1), days=days)
+            assert apply_retention(longer).held_from == FLOOR + timedelta(days=1)
+        report = stage_files(longer, [write_lines(tmp_path / "late.jsonl", [("late", FLOOR)])])
+        assert dict(report.rejected) == {"too_old": 1}
+
+    def test_without_the_setting_nothing_goes(self, tmp_path: Path, folder_with: Maker) -> None:
+        """Everything is kept, and the run says so."""
+        workspace = folder_with(tmp_path / "data")
+        before = key_files(workspace)
+        done = apply_retention(workspace)
+        assert (done.held_from, done.lowest_epoch) == (None, 0)
+        assert key_files(workspace) == before
+
+    def test_a_damaged_file_past_retention_does_not_hold_it_up(self, tmp_path: Path, folder_with: Maker) -> None:
+        """Its count is lost, its day goes."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        day = FLOOR - timedelta(days=10)
+        workspace.lake.windows_path(day).write_bytes(b"damaged")
+        assert apply_retention(workspace).held_from == FLOOR
+        assert count_trusted(workspace, day, day)[0]["mau"] is None
+
+    def test_killed_anywhere_the_next_run_ends_where_one_run_ends(self, tmp_path: Path, folder_with: Maker) -> None:
+        """After a kill before any step, and again halfway, files, digests, counts and secrets are those of one run."""
+        check_kills(folder_with, tmp_path, points=4)
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(3600)
+    def test_every_step_can_be_the_last(self, tmp_path: Path, folder_with: Maker) -> None:
+        """The same for every single step."""
+        check_kills(folder_with, tmp_path, points=10_000)
+
+
+def check_kills(folder_with: Maker, folder: Path, *, points: int) -> None:
+    begun = folder_with(folder / "begun", sketch_impl="kmv")
+    stage_activity(begun, [("late", FLOOR - timedelta(days=1)), ("late", FLOOR)])
+    request_erasure(begun, [BOTH.encode()], through=FLOOR + timedelta(days=3), now=NOW)
+    keys = epoch_keys(begun)
+    begun = with_retention(begun)
+    whole = copy_of(begun, folder / "whole")
+    steps = count_steps(retain, whole)
+    assert steps > 30
+
+    def state(workspace: Workspace) -> tuple[object, ...]:
+        flush_deletes(workspace)
+        counts = count_trusted(workspace, DAYS.first, DAYS.last)
+        return key_files(workspace), digests(workspace), counts, workspace.lake.secrets_path.read_bytes()
+
+    expected = state(whole)
+    for step in sampled(steps, count=points):
+        workspace = copy_of(begun, folder / f"dies-{step}")
+        assert dies_at(step, retain, workspace)
+        dies_at(max(1, step // 2), retain, workspace)
+        workspace = open_workspace(workspace.settings, clock=workspace.clock)
+        apply_retention(workspace)
+        assert state(workspace) == expected, f"killed before step {step} of {steps}"
+        assert holding(workspace, OLD, epochs=keys) == set()
+
+
+class TestSettings:
+    def test_too_short_a_retention_is_refused_with_the_reason(self) -> None:
+        """RETENTION_DAYS must hold the windows of the last month."""
+        with pytest.raises(ConfigurationError, match="is less than 61") as caught:
+            load_settings(retention_days=60)
+        assert "RETENTION_DAYS=61" in caught.value.hint
+        assert load_settings(retention_days=61).retention_days == 61
+        with pytest.raises(ConfigurationError):
+            load_settings(retention_days=61, mau_window_days=31)
+
+
+class TestEdges:
+    def test_the_command_says_what_is_held(self, tmp_path: Path) -> None:
+        """One JSON document; without the setting, a line that says so."""
+        line = CommandLine(tmp_path / "project")
+        line("ingest", "--from", write_lines(tmp_path / "events.jsonl", [("ann", date(2020, 3, 1))]))
+        assert "everything is kept" in line("apply-retention").out
+        (line.folder / ".env").write_text("RETENTION_DAYS=100\n")
+        done = line.json("apply-retention")
+        assert set(done) == {"held_from", "lowest_epoch", "lowest_epoch_needed_by_backups", "first_secret_is_set"}
+        assert date.fromisoformat(done["held_from"]) <= datetime.now(UTC).date() - timedelta(days=99)
+        assert not list((line.data / "staging").glob("day=*"))
+
+    def test_dagster_runs_it_every_day(self, tmp_path: Path, folder_with: Maker) -> None:
+        """The job drops what is past retention; its schedule asks for it only where the setting is made."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        workspace.close()
+        definitions = build_definitions(workspace.settings, lake=LakeResource(workspace.settings, clock=lambda: NOW))
+        schedule = definitions.resolve_schedule_def("retention_schedule")
+        with dg.DagsterInstance.ephemeral() as instance:
+            context = dg.build_schedule_context(instance=instance, scheduled_execution_time=NOW)
+            assert schedule.evaluate_tick(context).run_requests
+            assert definitions.resolve_job_def("retention_job").execute_in_process(instance=instance).success
+            kept_for_ever = build_definitions(workspace.settings.model_copy(update={"retention_days": None}))
+            silent = kept_for_ever.resolve_schedule_def("retention_schedule").evaluate_tick(context)
+            assert "everything is kept" in str(silent.skip_message)
+        assert min(days_of(workspace, "lake/raw_events")) == FLOOR
