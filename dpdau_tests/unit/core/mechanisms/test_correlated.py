@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpdau_assets.core.accounting.pld import PldAccountant
-from dpdau_assets.core.dp_events import PureDpEvent, merge_events, repeat_event
+from dpdau_assets.core.dp_events import EventCounts, PureDpEvent, merge_events, repeat_event
 from dpdau_assets.core.mechanisms import correlated as module
 from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian, correlated_gaussian
@@ -48,6 +48,19 @@ class TestFigures:
             plan = PeriodPlan(releases, 2.0, DELTA)
             bound = (1 + math.sqrt(releases)) / (2 * plan.mu)
             assert bound * (1 - 1e-9) <= stddev(correlated_gaussian(plan)) <= 1.002 * bound
+
+    def test_months_and_years_that_fill_their_caps(self) -> None:
+        """All three metrics compose to 5.91 in a full month of 31 days and to 27.1 over twelve full months."""
+
+        def month(cap: float, days: int) -> EventCounts:
+            mechanism = correlated_gaussian(PeriodPlan(days + 2, cap, DELTA))
+            return merge_events(mechanism.opening(), repeat_event(mechanism.event(), days + 2))
+
+        caps, lengths = (3.0, 3.0, 3.5), (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+        one = merge_events(*(month(cap, 31) for cap in caps))
+        year = merge_events(*(month(cap, days) for cap in caps for days in lengths))
+        assert PldAccountant().bound(one, delta=DELTA).epsilon == pytest.approx(5.91, abs=0.005)
+        assert PldAccountant().bound(year, delta=DELTA).epsilon == pytest.approx(27.1, abs=0.05)
 
 
 class TestLoss:
