@@ -1,5 +1,6 @@
 """Active-user counts with a differential-privacy guarantee that honour every erasure request.
 
+combinations   which settings go together, and why the others are refused
 core           the mathematics: pure functions, no input or output, no clock, no global randomness
 storage        the lake (Parquet files), the ledger (SQL), the locks, the secrets
 engines        reading a source once and pseudonymising it, set-wise

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from dpdau_assets.combinations import refuse_unsound_sketch
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
 
 PRIVATE_PREFIXES = ("DAGSTER_", "OTEL_")
@@ -200,7 +201,6 @@ NOT_YET = {
         "its bound needs limits on late events and erasures that releases do not enforce: "
         "use MECHANISM=gaussian, laplace, correlated or joint",
     ),
-    "sketch_impl": (("theta", "hll"), "use SKETCH_IMPL=kmv or set"),
     "compute_engine": (("spark",), "use COMPUTE_ENGINE=duckdb"),
 }
 """Values that this version does not have, with what to use instead; refused at start, never approximated."""
@@ -315,8 +315,10 @@ def shown(value: Any) -> str:
 def notices(settings: Settings) -> tuple[str, ...]:
     """One line for each combination of settings that is sound but probably not meant."""
     lines = []
-    if settings.sketch_impl == "kmv" and settings.sketch_k < SMALL_SKETCH_K:
+    if settings.sketch_impl in ("kmv", "hll") and settings.sketch_k < SMALL_SKETCH_K:
         lines.append(f"SKETCH_K={settings.sketch_k} is below {SMALL_SKETCH_K}: estimates err by several percent")
+    if settings.sketch_impl == "theta" and settings.expected_users is None:
+        lines.append("SKETCH_IMPL=theta without EXPECTED_USERS keeps every user: state a public size to keep a sample")
     if settings.mechanism == "laplace":
         lines.append("MECHANISM=laplace: at the default budgets about 10 DAU, 7 WAU and 7 MAU releases fit a month")
     if settings.expected_users and settings.delta > 1 / (10 * settings.expected_users):
@@ -380,12 +382,7 @@ def _refuse_unsupported(settings: Settings) -> None:
             raise ConfigurationError(
                 f"{name.upper()}={getattr(settings, name)} is not supported by this version", hint=instead
             )
-    if settings.mechanism == "joint" and settings.sketch_impl != "set":
-        raise ConfigurationError(
-            f"MECHANISM=joint does not work with SKETCH_IMPL={settings.sketch_impl}: one user could move its three "
-            "counts in a way that the noise does not cover",
-            hint="set SKETCH_IMPL=set, or MECHANISM=correlated",
-        )
+    refuse_unsound_sketch(settings.mechanism, settings.sketch_impl, sketch_k=settings.sketch_k)
     if settings.advanced_delta >= settings.delta:
         raise ConfigurationError("ADVANCED_DELTA must be smaller than DELTA", hint="the default is a tenth of DELTA")
     kept, least = settings.retention_days, settings.mau_window_days + 31  # releases are due for 31 days back

@@ -31,6 +31,7 @@ from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import ONE_DAY, days_of_period, period_of
 from dpdau_assets.errors import Refusal
 from dpdau_assets.operations.account_offsets import opening_needed
+from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import budget
@@ -212,7 +213,8 @@ class BudgetBook:
     def _may_search(self, metric: str) -> bool:
         """Whether a first sampling threshold may still have to be searched for, by public facts alone."""
         settings = self._settings
-        return settings.sketch_impl != "set" and settings.expected_users is None and self.last_release(metric) is None
+        is_searched = sketch_plan(settings).fixed_threshold is None
+        return is_searched and settings.expected_users is None and self.last_release(metric) is None
 
     def totals(self, period: str) -> Totals:
         """What all metrics together may spend for a day of `period`: the smallest of its accounts' and the settings."""

@@ -15,7 +15,6 @@ from datetime import date
 import pyarrow as pa
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.fold import fold_locked
@@ -24,8 +23,8 @@ from dpdau_assets.operations.lineage import DAILY_SKETCHES, ERASURE_REPLAY, sket
 from dpdau_assets.operations.live_users import replay_locked
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
+from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
 from dpdau_assets.storage.columns import variable_width
 from dpdau_assets.storage.files import read_table
 from dpdau_assets.storage.partitions import Partition, digest_of
@@ -73,11 +72,6 @@ def build_sketches_locked(session: LakeSession, days: Sequence[date], *, progres
         changed |= {day for day in chunk if dict(session.files(DAILY_SKETCHES, day)) != before[day]}
     progress("sketches", len(stale), len(stale))
     return changed
-
-
-def sketch_plan(settings: Settings) -> SketchPlan:
-    """How the settings ask for sketches to be made."""
-    return SketchPlan.of(settings.sketch_impl, k=settings.sketch_k, expected_users=settings.expected_users)
 
 
 def read_sketch(session: LakeSession, day: date, *, epoch: int) -> DistinctSketch | None:

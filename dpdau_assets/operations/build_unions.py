@@ -18,7 +18,7 @@ from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, contiguous_rang
 from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.core.sketches.rolling import union_per_window
 from dpdau_assets.core.windows import Window
-from dpdau_assets.operations.build_sketches import read_sketch, sketch_plan, sketches_up_to_date
+from dpdau_assets.operations.build_sketches import read_sketch, sketches_up_to_date
 from dpdau_assets.operations.count_differences import is_small, left_per_window
 from dpdau_assets.operations.exact_counts import count_windows
 from dpdau_assets.operations.lake_session import LakeSession, in_chunks, lake_session
@@ -33,6 +33,7 @@ from dpdau_assets.operations.lineage import (
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import Publication
 from dpdau_assets.operations.removals import files_before
+from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage.columns import fixed_width, variable_width
 from dpdau_assets.storage.files import read_table

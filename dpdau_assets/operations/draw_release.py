@@ -23,6 +23,7 @@ from dpdau_assets.core.release import ReleaseResult, make_result
 from dpdau_assets.operations.account_offsets import offset_keys, open_offset
 from dpdau_assets.operations.budget_check import Terms, Totals
 from dpdau_assets.operations.release_rules import days_in_window
+from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
@@ -114,7 +115,7 @@ class Draw:
             window_days=window_days(metric, settings.mau_window_days),
             days_in_window=days_in_window(settings, metric, self.day),
             sketch_impl=settings.sketch_impl,
-            sketch_k=settings.sketch_k if settings.sketch_impl == "kmv" else None,
+            sketch_k=sketch_plan(settings).capacity,
             threshold=threshold,
             revision=self._revision,
         )

@@ -27,7 +27,6 @@ from typing import Any, cast
 from dpdau_assets.core.dp_events import EventCounts, count_events, merge_events
 from dpdau_assets.core.mechanisms.above_threshold import (
     ABOVE_THRESHOLD_EVENT,
-    KEY_SPACE,
     require_first_threshold_possible,
 )
 from dpdau_assets.core.mechanisms.interface import Mechanism
@@ -41,6 +40,7 @@ from dpdau_assets.operations.draw_release import Draw
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.release_rules import check_calendar, check_request, check_revisable
 from dpdau_assets.operations.report_budget import release_bodies
+from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
@@ -218,21 +218,21 @@ class _Desk:
 
     def _threshold(self, pair: Pair, mechanism: Mechanism | JointGaussian) -> int | None:
         """The sampling threshold, from earlier releases and settings alone: fixed before any count is read."""
-        settings, metric = self._settings, pair[0]
-        if settings.sketch_impl == "set":
-            return KEY_SPACE
-        if isinstance(mechanism, JointGaussian):
+        settings, metric, plan = self._settings, pair[0], sketch_plan(self._settings)
+        if isinstance(mechanism, JointGaussian) and plan.impl != "set":
             raise ConfigurationError(
                 f"{period_of(pair[1])} is released jointly, which SKETCH_IMPL={settings.sketch_impl} does not allow",
                 hint="set SKETCH_IMPL=set until that month's releases are made",
             )
-        require_releasable_sketch(mechanism, k=settings.sketch_k)
+        if plan.fixed_threshold is not None or isinstance(mechanism, JointGaussian):
+            return plan.fixed_threshold
+        require_releasable_sketch(mechanism, k=plan.size, impl=plan.impl)
         last = self.book.last_release(metric)
         if last is not None:
-            return next_threshold(ReleaseResult.from_json(last.result), k=settings.sketch_k)
+            return next_threshold(ReleaseResult.from_json(last.result), k=plan.size, impl=plan.impl)
         if settings.expected_users is not None:
-            return threshold_for(settings.expected_users, k=settings.sketch_k)
-        require_first_threshold_possible(settings.sketch_k)
+            return threshold_for(settings.expected_users, k=plan.size, impl=plan.impl)
+        require_first_threshold_possible(plan.size)
         return None
 
     def _refuse(self, pair: Pair, refusal: Refusal) -> _Outcome | Refusal | None:

@@ -14,7 +14,8 @@ from dpdau_tests.architecture.source_tree import REPOSITORY, Module, module_name
 ALLOWED: dict[str, set[str]] = {
     "package": set(),
     "errors": set(),
-    "settings": {"errors"},
+    "combinations": {"errors"},
+    "settings": {"errors", "combinations"},
     "core": {"errors"},
     "storage": {"errors", "core"},
     "engines": {"errors", "core"},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
 from dpdau_assets.settings import (
     Settings,
@@ -167,8 +168,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "overrides",
         [
-            {"sketch_impl": "theta"},
-            {"mechanism": "joint", "sketch_impl": "kmv"},
+            {"sketch_impl": "hll", "sketch_k": 5000},
             {"advanced_delta": 1e-6},
             {"series_start": "2026-02-01", "series_end": "2026-01-01"},
         ],
@@ -177,6 +177,37 @@ class TestRefusals:
         """Values that are fine alone and wrong together are refused."""
         with pytest.raises(ConfigurationError):
             load_settings(**overrides)
+
+
+class TestSketches:
+    @pytest.mark.parametrize("mechanism", ["gaussian", "laplace", "correlated", "joint", "tree", "matrix"])
+    @pytest.mark.parametrize("sketch_impl", ["set", "kmv", "theta", "hll"])
+    def test_every_pair_is_accepted_or_refused_as_the_table_says(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch, mechanism: str, sketch_impl: str
+    ) -> None:
+        """joint counts exactly, tree and matrix are never released, everything else goes together."""
+        monkeypatch.setattr("dpdau_assets.combinations.THETA_PACKAGE", "json")
+        chosen = {"mechanism": mechanism, "sketch_impl": sketch_impl}
+        if mechanism in ("tree", "matrix") or (mechanism == "joint" and sketch_impl != "set"):
+            with pytest.raises(ConfigurationError, match=f"MECHANISM={mechanism}") as refused:
+                load_settings(**chosen)
+            assert "\n" not in str(refused.value)
+            assert refused.value.hint
+        else:
+            assert load_settings(**chosen).sketch_impl == sketch_impl
+        assert (sketch_impl in SKETCHES_OF_MECHANISM[mechanism]) == (
+            mechanism not in ("tree", "matrix") and (mechanism != "joint" or sketch_impl == "set")
+        )
+
+    def test_theta_without_its_package_is_refused_in_one_line(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The message names the command that installs it."""
+        monkeypatch.setattr("dpdau_assets.combinations.THETA_PACKAGE", "no_such_package_of_sketches")
+        with pytest.raises(ConfigurationError, match="not installed") as refused:
+            load_settings(sketch_impl="theta")
+        assert "pip install 'dpdau-assets[theta]'" in refused.value.hint
+        assert "\n" not in str(refused.value)
 
 
 class TestTelling:
@@ -197,6 +228,8 @@ class TestTelling:
         ("overrides", "word"),
         [
             ({"sketch_k": 1024}, "SKETCH_K"),
+            ({"sketch_k": 1024, "sketch_impl": "hll"}, "SKETCH_K"),
+            pytest.param({"sketch_impl": "theta"}, "EXPECTED_USERS", marks=pytest.mark.requires_theta),
             ({"mechanism": "laplace"}, "laplace"),
             ({"expected_users": 1_000_000}, "DELTA"),
         ],
