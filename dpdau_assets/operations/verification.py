@@ -11,7 +11,7 @@ the whole range that was looked at.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -122,20 +122,23 @@ class AppliedErasures:
         self._everything = everything
 
     @classmethod
-    def read(cls, connection: Connection, *, levels: Iterable[int]) -> AppliedErasures:
-        """The tombstones of all epochs.
+    def read(
+        cls, connection: Connection, *, levels: Iterable[int], epochs: Container[int] | None = None
+    ) -> AppliedErasures:
+        """The tombstones of some epochs.
 
         Args:
             connection: A read transaction.
             levels: Up to which requests the partitions of interest are clean.
+            epochs: The epochs; None for all.
         """
-        epochs = erasures.epochs(connection)
+        known = [epoch for epoch in erasures.epochs(connection) if epochs is None or epoch in epochs]
         waiting = [request.seq for request in erasures.pending(connection)]
-        by_epoch = {epoch: erasures.tombstones(connection, epoch, applied_upto=0) for epoch in epochs}
+        by_epoch = {epoch: erasures.tombstones(connection, epoch, applied_upto=0) for epoch in known}
         completed = ErasedKeys(by_epoch)
         applied: dict[int, ErasedKeys] = {}
         for last in {max((seq for seq in waiting if seq <= level), default=0) for level in levels} - {0}:
-            stones = {epoch: erasures.tombstones(connection, epoch, applied_upto=last) for epoch in epochs}
+            stones = {epoch: erasures.tombstones(connection, epoch, applied_upto=last) for epoch in known}
             applied[last] = ErasedKeys(stones)
         return cls(completed, applied, list(by_epoch.values()))
 

@@ -6,10 +6,13 @@ every finding names the command that does. `dpdau verify`, the blocking asset ch
 The whole folder is looked at by `dpdau verify` and for each certificate. The asset check of the daily run passes its
 `days`: then partitions of those days and of the windows behind them are looked at, and everywhere else what a run can
 have written: staging, tmp/, reports, exports, the catalogue and every page of the ledger. Left to the whole scan are
-partitions of other days, Dagster's home, backups and the history of the journal.
+partitions of other days, tombstones of epochs under which nothing is held, Dagster's home, backups and the journal.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
@@ -27,6 +30,8 @@ from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.lake import Lake
 
 STEPS = 4
+LEDGER_IS_WRONG = ("is damaged", "is not an SQLite database", "is older than its journal")
+"""What the ledger's own errors say when it is the ledger that must be repaired, not the machine."""
 
 
 def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Progress = no_progress) -> Verification:
@@ -47,8 +52,8 @@ def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Prog
     report = Report()
     try:
         _look(workspace, days, report, progress)
-    except StorageError as error:
-        if "the ledger" not in error.message:
+    except (DataError, StorageError) as error:
+        if not any(words in error.message for words in LEDGER_IS_WRONG):
             raise
         report.find("ledger", "the ledger", error.message, repair=RESTORE)
     return report.finish()
@@ -105,5 +110,11 @@ def _known(workspace: Workspace, days: DayRange | None) -> tuple[KnownFiles, App
         held = [*(day for _, day in rows), *(file.day for file in staged)] or [workspace.today()]
         scope = behind or DayRange(min(held), max(held))
         levels = {row.applied_erasure_seq for (_, day), row in rows.items() if day in scope}
-        erased = AppliedErasures.read(connection, levels=levels)
+        erased = AppliedErasures.read(connection, levels=levels, epochs=_epochs(workspace, held) if days else None)
     return KnownFiles(rows, staged, scope), erased
+
+
+def _epochs(workspace: Workspace, held: Iterable[date]) -> set[int]:
+    """The epochs under which anything held is keyed: no operation of a run writes pseudonyms of another."""
+    calendar, length = workspace.salts.calendar, workspace.settings.mau_window_days
+    return {epoch for day in set(held) for epoch in calendar.keyed_epochs(day, length)}

@@ -470,6 +470,19 @@ class TestLedger:
         finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
         assert "belongs to ledger" in finding.message
 
+    def test_a_ledger_from_before(self, workspace: Workspace) -> None:
+        """A ledger put back from a copy is older than its journal, and would release days again: a finding."""
+        workspace.ledger.scrub()
+        before = workspace.lake.ledger_path.read_bytes()
+        for day in (3, 4):
+            publish_releases(workspace, ["dau"], DayRange.single(FIRST + timedelta(days=day)))
+        workspace.ledger.scrub()
+        workspace.close()
+        workspace.lake.ledger_path.write_bytes(before)
+        finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
+        assert "older than its journal" in finding.message
+        assert "dpdau restore" in finding.repair
+
     def test_a_new_ledger_beside_a_lake_with_releases(self, workspace: Workspace) -> None:
         """A folder whose ledger was replaced by an empty one holds files that nobody knows."""
         workspace.close()
