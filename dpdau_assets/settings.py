@@ -92,12 +92,13 @@ class Settings(BaseModel):
     duckdb_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     admin_email: str = ""
     erasure_max_age_hours: Annotated[int, Field(ge=1)] = 24
+    backup_retention_days: Annotated[int, Field(ge=1)] = 30
+    journal_mirror_dir: Path | None = None
     # Reserved: read by components that are not part of this version
     horizon_days: Annotated[int, Field(ge=1)] = 365
     w_bound: Annotated[int, Field(ge=1)] = 2
     use_bloom_for_diff: bool = False
     bloom_fp_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    backup_retention_days: Annotated[int, Field(ge=1)] = 30
     release_on_query: bool | None = None
     service_api_key: SecretStr | None = None
     ingest_api_key: SecretStr | None = None
@@ -108,7 +109,6 @@ class Settings(BaseModel):
     smtp_url: SecretStr | None = None
     alert_webhook_url: SecretStr | None = None
     service_database_url: SecretStr | None = None
-    journal_mirror_dir: Path | None = None
     kafka_bootstrap_servers: str = ""
     kafka_topic: str = ""
     compute_engine: Literal["duckdb", "spark"] = "duckdb"

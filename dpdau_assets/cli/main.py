@@ -22,6 +22,7 @@ from dpdau_assets.cli import (
     erasing,
     generate,
     inspecting,
+    recovery,
     releases,
     retention,
     salts,
@@ -42,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for group in (data, erasing, releases, budgets, inspecting, verifying, salts, retention, generate, streams):
+for group in (data, erasing, releases, budgets, inspecting, verifying, recovery, salts, retention, generate, streams):
     group.register(app)
 
 

@@ -21,7 +21,8 @@ from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise, draw
 from dpdau_assets.core.quantities import METRICS, Metric, period_of, window_days
 from dpdau_assets.core.release import ReleaseResult, make_result
 from dpdau_assets.operations.account_offsets import offset_keys, open_offset
-from dpdau_assets.operations.budget_check import Terms, Totals
+from dpdau_assets.operations.account_terms import Terms
+from dpdau_assets.operations.budget_check import Totals
 from dpdau_assets.operations.release_rules import days_in_window
 from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts
@@ -117,7 +118,7 @@ class Draw:
             sketch_impl=settings.sketch_impl,
             sketch_k=sketch_plan(settings).capacity,
             threshold=threshold,
-            revision=self._revision,
+            revision=self._revision(account),
         )
         return {metric: self._store(charge, result)}
 
@@ -140,13 +141,15 @@ class Draw:
             day=self.day,
             window_days={metric: window_days(metric, settings.mau_window_days) for metric in METRICS},
             days_in_window={metric: days_in_window(settings, metric, self.day) for metric in METRICS},
-            revision=self._revision,
+            revision=self._revision(account),
         )
         return {metric: self._store(charge, results[metric]) for metric, charge in zip(METRICS, charges, strict=True)}
 
-    @property
-    def _revision(self) -> int:
-        return self.revised.revision + 1 if self.revised else 0
+    def _revision(self, account: budget.Account) -> int:
+        """0 for a first value; one more than the value it replaces, and 1 where a lost first value was charged."""
+        if self.revised:
+            return self.revised.revision + 1
+        return int(self.day in budget.assumed_days(self.connection, [account.metric]))
 
     def _charge(self, account: budget.Account, *events: DpEvent) -> int:
         kind: budget.ChargeKind = "revision" if self.revised else "release"

@@ -35,13 +35,15 @@ from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.core.release import ReleaseResult, next_threshold, require_releasable_sketch, threshold_for
 from dpdau_assets.errors import ConfigurationError, Refusal, UsageError
 from dpdau_assets.operations.account_offsets import destroy_closed_offsets
-from dpdau_assets.operations.budget_check import JOINT, BudgetBook, Terms
+from dpdau_assets.operations.account_terms import JOINT, Terms
+from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.draw_release import Draw
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.release_rules import check_calendar, check_request, check_revisable
 from dpdau_assets.operations.report_budget import release_bodies
 from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
+from dpdau_assets.operations.unaccounted import check_accounted
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
 
@@ -100,6 +102,7 @@ def publish_releases(
         UsageError: An unknown metric, or a revision without a reason or of a day that is not released.
         NotClosedError, OutsideSeriesError: The calendar refuses a day that is not stored; nothing was charged.
         ConfigurationError: The settings do not allow a release; nothing was charged.
+        DataError: A day may have been released in a time that the journal lost; nothing was charged.
     """
     check_request(workspace, metrics, revise=revise, reason=reason)
     pairs: list[Pair] = [(metric, day) for day in days for metric in dict.fromkeys(metrics)]
@@ -111,6 +114,7 @@ def publish_releases(
         if revise:
             check_revisable(wanted, stored)
         check_calendar(workspace, wanted)
+        check_accounted(workspace, wanted)
         destroy_closed_offsets(workspace)
         desk = _Desk(workspace, reason=reason if revise else None, progress=progress)
         if revise:

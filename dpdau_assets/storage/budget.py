@@ -233,6 +233,12 @@ def insert_charge(
     return number
 
 
+def assumed_days(connection: Connection, names: Iterable[str]) -> set[date]:
+    """Days charged as released although their values are lost, in the accounts of some names."""
+    query = select(charges.c.day).where(charges.c.kind == "assumed", charges.c.metric.in_(list(names)))
+    return set(connection.scalars(query))
+
+
 def events_of_account(connection: Connection, account: Account) -> EventCounts:
     """Everything charged to one account."""
     return _events(connection, charges.c.account == account.account)

@@ -88,7 +88,7 @@ class Journal:
             StorageError: The journal cannot be read.
         """
         if not self._is_aligned:
-            self._align()
+            self.align()
         tail, known = self._tail(), anchor_of(connection)
         if tail is None or tail.seq < known.seq or tail.anchor == known:
             return
@@ -185,8 +185,12 @@ class Journal:
                 return self._seen.tail
         return None
 
-    def _align(self) -> None:
-        """Brings two copies to the same files: one that lacks an end, or a file, gets it from the other."""
+    def align(self) -> None:
+        """Brings two copies to the same files: one that lacks an end, or a file, gets it from the other.
+
+        Raises:
+            StorageError: A copy cannot be read or written.
+        """
         if self.mirror is None:
             return
         for folder in (self.folder, self.mirror):

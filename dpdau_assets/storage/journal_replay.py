@@ -117,8 +117,12 @@ class Replay:
             update(schema.accounts).where(columns.account == row["account"]).values(sealed_offset=row["sealed_offset"])
         )
 
-    def _charge(self, connection: Connection, _: Line, row: dict[str, Any]) -> None:
-        put_row(connection, schema.accounts, row.pop("opened"))
+    def _charge(self, connection: Connection, line: Line, row: dict[str, Any]) -> None:
+        opened = row.pop("opened")
+        sealed = opened.pop("sealed_offset", None)
+        put_row(connection, schema.accounts, opened)
+        if sealed is not None:
+            self._offset(connection, line, {"account": opened["account"], "sealed_offset": sealed})
         put_row(connection, schema.charges, row)
 
 

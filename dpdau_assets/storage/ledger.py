@@ -10,8 +10,9 @@ it reads cannot change before it commits; a deferred BEGIN for a reader, which s
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.storage import notes, schema
-from dpdau_assets.storage.faults import make_folder
+from dpdau_assets.storage.faults import make_folder, storage_errors
 from dpdau_assets.storage.file_systems import refuse_network_file_system
 from dpdau_assets.storage.lock import FileLock
 
@@ -124,6 +125,27 @@ class Ledger:
         with self._translated(), self._engine.connect().execution_options(dpdau_begin="") as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
 
+    def copy_to(self, path: Path) -> None:
+        """Writes the present state into a new database file of its own, while others go on reading and writing.
+
+        Args:
+            path: A file that does not exist yet; durable only after `make_durable`.
+
+        Raises:
+            StorageError: The database cannot be read, or the file cannot be written.
+        """
+        with self._translated(), self._engine.connect().execution_options(dpdau_begin="") as connection:
+            raw: Any = connection.connection.driver_connection
+            with closing(sqlite3.connect(path)) as target, storage_errors(path, "write"):
+                try:
+                    raw.backup(target)
+                    target.execute("PRAGMA journal_mode = DELETE")
+                except sqlite3.Error as error:
+                    raise StorageError(
+                        f"the ledger cannot be copied to {path} ({getattr(error, 'sqlite_errorname', 'error')})",
+                        hint="look at the free space of that disk, then repeat",
+                    ) from None
+
     def compact(self) -> None:
         """Writes the database anew from its rows alone, so that nothing stays in free space, and empties the log.
 
@@ -185,6 +207,22 @@ def open_existing(url: str, *, journal: Recorder | None = None) -> Ledger | None
         return ledger
     ledger.close()
     return create_or_open(url, journal=journal) if revision is not None else None
+
+
+def open_copy(path: Path) -> Ledger:
+    """The ledger in a copy: migrated to this version, without a journal; an empty file gets empty tables and no facts.
+
+    Args:
+        path: A file that nobody else uses.
+
+    Raises:
+        ConfigurationError: The copy is newer than this version.
+        StorageError: It cannot be written.
+    """
+    ledger = Ledger(_checked_url(f"sqlite:///{path}"))
+    with ledger.write() as connection:
+        _migrate(connection)
+    return ledger
 
 
 def get_meta(connection: Connection, key: str) -> str | None:

@@ -1,0 +1,172 @@
+"""Taking the key files on disk into a restored ledger: after a loss of the ledger alone they are newer than it.
+
+Belongs here: which files of raw events and staging are whole, and their rows. Replaying the journal belongs to
+`restore`. A file is whole when its structure, its sorted order and the checksum of every page hold; one that is not
+keeps a row that fits no bytes, so that whoever reads that day is told, and nothing is counted without it in silence.
+What can be made again from raw events gets no row: its files go and it is built anew.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
+from dpdau_assets.storage import partitions
+from dpdau_assets.storage.batches import record
+from dpdau_assets.storage.files import check_key_file, link_or_copy_new, make_durable
+from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.ledger import get_meta, set_meta
+from dpdau_assets.storage.partitions import VERSION_KEY, Partition
+from dpdau_assets.storage.schema import batches, staged_files
+from dpdau_assets.storage.schema import partitions as partition_rows
+
+VERSION_STEP = 10**9
+"""How far versions of partitions jump, so that who has seen the lost ones sees the new ones as newer."""
+NO_DIGEST = "0" * 64
+_FILE = re.compile(r"e(\d+)\.parquet")
+_STAGED = re.compile(r"([0-9a-f]{32})-e(\d+)\.parquet")
+
+
+@dataclass
+class Adopted:
+    """What was found (trusted side).
+
+    Attributes:
+        raw_files: Files of raw events that are whole.
+        staged: Staged files that are whole.
+        damaged: Files that are there and not whole.
+        missing: Files of raw events that the backup names and nobody finds.
+        strangers: Staged files of batches that no row names.
+        staged_of_batch: Staged files by the seq of their batch.
+    """
+
+    raw_files: int = 0
+    staged: int = 0
+    damaged: int = 0
+    missing: int = 0
+    strangers: int = 0
+    staged_of_batch: dict[int, int] = field(default_factory=dict)
+
+
+def adopt_lake(
+    connection: Connection, lake: Lake, *, files_of_batch: Mapping[int, int], kept_unions_before: date, now: datetime
+) -> Adopted:
+    """Makes the rows of partitions and staged files those of the files on disk. Hold the lake lock.
+
+    Args:
+        connection: The write transaction of the restored ledger.
+        lake: The files.
+        files_of_batch: How many files the journal says a batch staged, by its seq.
+        kept_unions_before: Unions of earlier days keep their rows: their activity is no longer held.
+        now: The time.
+
+    Raises:
+        StorageError: A file cannot be read.
+    """
+    found = Adopted()
+    before = partitions.load(connection, [RAW_EVENTS])
+    columns = partition_rows.c
+    is_kept = (columns.asset == MAU_UNIONS) & (columns.day < kept_unions_before)
+    connection.execute(delete(partition_rows).where(~is_kept))
+    set_meta(connection, VERSION_KEY, str(int(get_meta(connection, VERSION_KEY) or 0) + VERSION_STEP))
+    rows = _raw_events(lake, before, found)
+    partitions.save(connection, rows, now=now)
+    _adopt_staged(connection, lake, files_of_batch, found)
+    return found
+
+
+def _raw_events(lake: Lake, before: Mapping[tuple[str, date], Partition], found: Adopted) -> list[Partition]:
+    files: dict[date, dict[str, str]] = {day: {} for _, day in before}
+    for path, day, (epoch,) in _dated(lake.root / "lake" / RAW_EVENTS, _FILE):
+        digest = check_key_file(path)
+        found.raw_files += digest is not None
+        found.damaged += digest is None
+        files.setdefault(day, {})[epoch] = digest or NO_DIGEST
+    for (_, day), row in before.items():
+        found.missing += len(set(row.files) - set(files[day]))
+    return [Partition(RAW_EVENTS, day, named, "", 0) for day, named in sorted(files.items())]
+
+
+def _adopt_staged(connection: Connection, lake: Lake, files_of_batch: Mapping[int, int], found: Adopted) -> None:
+    """Staged files of known batches; a batch with fewer than it had is at least partly folded."""
+    names: dict[str, int] = {row.batch: row.seq for row in connection.execute(select(batches.c.batch, batches.c.seq))}
+    earlier: dict[int, int] = {}
+    for seq in connection.scalars(select(staged_files.c.batch_seq)):
+        earlier[seq] = earlier.get(seq, 0) + 1
+    connection.execute(delete(staged_files))
+    present = found.staged_of_batch
+    for path, day, (batch, epoch) in _dated(lake.root / "staging", _STAGED):
+        if batch not in names:
+            found.strangers += 1
+            continue
+        digest = check_key_file(path)
+        found.staged += digest is not None
+        found.damaged += digest is None
+        present[names[batch]] = present.get(names[batch], 0) + 1
+        row = {"batch_seq": names[batch], "day": day, "epoch": int(epoch), "digest": digest or NO_DIGEST}
+        connection.execute(insert(staged_files), row)
+    expected = {**earlier, **files_of_batch}
+    for seq in (seq for seq, count in expected.items() if present.get(seq, 0) < count):
+        connection.execute(update(batches).where(batches.c.seq == seq).values(is_folded=True))
+
+
+def adopt_strangers(connection: Connection, lake: Lake, *, now: datetime) -> int:
+    """Takes staged files of lost batches in, each batch under a new name; how many batches.
+
+    Their events were acknowledged and the journal has a gap. The new name lets the same source be ingested again: a
+    part of it may never have been staged.
+
+    Args:
+        connection: The write transaction of the restored ledger.
+        lake: The files; hold the lake lock.
+        now: The time.
+
+    Raises:
+        StorageError: A file cannot be read or linked.
+    """
+    names = set(connection.scalars(select(batches.c.batch)))
+    lost: dict[str, list[tuple[Path, date, int, str]]] = {}
+    for path, day, (batch, epoch) in _dated(lake.root / "staging", _STAGED):
+        digest = None if batch in names else check_key_file(path)
+        if digest is not None:
+            lost.setdefault(batch, []).append((path, day, int(epoch), digest))
+    for found in lost.values():
+        name = secrets.token_hex(16)
+        targets = [lake.staging_path(day, batch=name, epoch=epoch) for _, day, epoch, _ in found]
+        for (path, *_), target in zip(found, targets, strict=True):
+            link_or_copy_new(path, target)
+        make_durable(targets)
+        files = [(day, epoch, digest) for _, day, epoch, digest in found]
+        record(
+            connection,
+            name,
+            source_format="adopted",
+            events=0,
+            accepted=0,
+            rejected={},
+            erasures=0,
+            files=files,
+            now=now,
+        )
+    return len(lost)
+
+
+def _dated(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, date, tuple[str, ...]]]:
+    """Files of a folder of days whose names fit, with their day and the parts of their name."""
+    found = []
+    for path in sorted(folder.glob("day=*/*.parquet")):
+        match = pattern.fullmatch(path.name)
+        try:
+            day = date.fromisoformat(path.parent.name.removeprefix("day="))
+        except ValueError:
+            continue
+        if match:
+            found.append((path, day, match.groups()))
+    return found

@@ -1,0 +1,143 @@
+"""What a restore starts from: the copies there are, the ledger in place, and which lines of the journal are missing.
+
+Belongs here: looking and choosing, without changing anything. Replaying belongs to `restore`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.storage import backups
+from dpdau_assets.storage.backups import Backup
+from dpdau_assets.storage.journal_lines import START, Anchor, Gap, Line, Lines, read
+from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The ledger in place: whether it is sound, and the last line of the journal it knows of."""
+
+    is_sound: bool
+    anchor: Anchor
+    ledger_id: str | None
+
+
+NOT_THERE = Present(False, Anchor(), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the journal is replayed onto."""
+
+    name: str
+    path: Path | None
+    anchor: Anchor
+    since: str
+
+
+class RestoreSource:
+    """What there is to restore from.
+
+    Args:
+        lake: The data folder.
+        ledger: The file of the ledger.
+        mirror: The second copy of the journal, None for none.
+        ledger_id: The ledger that the files belong to, None when it is not known.
+    """
+
+    def __init__(self, lake: Lake, ledger: Path, *, mirror: Path | None, ledger_id: str | None) -> None:
+        self._lake = lake
+        self._ledger = ledger
+        self._mirror = mirror
+        self._ledger_id = ledger_id
+        found = look_at(ledger)
+        self.present = found if ledger_id in (None, found.ledger_id) else NOT_THERE
+
+    def choose(self, source: Path | None, *, with_lake: bool) -> Base:
+        """What the journal is replayed onto.
+
+        Args:
+            source: The copy asked for, None for the best there is.
+            with_lake: Whether the data is put back too, so that a ledger that lacks nothing will do.
+
+        Raises:
+            ConfigurationError: The present ledger is sound and lacks nothing, or the copy is another ledger's.
+            DataError: No copy is sound.
+        """
+        present = self.present
+        here = Base("the present ledger", self._ledger, present.anchor, "")
+        is_ours = present.is_sound and self._ledger_id in (None, present.ledger_id)
+        if is_ours and (source is not None or not with_lake):
+            behind = read(self._lake.journal_folder, self._mirror, after=present.anchor).lines
+            if not behind or (len(behind) == 1 and behind[0].seq == present.anchor.seq + 1):  # what a crash left
+                raise ConfigurationError(
+                    f"the ledger {self._ledger} is sound and lacks nothing of its journal: nothing is to be restored",
+                    hint="`dpdau restore --lake` puts the data back; to go back to a copy, move the ledger away first",
+                )
+        if source is not None:
+            return self._from_backup(backups.read_manifest(source))
+        if is_ours:
+            return here
+        for backup in backups.known(self._lake.backups):
+            if not backup.is_lake and self._fits(backup) and backups.is_sound(backup):
+                return _base_of(backup)
+        return self._from_nothing()
+
+    def _fits(self, backup: Backup) -> bool:
+        return self._ledger_id in (None, backup.manifest.ledger_id)
+
+    def _from_backup(self, backup: Backup) -> Base:
+        if not self._fits(backup):
+            raise ConfigurationError(f"{backup.path} is a copy of another ledger", hint="name a copy of this one")
+        if backup.is_lake or not backups.is_sound(backup):
+            raise DataError(
+                f"{backup.path} is not a sound copy of a ledger", hint="leave --from out: restore looks for one"
+            )
+        return _base_of(backup)
+
+    def _from_nothing(self) -> Base:
+        lines = read(self._lake.journal_folder, self._mirror).lines
+        first = lines[0].document()["notes"] if lines and lines[0].previous == START else []
+        if not any(document["note"] == "created" for document in first):
+            raise DataError(
+                f"no copy in {self._lake.backups} is sound, and the journal does not go back to the ledger's creation",
+                hint="bring a copy and its manifest from elsewhere, then `dpdau restore --from FILE`",
+            )
+        return Base("the journal alone", None, Anchor(), "")
+
+
+def _base_of(backup: Backup) -> Base:
+    return Base(backup.path.name, backup.path, backup.manifest.anchor, backup.manifest.created_at)
+
+
+def look_at(path: Path) -> Present:
+    """The ledger in place, as far as it can be read."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return NOT_THERE
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            facts: dict[str, str] = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    except sqlite3.Error:
+        return NOT_THERE
+    anchor = Anchor(int(facts.get(SEQ_KEY, 0)), facts.get(DIGEST_KEY, START))
+    ledger_id = facts.get("ledger_id")
+    return Present(backups.fault_in(path) is None and ledger_id is not None, anchor, ledger_id)
+
+
+def find_gaps(lines: Lines, base: Base, present: Present) -> tuple[Gap, ...]:
+    """Where lines are missing: inside, before the first, and after the last that the damaged ledger knew of."""
+    gaps = [
+        Gap(gap.after, gap.since or base.since, gap.until) if gap.after == base.anchor.seq else gap
+        for gap in lines.gaps
+    ]
+    last: Line | None = lines.lines[-1] if lines.lines else None
+    if last is None and not lines.starts_at_anchor:
+        gaps.append(Gap(base.anchor.seq, base.since, None))
+    elif present.anchor.seq > (last.seq if last else base.anchor.seq):
+        gaps.append(Gap(last.seq if last else base.anchor.seq, last.at if last else base.since, None))
+    return tuple(gaps)

@@ -1,0 +1,193 @@
+"""Days that may have been released in a time of which the journal has lost its lines.
+
+Belongs here: which days those are, refusing their unreleased values, and charging them once somebody says which were
+released. A value that was drawn and lost is spent all the same: drawing the day again without paying for the lost draw
+would reveal more than the budget says. Finding the gap belongs to `restore`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dpdau_assets.core.dp_events import merge_events, repeat_event
+from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric, contiguous_ranges, last_closed_day, period_of
+from dpdau_assets.errors import DataError, UsageError
+from dpdau_assets.operations.account_terms import JOINT
+from dpdau_assets.operations.budget_check import BudgetBook
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import get_meta, set_meta
+
+UNACCOUNTED_KEY = "unaccounted_days"
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """What was charged for lost values (public)."""
+
+    charged: tuple[tuple[str, date], ...]
+    still_unaccounted: tuple[DayRange, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as a document."""
+        return {
+            "charged": [{"account": name, "day": day.isoformat()} for name, day in self.charged],
+            "unaccounted": ranges_document(self.still_unaccounted),
+        }
+
+
+def ranges_document(ranges: Iterable[DayRange]) -> list[dict[str, str]]:
+    """Ranges of days as a document."""
+    return [{"from": each.first.isoformat(), "to": each.last.isoformat()} for each in ranges]
+
+
+def unaccounted(connection: Connection) -> tuple[DayRange, ...]:
+    """The days whose unreleased values may be lost ones; none unless a restore found a gap."""
+    stored = get_meta(connection, UNACCOUNTED_KEY)
+    pairs = json.loads(stored) if stored else []
+    return tuple(DayRange(date.fromisoformat(first), date.fromisoformat(last)) for first, last in pairs)
+
+
+def set_unaccounted(connection: Connection, days: Iterable[date]) -> None:
+    """Records the days of which values may be lost."""
+    ranges = contiguous_ranges(sorted(set(days)))
+    set_meta(connection, UNACCOUNTED_KEY, json.dumps([[str(each.first), str(each.last)] for each in ranges]))
+
+
+def days_that_may_be_lost(connection: Connection, settings: Settings, *, until: datetime) -> list[date]:
+    """The closed days of the series, as of the end of a gap, of which some metric has no value and no charge.
+
+    A gap in time says nothing about which days were released in it: each that was closed by then may have been.
+
+    Args:
+        connection: A transaction of the restored ledger.
+        settings: SERIES_START, TIMEZONE and the close.
+        until: When the gap ended.
+    """
+    first = settings.series_start
+    last = last_closed_day(until, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+    if settings.series_end is not None:
+        last = min(last, settings.series_end)
+    if first is None or last < first:
+        return []
+    done = [_accounted_for(connection, metric) for metric in METRICS]
+    return [day for day in DayRange(first, last) if not all(day in days for days in done)]
+
+
+def _accounted_for(connection: Connection, metric: Metric) -> set[date]:
+    """Days of which a metric has a value, or a charge for a lost one."""
+    return budget.released_days(connection, metric) | budget.assumed_days(connection, [metric, JOINT])
+
+
+def check_accounted(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:
+    """Returns when no value asked for may be one that was drawn and lost.
+
+    Raises:
+        DataError: A day without a value lies in a gap of the journal and is not charged yet.
+    """
+    with workspace.ledger.read() as connection:
+        ranges = unaccounted(connection)
+        if not ranges:
+            return
+        done = {metric: _accounted_for(connection, metric) for metric in METRICS}
+    for metric, day in pairs:
+        if day not in done[metric] and any(day in days for days in ranges):
+            raise DataError(
+                f"{metric} of {day} may have been released in a time that the journal lost: it is not drawn again "
+                "before that is charged",
+                hint=f'run `dpdau restore --assume-released {day}..{day} --reason "..."`, or of all days released then',
+            )
+
+
+def assume_released(workspace: Workspace, days: DayRange, *, reason: str) -> Assumed:
+    """Charges the lost values of `days`, each once, so that their days can be released again.
+
+    Every metric without a value is charged by the terms of its account; what that takes above a cap is charged too,
+    because it may have been spent. A later release of such a day is revision 1.
+
+    Args:
+        workspace: The open data folder.
+        days: Days that may have been released (public).
+        reason: Who says so; stored with each charge.
+
+    Raises:
+        UsageError: No day of `days` is unaccounted for, or the reason is empty.
+    """
+    if not reason.strip():
+        raise UsageError("charging lost releases needs a reason", hint="say who found out which days were released")
+    with workspace.ledger.read() as connection:
+        ranges = unaccounted(connection)
+    chosen = [day for day in days if any(day in each for each in ranges)]
+    if not chosen:
+        left = ", ".join(f"{each.first}..{each.last}" for each in ranges) or "none"
+        raise UsageError(f"no day from {days.first} to {days.last} is unaccounted for", hint=f"days that are: {left}")
+    charged: list[tuple[str, date]] = []
+    for day in chosen:
+        charged += _charge_day(workspace, day, reason.strip())
+    with workspace.ledger.write() as connection:
+        gone = set(chosen)
+        set_unaccounted(connection, [day for each in unaccounted(connection) for day in each if day not in gone])
+        return Assumed(tuple(charged), unaccounted(connection))
+
+
+def _charge_day(workspace: Workspace, day: date, reason: str) -> list[tuple[str, date]]:
+    """Charges one day's lost values; account and day of each charge."""
+    period, charged = period_of(day), []
+    for metric in METRICS:
+        book = BudgetBook(workspace.ledger, workspace.settings)
+        terms, totals = book.terms(metric, period), book.totals(period)
+        needs_search = workspace.settings.sketch_impl != "set" and book.last_release(metric) is None
+        search = repeat_event(ABOVE_THRESHOLD_EVENT, 1) if needs_search else ()
+        with workspace.ledger.write() as connection:
+            if day in _accounted_for(connection, metric):
+                continue
+            now = workspace.advance_clock(connection)
+            account = terms.account or budget.open_account(
+                connection,
+                terms.name,
+                period,
+                mechanism=terms.mechanism.name,
+                parameters=terms.mechanism.parameters,
+                epsilon_cap=terms.cap,
+                delta=terms.cap_delta,
+                month_cap=totals.month_cap,
+                year_cap=totals.year_cap,
+                now=now,
+            )
+            opening = () if _has_assumed(connection, account, period) else terms.opening
+            counts = merge_events(opening, search, repeat_event(terms.mechanism.event(), 1))
+            events = [event for event, count in counts for _ in range(count)]
+            budget.insert_charge(
+                connection, account, day=day, kind="assumed", events=events, outcome={"reason": reason}, now=now
+            )
+        charged.append((account.metric, day))
+    return charged
+
+
+def _has_assumed(connection: Connection, account: budget.Account, period: str) -> bool:
+    """Whether a lost value of the account is charged already, and with it the offset that may be lost."""
+    return any(period_of(day) == period for day in budget.assumed_days(connection, [account.metric]))
+
+
+def parse_days(text: str) -> DayRange:
+    """The days written as `FROM..TO`, or one day.
+
+    Raises:
+        UsageError: They are not.
+    """
+    first, _, last = text.partition("..")
+    try:
+        found: Sequence[date] = [date.fromisoformat(first), date.fromisoformat(last or first)]
+    except ValueError:
+        raise UsageError(f"{text!r} are no days", hint="write FROM..TO, as 2026-03-01..2026-03-07") from None
+    if found[1] < found[0]:
+        raise UsageError(f"{text}: the last day lies before the first", hint="exchange the two")
+    return DayRange(found[0], found[1])
