@@ -1,10 +1,7 @@
 """Whether a further charge fits under every cap, decided from one state of the ledger, before any transaction opens.
 
 Belongs here: what has been charged (`BudgetBook`), the caps, refusals with their amounts, the next funded day. Does not
-belong here: writing anything, or what a release draws (`publish_release`).
-
-Which account that is, is settled by the month's first charge: one for each metric, or one for all three when the month
-was opened with joint noise.
+belong here: which account pays and with what noise (`account_terms`), writing anything (`publish_release`).
 
 Three caps hold at once: that account's; the month over all metrics and all accounts, those before a
 reset included; every window of 365 days that the day lies in, over all metrics. All of it is public.
@@ -18,19 +15,12 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TypedDict
 
-from sqlalchemy import Connection
-
 from dpdau_assets.core.accounting.rdp import TRAILING_DAYS
 from dpdau_assets.core.accounting.snapshot import fits, smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
-from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
-from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
-from dpdau_assets.core.mechanisms.interface import Mechanism
-from dpdau_assets.core.mechanisms.joint import JointGaussian, joint_from_parameters, joint_gaussian
-from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import ONE_DAY, days_of_period, period_of
 from dpdau_assets.errors import Refusal
-from dpdau_assets.operations.account_offsets import opening_needed
+from dpdau_assets.operations.account_terms import Terms, account_name, make_terms
 from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.settings import Settings
@@ -42,54 +32,6 @@ from dpdau_assets.storage.openings import openings_between
 
 FUNDED_WITHIN_DAYS = 800
 """How far ahead the next funded day is looked for: no window of 365 days stays full for longer."""
-
-
-JOINT = "joint"
-"""Name of the account that pays for all three metrics together."""
-
-
-def account_name(connection: Connection, metric: str, period: str, *, mechanism: str) -> str:
-    """Whose account pays for `metric` in `period`: its own, or `joint`.
-
-    The month's first account decides; MECHANISM does while there is none.
-
-    Args:
-        connection: A connection to the ledger.
-        metric: The metric.
-        period: Calendar month `YYYY-MM`.
-        mechanism: The setting MECHANISM.
-    """
-    accounts = budget.accounts_of_period(connection, period)
-    is_joint = accounts[0].metric == JOINT if accounts else mechanism == JOINT
-    return JOINT if is_joint else metric
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How the next release of a metric in a month is made, and what its account may spend.
-
-    Attributes:
-        name: The account's metric, or `joint` for all three.
-        account: The open account, or None when the release will open it.
-        mechanism: The noise: an open account keeps its own, whatever the settings say now.
-        opening: What the release has to pay for a secret offset first; empty when there is one, or none is needed.
-        cap: Epsilon cap of the account: the smaller of the frozen one and the present setting.
-        cap_delta: Delta at which the cap is compared: the smaller of the frozen one and the present setting.
-        events: Everything charged to the account so far.
-    """
-
-    name: str
-    account: budget.Account | None
-    mechanism: Mechanism | JointGaussian
-    opening: EventCounts
-    cap: float
-    cap_delta: float
-    events: EventCounts
-
-    @property
-    def next_charge(self) -> EventCounts:
-        """What one more release charges, its opening included."""
-        return merge_events(self.opening, repeat_event(self.mechanism.event(), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,50 +106,26 @@ class BudgetBook:
                 account = budget.current_account(connection, name, period)
                 accounts = budget.accounts_of(connection, name, period)
                 events = budget.events_of_account(connection, account) if account else ()
-            self._terms[name, period] = self._terms_of(name, period, account, accounts, events)
+            self._terms[name, period] = self._terms_of(
+                name, period, account, [known.delta for known in accounts], events
+            )
         return self._terms[name, period]
 
     def _terms_of(
-        self,
-        name: str,
-        period: str,
-        account: budget.Account | None,
-        accounts: list[budget.Account],
-        events: EventCounts,
+        self, name: str, period: str, account: budget.Account | None, deltas: Sequence[float], events: EventCounts
     ) -> Terms:
-        """An open account keeps its cap; none gets a larger delta than those before it in the month."""
-        settings = self._settings
-        cap = min([settings.cap_of(name), *([account.epsilon_cap] if account else [])])
-        cap_delta = min([settings.delta, *(known.delta for known in accounts)])
-        mechanism: Mechanism | JointGaussian
-        if account is None:
-            mechanism = self._new_mechanism(name, period, cap=cap, cap_delta=cap_delta)
-        elif name == JOINT:
-            mechanism = joint_from_parameters(account.parameters)
-        else:
-            mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
-        opening = opening_needed(account, mechanism, self._keys)
-        return Terms(name, account, mechanism, opening, cap, cap_delta, events)
-
-    def _new_mechanism(self, name: str, period: str, *, cap: float, cap_delta: float) -> Mechanism | JointGaussian:
-        """The noise of an account that is not open yet: planned for all days of the month and the revisions in reserve.
-
-        A month that was opened metric by metric stays so when MECHANISM becomes `joint`, with the noise it had.
-        """
-        settings = self._settings
-        releases = len(days_of_period(period)) + settings.revision_reserve
-        if name == JOINT:
-            return joint_gaussian(PeriodPlan(releases, cap, cap_delta))
-        chosen = str(settings.mechanism)
-        if chosen == JOINT:
-            with self._ledger.read() as connection:
-                chosen = budget.accounts_of_period(connection, period)[-1].mechanism
-        searched = repeat_event(ABOVE_THRESHOLD_EVENT, 1) if self._may_search(name) else ()
-        return mechanism_from(
-            chosen,
-            epsilon=settings.epsilon_of(name),
-            delta=settings.delta,
-            plan=PeriodPlan(releases, cap, cap_delta, reserved=searched),
+        with self._ledger.read() as connection:
+            held = budget.accounts_of_period(connection, period)
+        return make_terms(
+            self._settings,
+            self._keys,
+            name,
+            period,
+            account=account,
+            month_mechanism=held[-1].mechanism if held else None,
+            deltas=deltas,
+            events=events,
+            may_search=account is None and self._may_search(name),
         )
 
     def _may_search(self, metric: str) -> bool:
@@ -312,7 +230,7 @@ class BudgetBook:
         period, paid = period_of(day), merge_events(opening, events)
         known = self._terms[account.metric, period]
         self._terms[account.metric, period] = self._terms_of(
-            account.metric, period, account, [account], merge_events(known.events, paid)
+            account.metric, period, account, [account.delta], merge_events(known.events, paid)
         )
         if period in self._months:
             self._months[period] = merge_events(self._months[period], paid)
@@ -320,6 +238,8 @@ class BudgetBook:
             self._trailing.add(day, events)
             if opening:
                 self._trailing.add_opening(period, opening)
+        if any(self._last_releases.get(release.metric) is None for release in releases):
+            self._terms = {key: terms for key, terms in self._terms.items() if terms.account}  # no search any more
         for release in releases:
             self._last_releases[release.metric] = release
             self._released_days.pop(release.metric, None)

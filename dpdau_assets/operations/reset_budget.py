@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dpdau_assets.core.quantities import METRICS, days_of_period
 from dpdau_assets.errors import InputError, UsageError
-from dpdau_assets.operations.budget_check import account_name
+from dpdau_assets.operations.account_terms import account_name
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
 from dpdau_assets.storage.budget import Reset

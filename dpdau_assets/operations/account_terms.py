@@ -1,0 +1,126 @@
+"""Which account pays for a release, and on what terms: its noise, its caps, what it has to pay for an offset first.
+
+The month's first charge settles whether each metric has an account of its own or all three share one; an open account
+keeps its noise whatever the settings say later. All of it is public.
+
+Belongs here: those two rules. Does not belong here: whether a charge fits (`budget_check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events, repeat_event
+from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
+from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
+from dpdau_assets.core.mechanisms.interface import Mechanism
+from dpdau_assets.core.mechanisms.joint import JointGaussian, joint_from_parameters, joint_gaussian
+from dpdau_assets.core.mechanisms.planning import PeriodPlan
+from dpdau_assets.core.quantities import days_of_period
+from dpdau_assets.operations.account_offsets import opening_needed
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import budget
+from dpdau_assets.storage.offsets import OffsetKeys
+
+JOINT = "joint"
+"""Name of the account that pays for all three metrics together."""
+
+
+def account_name(connection: Connection, metric: str, period: str, *, mechanism: str) -> str:
+    """Whose account pays for `metric` in `period`: its own, or `joint`.
+
+    The month's first account decides; MECHANISM does while there is none.
+
+    Args:
+        connection: A connection to the ledger.
+        metric: The metric.
+        period: Calendar month `YYYY-MM`.
+        mechanism: The setting MECHANISM.
+    """
+    accounts = budget.accounts_of_period(connection, period)
+    is_joint = accounts[0].metric == JOINT if accounts else mechanism == JOINT
+    return JOINT if is_joint else metric
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the next release of a metric in a month is made, and what its account may spend.
+
+    Attributes:
+        name: The account's metric, or `joint` for all three.
+        account: The open account, or None when the release will open it.
+        mechanism: The noise: an open account keeps its own, whatever the settings say now.
+        opening: What the release has to pay for a secret offset first; empty when there is one, or none is needed.
+        cap: Epsilon cap of the account: the smaller of the frozen one and the present setting.
+        cap_delta: Delta at which the cap is compared: the smaller of the frozen one and the present setting.
+        events: Everything charged to the account so far.
+    """
+
+    name: str
+    account: budget.Account | None
+    mechanism: Mechanism | JointGaussian
+    opening: EventCounts
+    cap: float
+    cap_delta: float
+    events: EventCounts
+
+    @property
+    def next_charge(self) -> EventCounts:
+        """What one more release charges, its opening included."""
+        return merge_events(self.opening, repeat_event(self.mechanism.event(), 1))
+
+
+def make_terms(
+    settings: Settings,
+    keys: OffsetKeys,
+    name: str,
+    period: str,
+    *,
+    account: budget.Account | None,
+    month_mechanism: str | None,
+    deltas: Sequence[float],
+    events: EventCounts,
+    may_search: bool,
+) -> Terms:
+    """The terms of an account: an open one keeps its cap; none gets a larger delta than those before it in the month.
+
+    Args:
+        settings: Caps, deltas and the mechanism of accounts that are not open yet.
+        keys: The keys of sealed offsets.
+        name: The account's metric, or `joint`.
+        period: Calendar month `YYYY-MM`.
+        account: The open account, or None.
+        month_mechanism: Mechanism of the month's newest account, or None when it has none.
+        deltas: Of the accounts that this name had in the month so far.
+        events: Everything charged to the account so far.
+        may_search: Whether its first release may have to search for a sampling threshold.
+    """
+    cap = min([settings.cap_of(name), *([account.epsilon_cap] if account else [])])
+    cap_delta = min([settings.delta, *deltas])
+    mechanism: Mechanism | JointGaussian
+    if account is None:
+        reserved = repeat_event(ABOVE_THRESHOLD_EVENT, 1) if may_search else NO_EVENTS
+        releases = len(days_of_period(period)) + settings.revision_reserve
+        plan = PeriodPlan(releases, cap, cap_delta, reserved=reserved)
+        mechanism = _new_mechanism(settings, name, plan, month_mechanism=month_mechanism)
+    elif name == JOINT:
+        mechanism = joint_from_parameters(account.parameters)
+    else:
+        mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
+    return Terms(name, account, mechanism, opening_needed(account, mechanism, keys), cap, cap_delta, events)
+
+
+def _new_mechanism(
+    settings: Settings, name: str, plan: PeriodPlan, *, month_mechanism: str | None
+) -> Mechanism | JointGaussian:
+    """The noise of an account that is not open yet: planned for all days of the month and the revisions in reserve.
+
+    A month that was opened metric by metric stays so when MECHANISM becomes `joint`, with the noise it had.
+    """
+    if name == JOINT:
+        return joint_gaussian(plan)
+    chosen = month_mechanism if settings.mechanism == JOINT and month_mechanism else settings.mechanism
+    return mechanism_from(chosen, epsilon=settings.epsilon_of(name), delta=settings.delta, plan=plan)
