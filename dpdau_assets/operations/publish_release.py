@@ -105,6 +105,7 @@ def publish_releases(
         DataError: A day may have been released in a time that the journal lost; nothing was charged.
     """
     check_request(workspace, metrics, revise=revise, reason=reason)
+    destroy_closed_offsets(workspace)
     pairs: list[Pair] = [(metric, day) for day in days for metric in dict.fromkeys(metrics)]
     stored = _stored(workspace, days)
     wanted = pairs if revise else [pair for pair in pairs if pair not in stored]
@@ -115,7 +116,6 @@ def publish_releases(
             check_revisable(wanted, stored)
         check_calendar(workspace, wanted)
         check_accounted(workspace, wanted)
-        destroy_closed_offsets(workspace)
         desk = _Desk(workspace, reason=reason if revise else None, progress=progress)
         if revise:
             desk.require_whole(wanted)
