@@ -104,3 +104,20 @@ def split_days(
             chosen = block_keys[(block_words & bit) != 0]
             if len(chosen):
                 yield day, np.unique(chosen) if has_collision else chosen
+
+
+def words_after(
+    codes: NDArray[np.int32], words: NDArray[np.uint64], through: NDArray[np.int64], *, alignment: int
+) -> NDArray[np.uint64]:
+    """The words without the bits of days up to `through`.
+
+    Args:
+        codes: int32[n], the block of each word.
+        words: uint64[n], the bits of days; sensitive.
+        through: int64[n], days since 1970-01-01; -1 keeps every bit.
+        alignment: 0..63.
+    """
+    gone = np.clip(through + alignment + 1 - codes.astype(np.int64) * BLOCK_DAYS, 0, BLOCK_DAYS)
+    gone[through < 0] = 0
+    kept = np.left_shift(np.uint64(_ALL_DAYS), np.minimum(gone, BLOCK_DAYS - 1).astype(np.uint64))
+    return words & np.where(gone == BLOCK_DAYS, np.uint64(0), kept)

@@ -11,7 +11,7 @@ read again in parts by a hash of the id. Error texts of DuckDB may quote values,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.engines.day_words import EpochPlan, day_number, epoch_plans, split_days
+from dpdau_assets.engines.day_words import EpochPlan, day_number, epoch_plans, split_days, words_after
 from dpdau_assets.engines.protocol import DayKeys, ErasedKeys, Pseudonymiser, ReadProgress, RowCounts, RowLimits
 from dpdau_assets.engines.pseudonyms import column_user_keys
 from dpdau_assets.engines.row_sql import ERASING
@@ -134,17 +134,18 @@ class DuckdbReading:
         except duckdb.Error:
             raise self._source.unreadable() from None
 
-    def erased_keys(self, first_epoch: int) -> Iterator[ErasedKeys]:
+    def erased_keys(self, epochs: Sequence[int], *, of_everybody: int) -> Iterator[ErasedKeys]:
         """The pseudonyms of the ids in "-" rows; see `Reading.erased_keys`."""
         calendar = self._pseudonymiser.calendar
-        epoch = first_epoch
-        while day_number(calendar.first_day(epoch)) <= self._erased_through:
-            rows = self._pseudonyms(epoch, _erased_query(day_number(calendar.first_day(epoch))))
+        for epoch in epochs:
+            first_day = 0 if epoch == of_everybody else day_number(calendar.first_day(epoch))
+            if first_day > self._erased_through:
+                continue
+            rows = self._pseudonyms(epoch, _erased_query(first_day))
             order = np.lexsort((rows["through_day"], rows["user_key"]))
             keys, days = rows["user_key"][order], rows["through_day"][order]
             is_last = np.append(keys[1:] != keys[:-1], np.ones(min(len(keys), 1), dtype=np.bool_))
             yield ErasedKeys(epoch, keys[is_last], days[is_last].astype("datetime64[D]"))
-            epoch += 1
 
     def _read(self, *, is_direct: bool) -> None:
         rows = SourceRows(self._connection, self._source, self._limits, progress=self._progress, is_direct=is_direct)
@@ -184,30 +185,38 @@ class DuckdbReading:
 
     def _emit(self, plan: EpochPlan, alignment: int) -> None:
         """Sends the keys of every day that is keyed under the epoch of `plan`."""
-        rows = self._pseudonyms(plan.epoch, lambda part: plan.query(part=part))
+        rows = self._pseudonyms(plan.epoch, lambda part: plan.query(part=part), alignment=alignment)
         days = split_days(rows["user_key"], rows["code"], rows["word"], plan=plan, alignment=alignment)
         for day, keys in days:
             self._sink(DayKeys(day, plan.epoch, keys))
 
-    def _pseudonyms(self, epoch: int, query_of: Callable[[str], str]) -> dict[str, NDArray[Any]]:
-        """A query's columns, user_id as user_key under `epoch`; in pieces when memory is short."""
-        key = self._pseudonymiser.key_of(epoch)
+    def _pseudonyms(
+        self, epoch: int, query_of: Callable[[str], str], *, alignment: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """A query's columns, user_id as user_key under `epoch`; in pieces when memory is short.
+
+        With `alignment` the columns code and word are of days, and the door is asked.
+        """
         parts = 1
         while parts <= MOST_PARTS:
             try:
                 queries = [query_of(_part(parts, index)) for index in range(parts)]
-                pieces = [self._keyed(query, key) for query in queries]
+                pieces = [self._keyed(query, epoch, alignment) for query in queries]
                 return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
             except duckdb.OutOfMemoryException:
                 parts *= SPLIT
         raise _too_little_memory()
 
-    def _keyed(self, query: str, key: bytes) -> dict[str, NDArray[Any]]:
+    def _keyed(self, query: str, epoch: int, alignment: int | None) -> dict[str, NDArray[Any]]:
         """One query's columns, with user_key in place of user_id."""
         table: pa.Table = self._connection.sql(query).to_arrow_table()
-        keys = column_user_keys(table.column("user_id"), key, threads=self._threads)
-        others = {name: table.column(name).to_numpy() for name in table.column_names if name != "user_id"}
-        return {"user_key": keys, **others}
+        ids, key_of, door = table.column("user_id"), self._pseudonymiser.key_of, self._pseudonymiser.door
+        columns = {name: table.column(name).to_numpy() for name in table.column_names if name != "user_id"}
+        columns["user_key"] = column_user_keys(ids, key_of(epoch), threads=self._threads)
+        if alignment is not None and door is not None and epoch < door.epoch:
+            through = door.erased_through(column_user_keys(ids, key_of(door.epoch), threads=self._threads))
+            columns["word"] = words_after(columns["code"], columns["word"], through, alignment=alignment)
+        return columns
 
 
 def _part(parts: int, index: int) -> str:

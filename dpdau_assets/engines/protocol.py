@@ -9,7 +9,7 @@ stay in memory and never reach a disk, a log or an error text; no row is handled
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, tzinfo
@@ -45,6 +45,32 @@ class RowLimits:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Door:
+    """Who is erased, by their pseudonyms of one epoch: asked for days keyed under earlier epochs (sensitive).
+
+    Erased users have a tombstone under this epoch whatever their last erased day is; under an earlier one perhaps not,
+    and only while their raw id is in memory can it be told who they are under both.
+
+    Attributes:
+        epoch: The epoch of `keys`.
+        keys: uint64[n], sorted, unique.
+        through_days: datetime64[D][n], last erased day, per key.
+    """
+
+    epoch: int
+    keys: Keys
+    through_days: NDArray[np.datetime64]
+
+    def erased_through(self, keys: Keys) -> NDArray[np.int64]:
+        """The last erased day of each key (any order), in days since 1970-01-01; -1 for who is not erased."""
+        if not self.keys.size:
+            return np.full(len(keys), -1, np.int64)
+        positions = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
+        days = self.through_days.astype("datetime64[D]").astype(np.int64)[positions]
+        return np.where(self.keys[positions] == keys, days, -1)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Pseudonymiser:
     """Which epochs a day is keyed under, and their keys (sensitive; prints as nothing).
 
@@ -52,11 +78,13 @@ class Pseudonymiser:
         calendar: Epochs.
         window_days: Longest window in use.
         key_of: The 64-byte key of an epoch.
+        door: Whom to leave out of epochs before the door's, None to leave out nobody.
     """
 
     calendar: EpochCalendar
     window_days: int
     key_of: Callable[[int], bytes]
+    door: Door | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,8 +153,13 @@ class Reading(Protocol):
         """The last day of any accepted "-" row, None without one."""
         ...
 
-    def erased_keys(self, first_epoch: int) -> Iterator[ErasedKeys]:
-        """The pseudonyms of the ids in "-" rows under every epoch from `first_epoch` to that of their day."""
+    def erased_keys(self, epochs: Sequence[int], *, of_everybody: int) -> Iterator[ErasedKeys]:
+        """The pseudonyms of the ids in "-" rows under each of `epochs` that starts by their last day.
+
+        Args:
+            epochs: Epochs in order.
+            of_everybody: The one of them under which all ids are keyed, whatever their day.
+        """
         ...
 
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from sqlalchemy import Connection
 
-from dpdau_assets.engines.protocol import Reading, RowCounts, RowLimits
+from dpdau_assets.engines.protocol import Door, Reading, RowCounts, RowLimits
 from dpdau_assets.engines.sources import Source
 from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.staging_area import StagedRow, StagingArea
-from dpdau_assets.operations.tombstone_epochs import tombstone_epochs
+from dpdau_assets.operations.tombstone_epochs import is_behind_door, tombstone_epochs
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, epoch_facts, erasures
 from dpdau_assets.storage.erasures import Tombstones
@@ -28,11 +29,26 @@ class Outcome(Enum):
 
     RECORDED = "recorded"
     KNOWN = "known"
-    FLOOR_MOVED = "which days are too old was settled by another process meanwhile"
+    TERMS_CHANGED = "which days are too old, or who is erased on them, was settled by another process meanwhile"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Terms:
+    """What held when a source was read (sensitive; prints as nothing).
+
+    Attributes:
+        limits: Which rows were accepted.
+        door: Who was left out.
+        erasure_seq: The newest erasure request that the door knew.
+    """
+
+    limits: RowLimits
+    door: Door | None
+    erasure_seq: int
 
 
 def record_batch(
-    workspace: Workspace, source: Source, batch: str, area: StagingArea, reading: Reading, limits: RowLimits
+    workspace: Workspace, source: Source, batch: str, area: StagingArea, reading: Reading, terms: Terms
 ) -> Outcome:
     """Puts the files of a source that was read in their places and records them; see the steps of `stage`.
 
@@ -42,7 +58,7 @@ def record_batch(
         batch: Its name.
         area: Its keys.
         reading: Its counts and the ids of its "-" rows.
-        limits: What was accepted when it was read.
+        terms: What held when it was read.
 
     Raises:
         StorageError: Disk, lock or ledger refused; nothing is recorded.
@@ -62,13 +78,21 @@ def record_batch(
         now = workspace.now()
         with workspace.ledger.write() as connection:
             workspace.freeze(connection)
-            floor = epoch_facts.acceptance_floor(connection)
-            is_current = floor <= limits.oldest_day or all(day >= floor for day in counts.days)
+            is_current = _still_holds(workspace, connection, terms, counts)
             if is_current:
                 _record_rows(connection, source, batch, counts, rows=rows, own=own, now=now)
         if not is_current:
             remove(lake.staging_path(day, batch=batch, epoch=epoch) for day, epoch, _ in rows)
-    return Outcome.RECORDED if is_current else Outcome.FLOOR_MOVED
+    return Outcome.RECORDED if is_current else Outcome.TERMS_CHANGED
+
+
+def _still_holds(workspace: Workspace, connection: Connection, terms: Terms, counts: RowCounts) -> bool:
+    """Whether reading the source now would accept the same days and leave out the same users."""
+    floor = epoch_facts.acceptance_floor(connection)
+    if floor > terms.limits.oldest_day and any(day < floor for day in counts.days):
+        return False
+    knows_all = erasures.last_seq(connection) <= terms.erasure_seq
+    return knows_all or not is_behind_door(workspace, connection, counts.days)
 
 
 def _record_rows(
@@ -105,9 +129,9 @@ def _tombstones(workspace: Workspace, reading: Reading) -> dict[int, Tombstones]
         return {}
     with workspace.ledger.write() as connection:
         workspace.freeze(connection)
-        epochs = tombstone_epochs(workspace, connection, last, also_held=reading.counts.days)
-    found = reading.erased_keys(epochs.start)
-    return {one.epoch: Tombstones(one.keys, one.through_days) for one in found if one.epoch in epochs}
+        chosen = tombstone_epochs(workspace, connection, last, also_held=reading.counts.days)
+    found = reading.erased_keys(chosen.epochs, of_everybody=chosen.base)
+    return {one.epoch: Tombstones(one.keys, one.through_days) for one in found}
 
 
 def _erased_before(connection: Connection, area: StagingArea) -> ErasedKeys:

@@ -19,7 +19,7 @@ from dpdau_assets.errors import InputError
 from dpdau_assets.operations.tombstone_epochs import tombstone_epochs
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import erasures
-from dpdau_assets.storage.erasures import Tombstones
+from dpdau_assets.storage.erasures import Keys, Tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,23 @@ def request_erasure(workspace: Workspace, user_ids: Iterable[bytes], *, through:
         )
     with workspace.ledger.write() as connection:
         workspace.freeze(connection)
-        epochs = tombstone_epochs(workspace, connection, through)
-    # Pseudonyms are computed outside the transaction: it may be many, and other writers wait for it.
-    pseudonyms = bulk_user_keys(
-        users,
-        ((epoch, workspace.salts.epoch_key(epoch)) for epoch in epochs),
-        threads=workspace.settings.duckdb_threads,
-    )
-    tombstones = {epoch: Tombstones.until(keys, through) for epoch, keys in pseudonyms.items()}
+        epochs = tombstone_epochs(workspace, connection, through).epochs
     name = secrets.token_hex(16)
-    with workspace.ledger.write() as connection:
-        workspace.freeze(connection)  # once more: the salts may have been rotated in between
-        done = erasures.request(connection, name, through_day=through, tombstones=tombstones, users=len(users), now=now)
-    return ErasureReceipt(name, len(users), done.unchanged_users if epochs else 0)
+    pseudonyms: dict[int, Keys] = {}
+    while True:
+        # Pseudonyms are computed outside the transaction: it may be many, and other writers wait for it.
+        new = [epoch for epoch in epochs if epoch not in pseudonyms]
+        keys = ((epoch, workspace.salts.epoch_key(epoch)) for epoch in new)
+        pseudonyms.update(bulk_user_keys(users, keys, threads=workspace.settings.duckdb_threads))
+        with workspace.ledger.write() as connection:
+            workspace.freeze(connection)  # once more: the salts may have been rotated in between
+            epochs = tombstone_epochs(workspace, connection, through).epochs
+            if pseudonyms.keys() >= set(epochs):  # otherwise days under another epoch arrived in between
+                stones = {epoch: Tombstones.until(pseudonyms[epoch], through) for epoch in epochs}
+                done = erasures.request(
+                    connection, name, through_day=through, tombstones=stones, users=len(users), now=now
+                )
+                return ErasureReceipt(name, len(users), done.unchanged_users if epochs else 0)
 
 
 def erasure_status(workspace: Workspace) -> list[dict[str, Any]]:

@@ -29,12 +29,13 @@ from dpdau_assets.engines.sources import Source, open_source
 from dpdau_assets.errors import InputError, InternalError
 from dpdau_assets.operations.inbox_files import put_away
 from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.record_batch import Outcome, record_batch
+from dpdau_assets.operations.record_batch import Outcome, Terms, record_batch
 from dpdau_assets.operations.source_identity import FileState, batch_name
 from dpdau_assets.operations.stage_report import StageReport, duplicate, report_of, summed
 from dpdau_assets.operations.staging_area import StagingArea, staging_area
+from dpdau_assets.operations.tombstone_epochs import door_of
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, epoch_facts
+from dpdau_assets.storage import batches, epoch_facts, erasures
 
 MOST_ATTEMPTS = 3
 """The first erasure ever may settle, while a source is read, which days are too old; then it is read once more."""
@@ -134,8 +135,8 @@ def _read_and_record(
     workspace: Workspace, source: Source, batch: str, before: FileState, options: _Options
 ) -> StageReport:
     for _ in range(MOST_ATTEMPTS):
-        limits = _limits(workspace)
-        with staging_area(workspace.lake) as area, _reading(workspace, source, area, limits, options) as reading:
+        terms = _terms(workspace)
+        with staging_area(workspace.lake) as area, _reading(workspace, source, area, terms, options) as reading:
             area.finish()
             if FileState.of(source.path, source.label) != before:
                 raise InputError(f"{source.label} changed while it was read", hint="ingest it when it is whole")
@@ -143,33 +144,35 @@ def _read_and_record(
             _refuse_bad_rows(source, counts, options)
             if options.is_dry_run:
                 return report_of(counts)
-            outcome = record_batch(workspace, source, batch, area, reading, limits)
-        if outcome is not Outcome.FLOOR_MOVED:
+            outcome = record_batch(workspace, source, batch, area, reading, terms)
+        if outcome is not Outcome.TERMS_CHANGED:
             return report_of(counts) if outcome is Outcome.RECORDED else duplicate()
-    raise InternalError("the first day that erasures reach back to keeps changing")
+    raise InternalError("which days are accepted keeps changing while they are read")
 
 
-def _limits(workspace: Workspace) -> RowLimits:
-    """What is accepted now: no day that erasures cannot reach, that is past retention, or whose epochs are gone."""
+def _terms(workspace: Workspace) -> Terms:
+    """What is accepted now: no day that erasures cannot reach, that is past retention, or whose epochs are gone; and
+    nobody who is erased."""
     calendar, lowest = workspace.salts.calendar, workspace.salts.lowest_epoch
     window_days = workspace.settings.mau_window_days
     oldest = calendar.first_day(lowest) + timedelta(days=window_days - 1) if lowest else EARLIEST_DAY
     with workspace.ledger.read() as connection:
         floor = max(epoch_facts.acceptance_floor(connection), workspace.retained_from(connection))
-    return RowLimits(workspace.settings.zone, workspace.today(), max(oldest, floor))
+        limits = RowLimits(workspace.settings.zone, workspace.today(), max(oldest, floor))
+        return Terms(limits, door_of(workspace, connection), erasures.last_seq(connection))
 
 
 def _reading(
-    workspace: Workspace, source: Source, area: StagingArea, limits: RowLimits, options: _Options
+    workspace: Workspace, source: Source, area: StagingArea, terms: Terms, options: _Options
 ) -> AbstractContextManager[Reading]:
     salts = workspace.salts
     engine = DuckdbEngine(workspace.lake.memory_limit, workspace.lake.threads)
-    pseudonymiser = Pseudonymiser(salts.calendar, workspace.settings.mau_window_days, salts.epoch_key)
+    pseudonymiser = Pseudonymiser(salts.calendar, workspace.settings.mau_window_days, salts.epoch_key, terms.door)
     step = f"reading {source.label}"
     return engine.read(
         source,
         pseudonymiser,
-        limits=limits,
+        limits=terms.limits,
         sink=(lambda _activity: None) if options.is_dry_run else area.add,
         progress=lambda done, total: options.progress(step, done, total),
     )

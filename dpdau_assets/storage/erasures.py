@@ -27,6 +27,7 @@ Keys = npt.NDArray[np.uint64]
 Days = npt.NDArray[np.datetime64]
 
 FLOOR_KEY = "tombstone_floor"
+BASE_KEY = "tombstone_base"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -284,3 +285,22 @@ def tombstone_floor(connection: Connection) -> date | None:
 def set_tombstone_floor(connection: Connection, day: date) -> None:
     """Sets the first day that tombstones cover; once, with the first erasure."""
     set_meta(connection, FLOOR_KEY, day.isoformat())
+
+
+def has_any(connection: Connection) -> bool:
+    """Whether there is any tombstone."""
+    return connection.scalar(select(erasure_log.c.epoch).limit(1)) is not None
+
+
+def tombstone_base(connection: Connection) -> int | None:
+    """The epoch under which everybody erased has a tombstone, and from which on tombstones leave out no epoch.
+
+    None before the first erasure, and in a ledger whose tombstones leave out none at all.
+    """
+    value = get_meta(connection, BASE_KEY)
+    return None if value is None else int(value)
+
+
+def set_tombstone_base(connection: Connection, epoch: int) -> None:
+    """Sets the base; once, with the first erasure."""
+    set_meta(connection, BASE_KEY, str(epoch))

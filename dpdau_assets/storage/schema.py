@@ -33,7 +33,8 @@ meta = Table(
     Column("key", String, primary_key=True),
     Column("value", String, nullable=False),
     comment="ledger_id, created_at, synthetic, timezone, mau_window_days, epoch_anchor, salts_identity, "
-    "salts_fingerprint, clock_high_water, tombstone_floor, retention_floor, destroyed_below_epoch, partition_version",
+    "salts_fingerprint, clock_high_water, tombstone_floor, tombstone_base, retention_floor, destroyed_below_epoch, "
+    "partition_version",
 )
 
 batches = Table(

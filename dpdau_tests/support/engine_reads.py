@@ -79,7 +79,8 @@ def engine_read(
     ) as reading:
         result.counts = reading.counts
         if first_erased_epoch is not None:
-            for one in reading.erased_keys(first_erased_epoch):
+            epochs = range(first_erased_epoch, calendar.epoch_of(TODAY) + 2)
+            for one in reading.erased_keys(epochs, of_everybody=-1):
                 days = [date.fromisoformat(str(day)) for day in one.through_days]
                 assert one.keys.tolist() == sorted(set(one.keys.tolist()))
                 result.erased[one.epoch] = dict(zip(one.keys.tolist(), days, strict=True))

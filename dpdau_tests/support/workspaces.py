@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from dpdau_assets.core.hashing import user_keys
+from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.tombstone_epochs import door_of
 from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, erasures, partitions
@@ -47,9 +49,15 @@ def stage_activity(workspace: Workspace, events: Iterable[Event]) -> str:
     with workspace.lake.lock(), workspace.lake.write_batch() as waiting:
         with workspace.ledger.read() as connection:
             erased = ErasedKeys.read(connection, erasures.epochs(connection), only_pending=False)
+            door = door_of(workspace, connection)
         for day, users in sorted(users_of_day.items()):
             for epoch in workspace.salts.calendar.keyed_epochs(day, workspace.settings.mau_window_days):
-                keys = np.unique(user_keys(workspace.salts.epoch_key(epoch), sorted(users)))
+                admitted = sorted(users)
+                if door is not None and epoch < door.epoch:
+                    through = door.erased_through(user_keys(workspace.salts.epoch_key(door.epoch), admitted))
+                    gone = through >= (day - EARLIEST_DAY).days
+                    admitted = [user for user, is_gone in zip(admitted, gone, strict=True) if not is_gone]
+                keys = np.unique(user_keys(workspace.salts.epoch_key(epoch), admitted))
                 keys = erased.without(keys, day=day, epoch=epoch)
                 if keys.size:
                     path = workspace.lake.staging_path(day, batch=batch, epoch=epoch)
