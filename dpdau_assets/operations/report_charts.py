@@ -31,6 +31,8 @@ class ChartPoint:
         upper: Upper end of the 95 % interval, in users; the estimate where nothing is known above it.
         is_lower_bound: The sketch was saturated, the value is "at least".
         is_window_complete: The whole window lies inside the series.
+        noise: Standard deviation of the error from noise, in users.
+        sampling: Standard deviation of the error from sampling, in users; 0 where every user was counted.
     """
 
     day: date
@@ -39,6 +41,8 @@ class ChartPoint:
     upper: float
     is_lower_bound: bool
     is_window_complete: bool
+    noise: float = 0.0
+    sampling: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,23 +227,27 @@ def _spent_cell(spent: Spent) -> str:
 
 def _table(page: Page) -> str:
     by_metric = {metric: {point.day: point for point in points} for metric, points in page.series.items()}
-    head = "".join(f"<th>{metric.upper()}</th><th>95 %</th>" for metric in by_metric)
+    head = "".join(f"<th>{metric.upper()}</th><th>95 %</th><th>error</th>" for metric in by_metric)
     rows = []
     for day in sorted({day for points in by_metric.values() for day in points}, reverse=True):
         cells = "".join(_value_cells(points.get(day)) for points in by_metric.values())
         rows.append(f"<tr><td>{day}</td>{cells}</tr>")
     return (
-        '<details><summary>All values</summary><div class="scroll"><table><thead><tr><th>Day</th>'
+        "<details><summary>All values</summary><p>Error is one standard deviation, in users: from the noise that "
+        "protects people and, where not everybody was counted, from sampling. The 95 % interval covers both.</p>"
+        '<div class="scroll"><table><thead><tr><th>Day</th>'
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
     )
 
 
 def _value_cells(point: ChartPoint | None) -> str:
     if point is None:
-        return '<td class="none">–</td><td class="none">–</td>'
+        return '<td class="none">–</td>' * 3
+    sampling = f" · sampling {point.sampling:,.1f}" if point.sampling else ""
+    error = f"<td>noise {point.noise:,.1f}{sampling}</td>"
     if point.is_lower_bound:
-        return f"<td>≥ {whole_or_tenths(point.estimate)}</td><td>{point.lower:,.0f} or more</td>"
-    return f"<td>{whole_or_tenths(point.estimate)}</td><td>{point.lower:,.0f} – {point.upper:,.0f}</td>"
+        return f"<td>≥ {whole_or_tenths(point.estimate)}</td><td>{point.lower:,.0f} or more</td>{error}"
+    return f"<td>{whole_or_tenths(point.estimate)}</td><td>{point.lower:,.0f} – {point.upper:,.0f}</td>{error}"
 
 
 def _series_json(page: Page, first: date, last: date) -> str:

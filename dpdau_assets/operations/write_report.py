@@ -68,7 +68,14 @@ def _page(workspace: Workspace) -> Page:
 def _point(result: ReleaseResult) -> ChartPoint:
     upper = result.upper_95 if result.upper_95 is not None else max(result.estimate, result.lower_95)
     return ChartPoint(
-        result.day, result.estimate, result.lower_95, upper, result.is_lower_bound, result.window_complete
+        result.day,
+        result.estimate,
+        result.lower_95,
+        upper,
+        result.is_lower_bound,
+        result.window_complete,
+        noise=result.noise_stddev,
+        sampling=result.sampling_stddev,
     )
 
 

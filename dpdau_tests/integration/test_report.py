@@ -106,6 +106,14 @@ class TestPage:
             assert f"<td>{point.day}</td>" in document
             assert f"<td>{point.estimate:,.0f}</td>" in document
 
+    def test_the_table_splits_the_error(self) -> None:
+        """Beside each value stands the deviation from noise, and the one from sampling where there was any."""
+        exact, sampled = (replace(point, noise=12.97) for point in points(2))
+        series = {"dau": [exact, replace(sampled, sampling=1234.5)], "wau": [], "mau": []}
+        document = render_page(replace(page(2), series=series))
+        assert document.count("<td>noise 13.0</td>") == 1
+        assert document.count("<td>noise 13.0 · sampling 1,234.5</td>") == 1
+
     def test_an_empty_series_says_so(self) -> None:
         """Before the first release the page is still a page."""
         document = render_page(replace(page(1), series={metric: [] for metric in METRICS}))
@@ -170,6 +178,7 @@ class TestWriteReport:
         document = write_report(workspace).read_text(encoding="utf-8")
         for result in published.results[-3:]:
             assert f'<div class="figure">{result.estimate:,}</div>' in document
+            assert f"<td>noise {result.noise_stddev:,.1f}</td>" in document
         assert "<small>31 releases</small>" in document
         assert "Budget left in 2025-11" in document  # the clock of the folder stands on 1 December
         assert (read(document).problems, read(document).open) == ([], [])
