@@ -116,8 +116,8 @@ class ReleaseResult:
 
     @property
     def noisy_count(self) -> float:
-        """The noisy count in users, before division by theta; may be negative."""
-        return self.drawn / self.units_per_user
+        """The noisy count in users, before division by theta; the estimate of a joint draw, else perhaps negative."""
+        return self.drawn / self.units_per_user if self.vector is None else self.estimate
 
     @property
     def sampling(self) -> Sampling:

@@ -21,7 +21,7 @@ RELEASE = """\
 
 | | |
 |---|---|
-| privacy | per user: epsilon {epsilon:g} for this release, {cap:g} a calendar month, at delta {delta:g} |
+| privacy | per user: epsilon {spent}, at delta {delta:g} |
 | made once | a second run returns the stored value and costs nothing |
 | refused | an open day, a day outside the series, a day whose month has no budget left (never retried) |
 | erasures | change later windows; a published value stays |
@@ -114,10 +114,17 @@ def _release_spec(
         group_name="releases",
         kinds={"python", "sqlite"},
         owners=owners,
-        description=RELEASE.format(
-            what=what, epsilon=settings.epsilon_of(metric), cap=settings.cap_of(metric), delta=settings.delta
-        ),
+        description=RELEASE.format(what=what, spent=_spent(settings, metric), delta=settings.delta),
     )
+
+
+def _spent(settings: Settings, metric: Metric) -> str:
+    """What a user loses by the releases of a metric, in words."""
+    if settings.mechanism == "joint":
+        return f"{settings.cap_of('joint'):g} a calendar month for dau, wau and mau together"
+    if settings.mechanism == "correlated":
+        return f"{settings.cap_of(metric):g} a calendar month"
+    return f"{settings.epsilon_of(metric):g} for this release, {settings.cap_of(metric):g} a calendar month"
 
 
 def _record_what_was_released(context: dg.AssetExecutionContext, outcome: ReleaseOutcome) -> None:

@@ -12,7 +12,7 @@ from dpdau_assets.core.mechanisms.joint import joint_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise
 from dpdau_assets.core.quantities import METRICS
-from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.core.release import ReleaseResult, next_threshold, threshold_for
 
 MECHANISM = joint_gaussian(PeriodPlan(30, 1.0, 1e-6))
 
@@ -54,6 +54,11 @@ class TestJointResults:
         reach = [((result.upper_95 or 0) - result.lower_95) / 2 for result in found.values()]
         assert reach == [37, 38, 38]
         assert [result.noise_stddev for result in found.values()] == list(MECHANISM.noise_stddevs())
+
+    def test_lead_to_thresholds_by_their_estimate(self) -> None:
+        """A sketch that follows a joint month samples for the users that were estimated, not for a mixed number."""
+        found = results_of(MECHANISM.shape.apply((100_000, 300_000, 1_000_000)))
+        assert next_threshold(found["mau"], k=4096) == threshold_for(1_000_000, k=4096)
 
     def test_survive_text(self) -> None:
         """A result written as JSON reads back equal, vector included."""
