@@ -3,9 +3,10 @@
 Belongs here: the scan of buffers and files. Does not belong here: which pseudonyms are looked for, which files
 (`operations.verify`), or files whose format is known (`files`).
 
-A pseudonym is found when its 64 bits stand anywhere in the bytes, at any offset and in either byte order; as 16
-hexadecimal digits within any run of them; or as a decimal number, signed or unsigned, of at least 12 digits. Compressed
-or encrypted content is not opened here. By chance 2^-64 of all positions match each pseudonym.
+A pseudonym is found when its 64 bits stand anywhere in the bytes, at any offset and in either byte order, or as 16
+hexadecimal or 12 to 20 decimal digits, signed or not, within any run of them: in a page of a database the next byte may
+look like one digit more. Compressed or encrypted content is not opened here. By chance 2^-64 of all positions match
+each pseudonym.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SHORT_BITS = 48
 
 HEX_DIGITS, FEWEST_DIGITS, MOST_DIGITS = 16, 12, 20
 _HEX_RUN = re.compile(rb"[0-9A-Fa-f]{16,}")
-_DECIMAL = re.compile(rb"-?[0-9]{12,}")
+_DECIMAL_RUN = re.compile(rb"[0-9]{12,}")
 _IS_DIGIT = bytes(chr(byte) in "0123456789" for byte in range(256))
 _IS_HEX = bytes(chr(byte) in "0123456789abcdefABCDEF" for byte in range(256))
 _NIBBLES = np.full(256, 255, np.uint8)
@@ -103,8 +104,10 @@ class KeySearch:
         return False
 
     def _is_text_in(self, content: bytes) -> bool:
-        if _has_run(content, _IS_DIGIT, FEWEST_DIGITS) and self.has_any(_decimal_values(content)):
-            return True
+        if _has_run(content, _IS_DIGIT, FEWEST_DIGITS):
+            for values in _decimal_values(b"-".join(_DECIMAL_RUN.findall(content))):
+                if self.has_any(values) or self.has_any(np.negative(values)):
+                    return True
         if not _has_run(content, _IS_HEX, HEX_DIGITS):
             return False
         return self.has_any(_hexadecimal_values(b"-".join(_HEX_RUN.findall(content))))
@@ -115,11 +118,20 @@ def _has_run(content: bytes, is_member: bytes, length: int) -> bool:
     return content.translate(is_member).find(b"\1" * length) >= 0
 
 
-def _decimal_values(content: bytes) -> Keys:
-    """The 64 bits of every decimal number of `content` that has as many digits as a pseudonym may have."""
-    texts = (text for text in _DECIMAL.findall(content) if len(text.lstrip(b"-")) <= MOST_DIGITS)
-    numbers = (int(text) for text in texts)
-    return np.array([number % (1 << 64) for number in numbers if -(1 << 63) <= number < (1 << 64)], np.uint64)
+def _decimal_values(text: bytes) -> Iterator[Keys]:
+    """The values of all neighbouring digits of `text` that a decimal pseudonym may have, by their number.
+
+    Numbers beyond 64 bits wrap around, which only adds values that nobody looks for.
+    """
+    digits = _NIBBLES[np.frombuffer(text, np.uint8)]
+    is_other = np.concatenate([[0], np.cumsum(digits > 9)])
+    values = digits.astype(np.uint64)
+    for length in range(2, MOST_DIGITS + 1):
+        if length > len(text):
+            return
+        values = values[:-1] * np.uint64(10) + digits[length - 1 :]
+        if length >= FEWEST_DIGITS:
+            yield values[is_other[length:] == is_other[:-length]]
 
 
 def _hexadecimal_values(text: bytes) -> Keys:

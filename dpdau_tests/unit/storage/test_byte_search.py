@@ -48,12 +48,13 @@ class TestKeySearch:
         assert not search.is_in_bytes(" ".join(str(number**5) for number in range(3000)).encode())
         assert search.is_in_bytes(noise(1000) + int(keys[77]).to_bytes(8, "big") + noise(1000))
 
-    def test_a_part_of_a_longer_number_is_another_number(self) -> None:
-        """Digits of a longer decimal number are not taken for a pseudonym."""
+    def test_digits_beside_it_hide_nothing(self) -> None:
+        """In a database the byte beside a number may look like a digit: a pseudonym within more digits is found."""
         search = KeySearch(np.array([KEY], np.uint64))
-        assert not search.is_in_bytes(f"7{KEY}".encode())
-        assert not search.is_in_bytes(f"{KEY}7".encode())
-        assert not search.is_in_bytes(b"99999999999999999999")
+        for content in (f"7{KEY}", f"{KEY}7", f"12{SIGNED}34", f"{KEY:016x}7"):
+            assert search.is_in_bytes(content.encode())
+        assert not search.is_in_bytes(f"{KEY - 1}{KEY + 1}".encode())
+        assert not search.is_in_bytes(b"9" * 40)
 
     def test_small_numbers_of_sqlite_take_six_bytes(self) -> None:
         """A pseudonym that SQLite stores in six bytes is found there, and six bytes elsewhere prove nothing."""
