@@ -6,9 +6,10 @@ today less RETENTION_DAYS, and only ever moves forward.
     1  the counts of windows that hold a day that goes are kept: no key, and never counted again
     2  one ledger transaction: the new floor, those counts, and no row any more for what goes
     3  the files of those days are removed from staging and from every asset
+       and expired backups go
     4  one ledger transaction: tombstones that concern no day that stays, and the epochs that are not needed any more
     5  their secrets are destroyed; the write-ahead log is emptied
-    6  unions of later days that held a window of step 1 are built again without it
+    6  unions of later days that held a window of step 1 are built again without it; keys of closed offsets go too
 
 Everything before the floor goes at every run, whatever an earlier one left undone: a kill anywhere is healed by the
 next. From 2 on, events of those days are refused as too old, and their unreleased windows as outside the series.
@@ -25,6 +26,8 @@ from typing import Any
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, METRICS, ONE_DAY, window_days
 from dpdau_assets.errors import DataError
+from dpdau_assets.operations.account_offsets import destroy_closed_offsets
+from dpdau_assets.operations.backup import remove_expired_backups
 from dpdau_assets.operations.build_unions import build_unions_locked, read_unions
 from dpdau_assets.operations.exact_counts import count_keys
 from dpdau_assets.operations.lake_session import LakeSession, lake_session
@@ -86,10 +89,12 @@ def apply_retention(workspace: Workspace, *, progress: Progress = no_progress) -
             session.floor = max(session.floor, workspace.retained_from(connection))
         _drop_rows(session)
         _drop_files(workspace.lake, session.floor)
+        remove_expired_backups(workspace)
         waiting = _destroy_epochs(workspace, session.floor)
         workspace.ledger.scrub()
         rest = session.known_days(MAU_UNIONS, session.days)
         build_unions_locked(session, [day for day in rest if day < _all_live_from(session)], progress=progress)
+    destroy_closed_offsets(workspace)
     return Retained(
         session.floor if session.floor > EARLIEST_DAY else None,
         workspace.salts.lowest_epoch,

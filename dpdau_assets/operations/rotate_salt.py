@@ -125,11 +125,13 @@ def _line(record: RotationRecord) -> str:
 def _check_date(workspace: Workspace, connection: Connection, effective: date) -> None:
     """Returns when an epoch may begin on `effective`.
 
-    A day that is held, staged or erased keeps its epochs for ever: raw ids are gone and nothing can be keyed again.
+    A day that is held, staged, erased or dropped keeps its epochs for ever: raw ids are gone and nothing can be keyed
+    again.
     """
     begun = workspace.salts.calendar.segments[-1].first_day
     staged = batches.staged_days(connection)[-1:]
-    known = [begun, *staged, partitions.last_day(connection), erasures.last_through_day(connection)]
+    dropped = epoch_facts.retention_floor(connection) - ONE_DAY
+    known = [begun, dropped, *staged, partitions.last_day(connection), erasures.last_through_day(connection)]
     earliest = max(day for day in known if day is not None) + ONE_DAY
     latest = max(workspace.today(), earliest) + timedelta(days=MOST_DAYS_AHEAD)
     if effective == begun > EARLIEST_DAY:

@@ -22,7 +22,8 @@ def lowest_epoch_needed(folder: Path, *, now: datetime) -> int | None:
         folder: `DATA_DIR/backups`.
         now: Aware time.
     """
-    needed = [_needed_by(path, now=now) for path in sorted(folder.glob("*.json"))]
+    manifests = [*folder.glob("ledger-*.json"), *folder.glob("lake-*/manifest.json")]
+    needed = [_needed_by(path, now=now) for path in manifests]
     return min((epoch for epoch in needed if epoch is not None), default=None)
 
 
@@ -31,6 +32,7 @@ def _needed_by(manifest: Path, *, now: datetime) -> int | None:
         document = json.loads(read_bytes(manifest))
         if parse_time(document["expires_at"]) <= now:
             return None
-        return int(document["lowest_epoch"])
+        lowest = document["lowest_epoch"]
+        return None if lowest is None else int(lowest)
     except (ValueError, KeyError, TypeError):
         return 0
