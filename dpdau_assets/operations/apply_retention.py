@@ -5,8 +5,7 @@ today less RETENTION_DAYS, and only ever moves forward.
 
     1  the counts of windows that hold a day that goes are kept: no key, and never counted again
     2  one ledger transaction: the new floor, those counts, and no row any more for what goes
-    3  the files of those days are removed from staging and from every asset
-       and expired backups go
+    3  the files of those days are removed from staging and from every asset, and expired backups
     4  one ledger transaction: tombstones that concern no day that stays, and the epochs that are not needed any more
     5  their secrets are destroyed; the write-ahead log is emptied
     6  unions of later days that held a window of step 1 are built again without it; keys of closed offsets go too
