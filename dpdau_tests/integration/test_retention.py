@@ -15,14 +15,17 @@ from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.quantities import METRICS, DayRange, window_days
 from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError
 from dpdau_assets.operations.apply_retention import apply_retention
+from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_assets.operations.stage import stage_files
+from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.resources import LakeResource
@@ -407,3 +410,42 @@ class TestEdges:
             silent = kept_for_ever.resolve_schedule_def("retention_schedule").evaluate_tick(context)
             assert "everything is kept" in str(silent.skip_message)
         assert min(days_of(workspace, "lake/raw_events")) == FLOOR
+
+
+class TestWithTheRest:
+    @pytest.mark.parametrize("later", [10, 40])
+    def test_a_restored_ledger_brings_nothing_back(self, tmp_path: Path, folder_with: Maker, later: int) -> None:
+        """Restored from backup and journal, or from the journal alone: floor, counts and epochs are as before."""
+        workspace = folder_with(tmp_path / "data")
+        request_erasure(workspace, [BOTH.encode()], through=FLOOR - timedelta(days=3), now=NOW)
+        flush_deletes(workspace)
+        backup(workspace)
+        keys = epoch_keys(workspace)
+        workspace = with_retention(workspace, now=NOW + timedelta(days=later))
+        days = DayRange(DAYS.first, TODAY + timedelta(days=later - 1))
+        bring_up_to_date(workspace, days)
+        before = count_trusted(workspace, days.first, days.last)
+        done = apply_retention(workspace)
+        assert (done.lowest_epoch_needed_by_backups is None) == (later == 40)
+        workspace.close()
+        for path in workspace.lake.ledger_path.parent.glob("ledger.sqlite*"):
+            path.unlink()
+        restore(workspace.settings, clock=workspace.clock)
+        again = open_workspace(workspace.settings, clock=workspace.clock)
+        assert apply_retention(again) == done
+        assert count_trusted(again, days.first, days.last) == before
+        assert holding(again, OLD, epochs=keys) == set()
+        bring_up_to_date(again, days)
+        assert [finding.message for finding in verify(again).findings] == []
+
+    @pytest.mark.parametrize("impl", ["set", "kmv"])
+    def test_a_folder_after_retention_verifies(self, tmp_path: Path, folder_with: Maker, impl: str) -> None:
+        """With erasures before and after, nothing is found that must not be there."""
+        workspace = folder_with(tmp_path / "data", sketch_impl=impl)
+        request_erasure(workspace, [BOTH.encode()], through=FLOOR - timedelta(days=3), now=NOW)
+        flush_deletes(workspace)
+        workspace = with_retention(workspace)
+        apply_retention(workspace)
+        request_erasure(workspace, [NEW.encode()], through=TODAY, now=NOW)
+        flush_deletes(workspace)
+        assert [finding.message for finding in verify(workspace).findings] == []
