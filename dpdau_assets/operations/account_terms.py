@@ -104,7 +104,9 @@ def make_terms(
     if account is None:
         reserved = repeat_event(ABOVE_THRESHOLD_EVENT, 1) if may_search else NO_EVENTS
         releases = len(days_of_period(period)) + settings.revision_reserve
-        plan = PeriodPlan(releases, cap, cap_delta, reserved=reserved)
+        # a joint account is alone in its month: what the month's total forbids need not be planned for
+        reachable = min(cap, settings.total_budget_month) if name == JOINT else cap
+        plan = PeriodPlan(releases, reachable, cap_delta, reserved=reserved)
         mechanism = _new_mechanism(settings, name, plan, month_mechanism=month_mechanism)
     elif name == JOINT:
         mechanism = joint_from_parameters(account.parameters)

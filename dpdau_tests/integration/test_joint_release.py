@@ -159,6 +159,13 @@ class TestAccount:
         mixed = publish_releases(later, METRICS, DayRange(date(2025, 1, 31), date(2025, 2, 1)))
         assert [result.mechanism for result in mixed.results] == ["joint"] * 3 + ["gaussian"] * 3
 
+    def test_plans_for_what_the_month_allows(self, tmp_path: Path) -> None:
+        """With a total below the joint cap the noise grows, so that the whole month still fits."""
+        workspace = folder(tmp_path, total_budget_month=2.0)
+        published = publish_releases(workspace, ("dau",), JANUARY)
+        assert (len(published.results), published.refused) == (31, ())
+        assert report_budget(workspace, "dau", "2025-01")["releases_remaining"] == 2
+
     def test_a_reset_of_any_metric_is_one_of_the_account(self, tmp_path: Path) -> None:
         """Resetting DAU, or everything, opens one further joint account."""
         workspace = folder(tmp_path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dpdau_assets.core.accounting.gdp import GdpAccountant
 from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events
 from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
@@ -18,6 +19,8 @@ MARGIN = 1e-6
 """Share of a cap that a plan leaves free: another build of the same accountant may round differently."""
 OVERSHOOT = 1e-7
 """How far, relatively, a step towards the smallest factor aims past it, so that it arrives."""
+CLOSE = 1e-4
+"""How far, relatively, the closed form may lie above the cap for it to be taken instead of the numerical bound."""
 STEPS_LIMIT = 60
 
 
@@ -48,10 +51,11 @@ class PeriodPlan:
 
 
 def smallest_noise_factor(events_at: Callable[[float], EventCounts], plan: PeriodPlan) -> float:
-    """A factor f >= 1, within a relative 1e-6 of the smallest, at which the whole plan costs at most its cap.
+    """A factor f >= 1, within a relative 1e-4 of the smallest, at which the whole plan costs at most its cap.
 
-    The loss is the discrete privacy loss distribution of all planned events, rounded pessimistically: the same number
-    that decides about each release later, so that none of them is refused for a rounding. f is about 1.0005.
+    The loss is the discrete privacy loss distribution of all planned events, rounded pessimistically, or the closed
+    form where noise is so wide that the lattice does not matter: the same numbers that decide about each release later,
+    so that none of them is refused for a rounding. f is below 1.0001 at the default caps.
 
     Args:
         events_at: What the period releases in all when its noise is f times the continuous optimum, decreasing in cost.
@@ -60,11 +64,12 @@ def smallest_noise_factor(events_at: Callable[[float], EventCounts], plan: Perio
     Raises:
         InternalError: No factor was found, which a positive cap excludes.
     """
-    goal, accountant = plan.epsilon_cap * (1 - MARGIN), PldAccountant()
-    factor = 1.0
+    goal, factor = plan.epsilon_cap * (1 - MARGIN), 1.0
     for _ in range(STEPS_LIMIT):
         total = merge_events(events_at(factor), plan.reserved)
-        epsilon = accountant.bound(total, delta=plan.delta).epsilon
+        epsilon = GdpAccountant().bound(total, delta=plan.delta).epsilon
+        if epsilon > goal * (1 + CLOSE):
+            epsilon = PldAccountant().bound(total, delta=plan.delta).epsilon
         if epsilon <= goal:
             return factor
         factor *= (1 + OVERSHOOT) * gaussian_mu(epsilon, plan.delta) / gaussian_mu(goal, plan.delta)

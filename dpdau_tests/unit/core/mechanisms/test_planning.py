@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, EventCounts, repeat_event
 from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu, gdp_delta, gdp_epsilon
 from dpdau_assets.core.mechanisms.planning import MARGIN, PeriodPlan, smallest_noise_factor
@@ -32,6 +33,18 @@ class TestSmallestNoiseFactor:
         assert 1.009 < factor < 1.02
         assert loss(factor) <= 1.0
         assert loss(factor / (1 + 1e-5)) > 1.0 - MARGIN
+
+    def test_wide_noise_needs_no_numerical_bound(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At a cap of 0.01 the closed form is so close that nothing else is asked, and f stays below 1.0001."""
+
+        def never(*_: object, **__: object) -> None:
+            raise AssertionError("PLD was asked")
+
+        plan = PeriodPlan(33, 0.01, 1e-6)
+        monkeypatch.setattr(PldAccountant, "bound", never)
+        stddev = 33**0.5 / plan.mu
+        factor = smallest_noise_factor(lambda f: repeat_event(DiscreteGaussianEvent(f * stddev), 33), plan)
+        assert 1 <= factor < 1.0001
 
     def test_more_noise_than_needed_is_left_alone(self) -> None:
         """A shape that fits already gets factor 1."""
