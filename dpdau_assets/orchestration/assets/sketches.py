@@ -18,6 +18,8 @@ SKETCH = """\
 | `SKETCH_IMPL` | kept | error |
 |---|---|---|
 | `kmv` | the `SKETCH_K` smallest pseudonyms of the day | none up to `SKETCH_K` users, then about 1/sqrt(`SKETCH_K`) |
+| `theta` | a share of all users fixed by `SKETCH_K` and `EXPECTED_USERS` | less than 1/sqrt(`SKETCH_K`) |
+| `hll` | one byte for each of `SKETCH_K` registers | about 1.24/sqrt(`SKETCH_K`) |
 | `set` | nothing of its own: refers to the live users | none |
 
 This data folder uses `{sketch_impl}`. Sensitive: only releases may leave.
