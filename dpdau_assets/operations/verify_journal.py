@@ -103,11 +103,16 @@ def _upto(found: Lines, anchor: Anchor) -> list[Line] | None:
 
 
 def _verify_chain(workspace: Workspace, found: Lines, lines: list[Line], ledger_id: str, report: Report) -> None:
-    """No line is missing between the first that is kept and the ledger's last, and all are of this ledger."""
+    """No line is missing between the first that is kept and the ledger's last, and all are of this ledger.
+
+    A gap that a restore found and noted is accounted for: its days waited to be charged.
+    """
     if any(line.ledger != ledger_id for line in found.lines):
         report.find("journal", JOURNAL, "it holds lines of another ledger", repair=BACKUP)
     first, last = lines[0].seq, lines[-1].seq
-    inner = [gap for gap in found.gaps if first <= gap.after < last]
+    notes = (note for line in lines for note in line.document()["notes"])
+    noted = {gap[0] for note in notes if note["note"] == "restored" for gap in note["gaps"]}
+    inner = [gap for gap in found.gaps if first <= gap.after < last and gap.after not in noted]
     is_cut = lines[0].previous != START and not _has_snapshot(workspace, first - 1)
     if inner or is_cut:
         report.find("journal", JOURNAL, "lines are missing from its chain", repair=BACKUP)
@@ -134,6 +139,8 @@ def _journal_rows(lines: Iterable[Line]) -> Rows:
             table = TABLES.get(note["note"])
             if table is not None:
                 rows[note["note"]][_key(table, note)] = _plain(note)
+            if "opened" in note:  # a charge holds its whole account, whose own line may be lost
+                rows["account"].setdefault(_key(schema.accounts, note["opened"]), _plain(note["opened"]))
     return rows
 
 

@@ -386,6 +386,7 @@ class TestGaps:
         assert len(report.gaps) == 1 and report.gaps[0].until is not None
         found = {(one.metric, one.day): one.drawn for one in releases_of(workspace)}
         assert len(found) == 5 and found.items() <= values.items()
+        assert verify(workspace).ok, verify(workspace).findings
         with pytest.raises(DataError, match="may have been released"):
             release(workspace, 0)
 
