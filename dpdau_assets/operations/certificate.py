@@ -16,10 +16,9 @@ from sqlalchemy import Connection
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import DataError, InputError
 from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.verification import Verification
+from dpdau_assets.operations.verification import AT_WORK, Verification
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.verify_backups import last_expiry
-from dpdau_assets.operations.verify_lake import AT_WORK
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import erasures
 from dpdau_assets.storage.erasures import ErasureRequest

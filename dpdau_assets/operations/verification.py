@@ -30,6 +30,7 @@ Kind = Literal["erased", "damaged", "unknown", "leftover", "ledger", "budget", "
 """erased: a pseudonym that must be gone; damaged: bytes that are not those recorded, or missing; unknown: a file that
 no row names; leftover: something that a killed process left; the others: what disagrees."""
 
+AT_WORK = "an operation is at work: its files in waiting were not searched"
 HOLDS = "holds the pseudonym of an erased user"
 
 

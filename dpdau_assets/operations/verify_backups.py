@@ -1,105 +1,175 @@
-"""Verifying backups: each is the file its manifest names, and holds nobody whose erasure was complete when it was made.
+"""Verifying backups: each holds the bytes its manifest names, and nobody whose erasure was complete when it was made.
 
 Belongs here: the copies below backups/, and until when they may hold erased users. Does not belong here: making,
-restoring and removing them. What was complete when a backup was made is what its own ledger says: the rows of a
-request's tombstones are linked to nothing, so the present ledger cannot tell.
+restoring and removing them (`storage.backups`). What was complete when a copy was made is what a copy of the ledger of
+that moment, or of an earlier one, says: tombstones are linked to no request, so the present ledger cannot tell.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from dpdau_assets.operations.verification import HOLDS, Report, remove_command
+from dpdau_assets.errors import DataError, StorageError
+from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.verification import AT_WORK, HOLDS, Report, remove_command
 from dpdau_assets.operations.verify_places import is_in_pages
+from dpdau_assets.operations.verify_sketches import holds_erased_rows
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import backups, erasures
+from dpdau_assets.storage.backups import Backup
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.erasures import Tombstones, to_unsigned
-from dpdau_assets.storage.files import file_digest
+from dpdau_assets.storage.files import read_keys
+from dpdau_assets.storage.lock import FileLock
 from dpdau_assets.storage.sqlite_pages import foreign_pages
 
-FOLDER = "backups"
-AGAIN = "dpdau backup"
+LOCK_NAME = ".lock"
+"""Held by a backup that is being made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """What the manifest of a backup says (public inside the trusted side).
+@dataclass(frozen=True, slots=True, repr=False)
+class _Copied:
+    """The tombstones of a copied ledger (sensitive; prints as nothing).
 
     Attributes:
-        manifest: The manifest's path.
-        created_at: UTC ISO time.
-        journal_seq: The last line of the journal that it holds.
-        sha256: Digest of the ledger's copy; "" for a copy of the lake.
-        expires_at: UTC ISO time from which on it is removed.
+        root: Where their table starts.
+        complete: Those of requests that were complete, by epoch.
     """
 
-    manifest: Path
-    created_at: str
-    journal_seq: int
-    sha256: str
-    expires_at: str
+    root: int | None
+    complete: dict[int, Tombstones]
+
+    @classmethod
+    def of(cls, path: Path) -> _Copied:
+        """What the copy at `path` holds."""
+        query = "SELECT epoch, user_key, through_day FROM erasure_log WHERE pending = 0"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+            root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'erasure_log'").fetchone()
+            rows = connection.execute(query).fetchall()
+        epochs = np.array([row[0] for row in rows], np.int64)
+        keys = to_unsigned(np.array([row[1] for row in rows], np.int64))
+        through = np.array([row[2] for row in rows], "datetime64[D]")
+        order = np.argsort(keys)
+        epochs, keys, through = epochs[order], keys[order], through[order]
+        complete = {int(one): Tombstones(keys[epochs == one], through[epochs == one]) for one in np.unique(epochs)}
+        return cls(root[0] if root else None, complete)
 
     @property
-    def ledger(self) -> Path:
-        """The copy of the ledger."""
-        return self.manifest.with_suffix(".sqlite")
-
-
-def known_backups(workspace: Workspace) -> list[Backup]:
-    """The backups of the ledger whose manifests can be read, oldest first."""
-    found = []
-    for path in sorted((workspace.lake.root / FOLDER).glob("ledger-*.json")):
-        try:
-            document = json.loads(path.read_bytes())
-            names = ("created_at", "journal_seq", "sha256", "expires_at")
-            found.append(Backup(path, *(document[name] for name in names)))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return sorted(found, key=lambda backup: backup.created_at)
-
-
-def last_expiry(workspace: Workspace, completed_at: str) -> str | None:
-    """When the last backup made before a request was complete expires; None when there is none."""
-    return max((one.expires_at for one in known_backups(workspace) if one.created_at < completed_at), default=None)
+    def search(self) -> KeySearch:
+        """A search for all of them."""
+        return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.keys for one in self.complete.values())]))
 
 
 def verify_backups(workspace: Workspace, report: Report) -> None:
-    """Reports copies of the ledger that are damaged, or hold an erased pseudonym outside the table of tombstones.
+    """Reports copies that cannot be restored from, or hold somebody whose erasure was complete when they were made.
 
     Raises:
         StorageError: A file cannot be read.
     """
-    known = {backup.ledger: backup for backup in known_backups(workspace)}
-    for path in sorted((workspace.lake.root / FOLDER).glob("ledger-*.sqlite")):
-        place = f"{FOLDER}/{path.name}"
-        backup = known.get(path)
-        if backup is None or file_digest(path) != backup.sha256:
-            message = "its manifest is missing or names other bytes: it cannot be restored from"
-            report.find("backup", place, message, repair=f"{AGAIN}, then {remove_command(path)}")
+    folder = workspace.lake.backups
+    if not folder.is_dir():
+        return
+    copies = backups.known(folder)
+    _report_others(folder, {copy.path for copy in copies}, report)
+    ledgers = {one.path: _Copied.of(one.path) for one in copies if not one.is_lake and _is_sound(one, report)}
+    for copy in copies:
+        if copy.path in ledgers:
+            known = ledgers[copy.path]
+            search = known.search
+            if search and is_in_pages(search, foreign_pages(copy.path, root=known.root).database):
+                _report_erased(copy, report)
+        elif copy.is_lake and _is_sound(copy, report):
+            stones = _complete_before(workspace, copy, copies, ledgers)
+            if stones and _holds_erased(copy.path, stones):
+                _report_erased(copy, report)
+
+
+def last_expiry(workspace: Workspace, completed_at: str) -> str | None:
+    """When the last copy made before a request was complete expires; None when there is none."""
+    copies = (one.manifest for one in backups.known(workspace.lake.backups))
+    return max((one.expires_at for one in copies if one.created_at <= completed_at), default=None)
+
+
+def _place(copy: Backup) -> str:
+    return f"backups/{copy.path.name}"
+
+
+def _again(copy: Backup) -> str:
+    command = "dpdau backup --lake" if copy.is_lake else "dpdau backup"
+    return f"{remove_command(copy.path)}, then {command}"
+
+
+def _report_erased(copy: Backup, report: Report) -> None:
+    report.find("erased", _place(copy), f"{HOLDS}, complete before it was made", repair=_again(copy))
+
+
+def _is_sound(copy: Backup, report: Report) -> bool:
+    """Whether a copy can be restored from; reports one that cannot. One that went meanwhile is none."""
+    if not copy.path.exists():
+        return False
+    try:
+        is_sound = backups.is_sound(copy)
+    except (DataError, ValueError):
+        is_sound = not copy.path.exists()
+    if not is_sound:
+        report.find("backup", _place(copy), "it is damaged: nothing can be restored from it", repair=_again(copy))
+    return is_sound
+
+
+def _report_others(folder: Path, known: set[Path], report: Report) -> None:
+    """Reports what lies in backups/ and is no copy: without its manifest, or left by a backup that was killed."""
+    manifests = {path.with_suffix(".json") for path in known}
+    try:
+        with FileLock(folder / LOCK_NAME, timeout_seconds=0):
+            others = sorted(path for path in folder.iterdir() if path not in known | manifests)
+    except StorageError:
+        report.note(AT_WORK)
+        return
+    for path in others:
+        if path.name == LOCK_NAME:
             continue
-        root, erased = _of_copy(path)
-        search = KeySearch(np.concatenate([np.empty(0, np.uint64), *(stones.keys for stones in erased.values())]))
-        if search and is_in_pages(search, foreign_pages(path, root=root).database):
-            report.find("erased", place, HOLDS, repair=f"{AGAIN}, then {remove_command(path)}")
+        is_left = path.name.startswith(".")
+        report.find(
+            "leftover" if is_left else "backup",
+            f"backups/{path.name}",
+            "a killed backup left this" if is_left else "it is no backup, or has no manifest that can be read",
+            repair=remove_command(path),
+        )
 
 
-def _of_copy(path: Path) -> tuple[int | None, dict[int, Tombstones]]:
-    """Where the tombstones of a copied ledger start, and those of requests that were complete in it, by epoch."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
-        root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'erasure_log'").fetchone()
-        query = "SELECT epoch, user_key, through_day FROM erasure_log WHERE pending = 0 ORDER BY epoch, user_key"
-        rows = connection.execute(query).fetchall()
-    stones = {}
-    for epoch in {row[0] for row in rows}:
-        own = [row for row in rows if row[0] == epoch]
-        keys = to_unsigned(np.array([row[1] for row in own], np.int64))
-        through = np.array([row[2] for row in own], "datetime64[D]")
-        order = np.argsort(keys)
-        stones[epoch] = Tombstones(keys[order], through[order])
-    return (root[0] if root else None), stones
+def _complete_before(
+    workspace: Workspace, copy: Backup, copies: list[Backup], ledgers: dict[Path, _Copied]
+) -> ErasedKeys:
+    """The tombstones that were complete when a copy of the lake was made.
+
+    Those of the newest copy of the ledger that is not newer; and all of the present, when no request was completed
+    since.
+    """
+    with workspace.ledger.read() as connection:
+        last = max((one.completed_at or "" for one in erasures.history(connection)), default="")
+        if last and last < copy.manifest.created_at and not erasures.pending(connection):
+            epochs = erasures.epochs(connection)
+            return ErasedKeys({epoch: erasures.tombstones(connection, epoch) for epoch in epochs})
+    seq = copy.manifest.journal_seq
+    older = [one for one in copies if one.path in ledgers and one.manifest.journal_seq <= seq]
+    return ErasedKeys(ledgers[older[0].path].complete) if older else ErasedKeys({})
+
+
+def _holds_erased(folder: Path, stones: ErasedKeys) -> bool:
+    """Whether a file of a copy of the lake holds a pseudonym erased on its day."""
+    for path in sorted(folder.rglob("*.parquet")):
+        day = date.fromisoformat(path.parent.name.removeprefix("day="))
+        if path.stem == "windows":
+            if holds_erased_rows(path, stones):
+                return True
+            continue
+        epoch = int(path.stem.rsplit("e", 1)[-1])
+        if stones.concerns(day, epoch=epoch) and stones.has_any(read_keys(path), day=day, epoch=epoch):
+            return True
+    return False

@@ -16,9 +16,8 @@ from sqlalchemy import Connection, Table, select
 
 from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.verification import Report
-from dpdau_assets.operations.verify_backups import known_backups
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import schema
+from dpdau_assets.storage import backups, schema
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.journal import anchor_of
 from dpdau_assets.storage.journal_lines import START, Anchor, Line, Lines, files_in, read
@@ -120,7 +119,8 @@ def _verify_chain(workspace: Workspace, found: Lines, lines: list[Line], ledger_
 
 def _has_snapshot(workspace: Workspace, seq: int) -> bool:
     """Whether a backup of the ledger makes the lines up to `seq` dispensable."""
-    return any(backup.journal_seq >= seq for backup in known_backups(workspace))
+    copies = backups.known(workspace.lake.backups)
+    return any(copy.manifest.journal_seq >= seq for copy in copies if not copy.is_lake)
 
 
 def _ledger_rows(connection: Connection) -> Rows:

@@ -20,6 +20,7 @@ from dpdau_assets.operations.lake_session import in_threads
 from dpdau_assets.operations.lineage import ASSETS, DAILY_SKETCHES, ERASURE_REPLAY, MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.publication import intent_path, is_readable, partition_files
 from dpdau_assets.operations.verification import (
+    AT_WORK,
     HOLDS,
     AppliedErasures,
     Report,
@@ -37,7 +38,6 @@ from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.partitions import Partition
 
 STAGING = "staging"
-AT_WORK = "an operation is at work: its files below tmp/ were not searched"
 OWN_FILES = (".lock", ".ledger-id", ".intent.json")
 """Files of lake/ that are not partitions."""
 

@@ -48,6 +48,20 @@ def holds_erased_sketch(path: Path, digest: str, stones: ErasedKeys, *, day: dat
     return any(bool(Content.of(stored).has(erased).any()) for stored in sketches)
 
 
+def holds_erased_rows(path: Path, stones: ErasedKeys) -> bool:
+    """Whether a row of unions holds a pseudonym erased on every day of its window.
+
+    Raises:
+        DataError: It is not a file of unions.
+    """
+    for row in read_table(path).to_pylist():
+        of_epoch = stones.of_epoch(row["epoch"])
+        erased = of_epoch.erased_on(row["last_day"]) if of_epoch else np.empty(0, np.uint64)
+        if row[SKETCH_COLUMN] is not None and Content.of(row[SKETCH_COLUMN]).has(erased).any():
+            return True
+    return False
+
+
 class LiveErased:
     """Which users that are erased through some day are live on others: each file of live users is read once.
 
