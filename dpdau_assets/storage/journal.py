@@ -80,8 +80,12 @@ class Journal:
         self._seen: _Seen | None = None
         self._is_aligned = mirror is None
 
-    def begin(self, connection: Connection) -> None:
+    def begin(self, connection: Connection) -> bool:
         """Compares ledger and journal at the begin of a write transaction; see the table above.
+
+        Returns:
+            Whether the transaction of the last line was done again: commit that before anything else is written, or a
+            death after the next line would leave two lines that the ledger does not know.
 
         Raises:
             DataError: The ledger is older than its journal, or another one.
@@ -91,12 +95,14 @@ class Journal:
             self.align()
         tail, known = self._tail(), anchor_of(connection)
         if tail is None or tail.seq < known.seq or tail.anchor == known:
-            return
+            return False
         if tail.previous != known.digest or tail.seq != known.seq + 1:
             raise self._is_older()
-        if self.redo is not None and self.redo(connection, tail):
-            notes.taken(connection)
-            _set_anchor(connection, tail.anchor)
+        if self.redo is None or not self.redo(connection, tail):
+            return False
+        notes.taken(connection)
+        _set_anchor(connection, tail.anchor)
+        return True
 
     def check(self, read_anchor: Callable[[], Anchor]) -> None:
         """Returns when the ledger is not older than its journal; for readers.

@@ -48,8 +48,8 @@ PRAGMAS = (
 class Recorder(Protocol):
     """Who writes down what a transaction did before it commits; the journal."""
 
-    def begin(self, connection: Connection) -> None:
-        """Called at the begin of a write transaction."""
+    def begin(self, connection: Connection) -> bool:
+        """Called at the begin of a write transaction; whether it did one again that never committed."""
         ...
 
     def flush(self, connection: Connection) -> None:
@@ -92,14 +92,17 @@ class Ledger:
             StorageError: Another writer took longer than 30 s, or the disk refused; nothing was written.
             DataError: The ledger is older than its journal.
         """
-        with self._translated(), self._writer.begin() as connection:
-            notes.taken(connection)
-            self._is_made = self._is_made or inspect(connection).has_table("meta")
-            if self.journal is not None and self._is_made:
-                self.journal.begin(connection)
-            yield connection
-            if self.journal is not None:
-                self.journal.flush(connection)
+        is_redone = True
+        while is_redone:
+            with self._translated(), self._writer.begin() as connection:
+                notes.taken(connection)
+                self._is_made = self._is_made or inspect(connection).has_table("meta")
+                is_redone = self.journal is not None and self._is_made and self.journal.begin(connection)
+                if is_redone:
+                    continue  # commits it alone: a further line before that commit could not be told from a lost one
+                yield connection
+                if self.journal is not None:
+                    self.journal.flush(connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

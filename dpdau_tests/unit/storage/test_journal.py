@@ -160,6 +160,33 @@ class TestCrashes:
         assert [line.seq for line in lines.lines] == [1, 2, 3] and lines.gap is None
         assert lines.lines[-1].anchor == anchor(ledger)
 
+    def test_two_deaths_in_a_row_between_line_and_commit_lose_nothing(
+        self, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The line of the first is committed by itself before the second writes its own, so both are done again."""
+        ledger = opened(tmp_path, folder)
+        assert ledger.journal is not None
+        whole = ledger.journal.flush
+
+        def flush_then_die(connection: journal.Connection) -> None:
+            whole(connection)
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            lose_commit(ledger, monkeypatch)
+        for value in ("1", "2"):
+            with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+                patched.setattr(ledger.journal, "flush", flush_then_die)
+                write_fact(ledger, "x", value)
+        write_fact(ledger, "y", "3")
+        with ledger.read() as connection:
+            found = budget.find_release(connection, "dau", DAY)
+            assert found is not None and found.drawn == 41
+            assert (get_meta(connection, "x"), get_meta(connection, "y")) == ("2", "3")
+        lines = read(folder)
+        assert [line.seq for line in lines.lines] == [1, 2, 3, 4, 5] and lines.gap is None
+        assert lines.lines[-1].anchor == anchor(ledger)
+
     def test_a_batch_that_was_noted_but_not_committed_is_void(
         self, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
