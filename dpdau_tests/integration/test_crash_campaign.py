@@ -41,13 +41,17 @@ WORLDS: tuple[dict[str, object], ...] = (
 
 class TestLauncher:
     def test_a_cold_process_dies_where_it_is_told_to(self, tmp_path: Path) -> None:
-        """A new interpreter is killed at the second rename of `dpdau init`, and says so; the next one ends well."""
+        """A new interpreter is killed at the second rename of `dpdau init`, and says so."""
         (tmp_path / "workspace.yaml").touch()
         died = start(tmp_path, ("dpdau", "init"), point="rename", nth=2, is_warm=False).wait()
         assert (died.code, died.died_at, died.counts["rename"]) == (-9, "rename", 2)
-        done = start(tmp_path, ("dpdau", "init"), is_warm=False).wait()
-        assert (done.code, done.died_at) == (0, None)
-        assert done.counts["answer"] == 1
+
+    def test_a_warm_process_that_is_not_killed_counts_its_points(self, tmp_path: Path) -> None:
+        """A process forked from the server is another one, ends like the command, and says what it passed."""
+        (tmp_path / "workspace.yaml").touch()
+        done = start(tmp_path, ("dpdau", "init")).wait()
+        assert (done.code, done.died_at, done.counts["answer"]) == (0, None, 1)
+        assert start(tmp_path, ("dpdau", "status", "--nonsense")).wait().code == 2
 
 
 class TestCampaign:
@@ -86,6 +90,8 @@ class TestCampaign:
             world = World(tmp_path / f"world-{number}", seed=number, tally=tally, **WORLDS[number % len(WORLDS)])
             for command in world.story():
                 world.play(command, kills=choice.choice((1, 1, 2, 2, 3)), least=least)
+            world.finish()
+            world.lose_the_ledger(kills=choice.choice((1, 2, 3)), least=least)
             world.finish()
         reporter = request.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -67,6 +68,7 @@ class _Counter:
     def __init__(self, *, limit: int | None) -> None:
         self.steps = 0
         self._limit = limit
+        self._lock = threading.Lock()
         self._originals: dict[str, Any] = {}
 
     def __enter__(self) -> _Counter:
@@ -82,9 +84,14 @@ class _Counter:
         event.remove(Engine, "commit", self._step)
 
     def _step(self, *_: object) -> None:
-        self.steps += 1
-        if self.steps == self._limit:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._lock:
+            self.steps += 1
+            is_last = self.steps == self._limit
+        if is_last:
+            self._end()
+
+    def _end(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _counting(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **named: Any) -> Any:
@@ -92,6 +99,20 @@ class _Counter:
             return original(*arguments, **named)
 
         return counted
+
+
+class Interrupted(BaseException):
+    """Raised in place of a step; nobody may catch it."""
+
+
+class Interruption(_Counter):
+    """While entered, the `step`-th step of this process raises `Interrupted` in place of being taken."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(limit=step)
+
+    def _end(self) -> None:
+        raise Interrupted
 
 
 def _run(step: int, operation: Operation, settings: dict[str, Any], now: datetime, root: Path) -> None:

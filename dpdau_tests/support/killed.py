@@ -83,6 +83,20 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place(f"{STORAGE}.salt_file", "take_pending"),
         Place(f"{STORAGE}.salt_file", "take_pending", "after"),
     ),
+    "backup": (
+        Place(f"{STORAGE}.backups", "copy_ledger"),
+        Place(f"{STORAGE}.backups", "fault_in"),
+        Place(f"{STORAGE}.backups", "read_manifest"),
+        Place(f"{STORAGE}.backups", "copy_lake"),
+        Place(f"{STORAGE}.backups", "copy_lake", "after"),
+    ),
+    "restore": (
+        Place(f"{OPERATIONS}.restore", "_Work._fill"),
+        Place(f"{OPERATIONS}.restore", "_Work._swap"),
+        Place(f"{OPERATIONS}.restore", "_Work._swap", "after"),
+        Place(f"{OPERATIONS}.restore", "apply_all_erasures"),
+        Place(f"{OPERATIONS}.restore", "apply_all_erasures", "after"),
+    ),
     "journal": (Place(f"{STORAGE}.journal", "_append"), Place(f"{STORAGE}.journal", "_append", "after")),
     "answer": (Place("dpdau_assets.cli.output", "emit"),),
 }

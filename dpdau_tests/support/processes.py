@@ -29,7 +29,6 @@ PATIENCE_SECONDS = 240
 POLL_SECONDS = 0.004
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRELOADED = (
-    "dp_accounting.pld.privacy_loss_distribution",
     "opendp.prelude",
     *(f"dpdau_assets.cli.{name}" for name in ("main", "data", "erasing", "releases", "budgets", "inspecting")),
     *(
@@ -37,7 +36,9 @@ PRELOADED = (
         for name in ("stage", "publish_release", "report_budget", "rebuild", "request_erasure", "count_trusted")
     ),
 )
-DAGSTER = ("dagster", "dagster._cli.job", "dpdau_assets.orchestration.build")
+BUDGETS = ("dp_accounting.pld.privacy_loss_distribution",)
+"""For commands that tell of budgets."""
+DAGSTER = (*BUDGETS, "dagster", "dagster._cli.job", "dpdau_assets.orchestration.build")
 
 _numbers = count(1)
 
@@ -128,7 +129,7 @@ def start(
     began = time.monotonic()
     if is_warm:
         request = {"folder": str(folder), "files": str(files), "environment": environment}
-        _ask(_server(command[0] == "dagster"), {**request, "point": point, "nth": nth, "command": list(command)})
+        _ask(_server(_imports_of(command)), {**request, "point": point, "nth": nth, "command": list(command)})
         return Running(files, began)
     launcher = [sys.executable, "-m", "dpdau_tests.support.killed", str(files.with_suffix(".record"))]
     with (
@@ -146,10 +147,17 @@ def run(folder: Path, command: Sequence[str], *, point: str = NOWHERE, nth: int 
     return start(folder, command, point=point, nth=nth, stdin=stdin).wait()
 
 
+def _imports_of(command: Sequence[str]) -> tuple[str, ...]:
+    """What a command loads beside what all of them do."""
+    if command[0] == "dagster":
+        return DAGSTER
+    return BUDGETS if "--json" in command else ()
+
+
 @cache
-def _server(has_dagster: bool) -> subprocess.Popen[bytes]:
-    """The server, started once; it ends with the tests."""
-    command = [sys.executable, "-m", "dpdau_tests.support.processes", *(["dagster"] if has_dagster else [])]
+def _server(imports: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    """The server with these imports, started once; it ends with the tests."""
+    command = [sys.executable, "-m", "dpdau_tests.support.processes", *imports]
     environment = {**child_environment(), "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
     server = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=REPOSITORY)
     atexit.register(_end, server)
@@ -168,7 +176,7 @@ def _ask(server: subprocess.Popen[bytes], request: Mapping[str, object]) -> None
 
 def serve() -> None:
     """Forks a keeper for every request on standard input, until that ends."""
-    for name in (*PRELOADED, *(DAGSTER if "dagster" in sys.argv[1:] else ())):
+    for name in (*PRELOADED, *sys.argv[1:]):
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need nobody
     while line := sys.stdin.buffer.raw.readline():
