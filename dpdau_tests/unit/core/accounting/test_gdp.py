@@ -32,8 +32,8 @@ def correlated_month(releases: int) -> EventCounts:
 class TestGdpAccountant:
     @pytest.mark.parametrize("releases", [1, 10, 31, 33])
     def test_is_above_the_numerical_bound_and_close(self, releases: int) -> None:
-        """For a month of correlated noise it lies between PLD (whose own rounding is 1e-4) and 3.5 % above it (8 % with one
-        release, where the small offset noise dominates)."""
+        """For a month of correlated noise it lies between PLD (whose own rounding is 1e-4) and 3.5 % above it; 8 % with
+        one release, where the small offset noise dominates."""
         events = correlated_month(releases)
         exact = PldAccountant().bound(events, delta=DELTA).epsilon
         assert (
