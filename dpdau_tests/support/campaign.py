@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.core.quantities import METRICS, DayRange
+from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.verify import verify_folder
@@ -301,11 +302,13 @@ class World:
 
     def check(self, *, unknown: Sequence[Command] | None = None) -> None:
         """Everything that must hold now, when the commands in `unknown` may have happened or not."""
-        if not self._events and not (self.folder / "data" / "ledgers" / "ledger.sqlite").exists():
-            return  # killed before there was a ledger
         self.tally.checks += 1
         uncertain = self._waiting if unknown is None else unknown
-        workspace = open_workspace(self.settings, create=False)
+        try:
+            workspace = open_workspace(self.settings, create=False)
+        except StorageError:
+            assert self._events == []  # killed before there was a ledger
+            return
         try:
             self._check_ledger(workspace)
             self._check_counts(workspace, uncertain)
