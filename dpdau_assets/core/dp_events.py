@@ -167,7 +167,7 @@ def event_from_json(document: Mapping[str, Any]) -> DpEvent:
     except (TypeError, InternalError) as error:
         raise DataError(
             f"a stored privacy event of kind {document['event']!r} has malformed fields",
-            hint="restore the ledger from a backup; nothing can be released while its losses are unreadable",
+            hint="run `dpdau restore`; nothing can be released while its losses are unreadable",
         ) from error
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
+from dpdau_assets.operations.lineage import RAW_EVENTS
 from dpdau_assets.storage import partitions
 from dpdau_assets.storage.batches import record
 from dpdau_assets.storage.files import check_key_file, link_or_copy_new, make_durable
@@ -56,7 +56,7 @@ class Adopted:
 
 
 def adopt_lake(
-    connection: Connection, lake: Lake, *, files_of_batch: Mapping[int, int], kept_unions_before: date, now: datetime
+    connection: Connection, lake: Lake, *, files_of_batch: Mapping[int, int], held_from: date, now: datetime
 ) -> Adopted:
     """Makes the rows of partitions and staged files those of the files on disk. Hold the lake lock.
 
@@ -64,17 +64,15 @@ def adopt_lake(
         connection: The write transaction of the restored ledger.
         lake: The files.
         files_of_batch: How many files the journal says a batch staged, by its seq.
-        kept_unions_before: Unions of earlier days keep their rows: their activity is no longer held.
+        held_from: The floor of retention; earlier days have no files and get no row.
         now: The time.
 
     Raises:
         StorageError: A file cannot be read.
     """
     found = Adopted()
-    before = partitions.load(connection, [RAW_EVENTS])
-    columns = partition_rows.c
-    is_kept = (columns.asset == MAU_UNIONS) & (columns.day < kept_unions_before)
-    connection.execute(delete(partition_rows).where(~is_kept))
+    before = partitions.load(connection, [RAW_EVENTS], held_from)
+    connection.execute(delete(partition_rows))
     set_meta(connection, VERSION_KEY, str(int(get_meta(connection, VERSION_KEY) or 0) + VERSION_STEP))
     rows = _raw_events(lake, before, found)
     partitions.save(connection, rows, now=now)

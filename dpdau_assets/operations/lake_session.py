@@ -133,7 +133,7 @@ class LakeSession:
             if path is not None:
                 raise DataError(
                     f"{path} does not hold the bytes that the ledger recorded",
-                    hint="run `dpdau rebuild` over that day; raw_events or staging must come back from your copy",
+                    hint="run `dpdau rebuild` over that day; if that does not help, `dpdau restore --lake`",
                 )
 
     def check_partitions(self, asset: str, days: Iterable[date]) -> None:

@@ -215,11 +215,11 @@ def _files_in_place(lake: Lake, intended: Partition, known: Partition | None) ->
         path = lake.partition_path(intended.asset, intended.day, epoch=int(epoch))
         if not path.exists():
             if epoch in recorded:
-                raise DataError(f"{path} is recorded but does not exist", hint="put the lake back from your copy")
+                raise DataError(f"{path} is recorded but does not exist", hint="run `dpdau restore --lake`")
             continue
         found = file_digest(path)
         if found not in (recorded.get(epoch), intended.files.get(epoch)):
-            raise DataError(f"{path} does not hold the bytes that were recorded", hint="put it back from your copy")
+            raise DataError(f"{path} does not hold the bytes that were recorded", hint="run `dpdau restore --lake`")
         files[epoch] = found
     return files
 

@@ -19,14 +19,14 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, text, update
 from sqlalchemy.engine import make_url
 
-from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
+from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError
 from dpdau_assets.operations.adopt_lake import Adopted, adopt_lake, adopt_strangers
 from dpdau_assets.operations.lake_session import lake_session
@@ -212,7 +212,11 @@ class _Work:
             copy = put_lake_back(self._lake, self._ledger_id) if with_lake else None
             remove([intent_path(self._lake)])
             adopted = adopt_lake(
-                connection, self._lake, files_of_batch=counts, kept_unions_before=self._kept(connection), now=self._now
+                connection,
+                self._lake,
+                files_of_batch=counts,
+                held_from=epoch_facts.retention_floor(connection),
+                now=self._now,
             )
             dropped = 0
             if copy:
@@ -243,11 +247,6 @@ class _Work:
                 f"the journal belongs to ledger {found}, these files to {self._ledger_id}",
                 hint="put the right journal back, or set DATA_DIR to the right folder",
             )
-
-    def _kept(self, connection: Connection) -> date:
-        """The first day whose windows hold nothing that retention dropped."""
-        floor = epoch_facts.retention_floor(connection)
-        return floor + timedelta(days=self._settings.mau_window_days - 1) if floor > EARLIEST_DAY else EARLIEST_DAY
 
     def _fill_gap(self, connection: Connection, gaps: tuple[Gap, ...]) -> int:
         """What a gap makes uncertain: numbers jump, days wait to be charged, staged files get a batch."""

@@ -195,7 +195,7 @@ def _repair(looking: _Looking, asset: str, days: DayRange) -> str:
     """What brings damaged files of an asset back."""
     if asset != RAW_EVENTS or all(_has_copy(looking, day) for day in days):
         return rebuild_command(days)
-    return "dpdau restore --lake, or put lake/raw_events of these days back from your copy"
+    return "dpdau restore --lake"
 
 
 def _has_copy(looking: _Looking, day: date) -> bool:
@@ -247,7 +247,7 @@ def _report_staging(looking: _Looking, report: Report) -> None:
                 "a staged file is missing or does not hold the bytes that the ledger recorded",
                 repair=f"dpdau discard-batch {name}, then ingest its source again"
                 if can_go
-                else "dpdau restore --lake, or put staging/ back from your copy",
+                else "dpdau restore --lake",
             )
 
 

@@ -77,7 +77,7 @@ def mechanism_from_parameters(name: str, parameters: Mapping[str, float]) -> Mec
             )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"an account's parameters for mechanism {name!r} are malformed", hint="restore the ledger from a backup"
+            f"an account's parameters for mechanism {name!r} are malformed", hint="run `dpdau restore`"
         ) from error
     raise DataError(
         f"an account was opened with mechanism {name!r}, which this version does not have",

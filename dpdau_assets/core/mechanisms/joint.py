@@ -180,7 +180,7 @@ def joint_from_parameters(parameters: Mapping[str, Any]) -> JointGaussian:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            "an account's parameters for mechanism 'joint' are malformed", hint="restore the ledger from a backup"
+            "an account's parameters for mechanism 'joint' are malformed", hint="run `dpdau restore`"
         ) from error
 
 
