@@ -11,7 +11,7 @@ PORT ?= 3000
 # Tests wait for thousands of fsyncs and never for a power cut: memory is disk enough where it has 6 GB to spare.
 export PYTEST_DEBUG_TEMPROOT ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 6000000 {print "/dev/shm"}')
 
-.PHONY: help setup demo ui backfill test test-slow architecture bench backup-ledger lint types check clean
+.PHONY: help setup demo ui backfill test test-slow architecture bench audit backup-ledger lint types check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: $(INSTALLED) ## speed and memory against the plain query; QUICK=1 for the
 
 backup-ledger: $(INSTALLED) ## a checked copy of the ledger in DATA_DIR/backups; LAKE=1 for the data too
 	@$(PY) -m dpdau_assets.cli.main backup $(if $(LAKE),--lake)
+
+audit: $(INSTALLED) ## try to tell from released values whether one user is in them; LONG=1 for every mechanism
+	@$(PY) -m dpdau_assets.cli.main audit $(if $(LONG),--long)
 
 lint: $(INSTALLED) ## ruff, and no unresolved placeholder in a tracked file
 	@$(PY) -m ruff check .

@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from dpdau_assets import __version__
 from dpdau_assets.cli import (
+    auditing,
     budgets,
     data,
     erasing,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 for group in (data, erasing, releases, budgets, inspecting, verifying, recovery, salts, retention, generate, streams):
     group.register(app)
+auditing.register(app)
 
 
 def _print_version(is_asked: bool) -> None:

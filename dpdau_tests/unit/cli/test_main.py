@@ -53,6 +53,7 @@ COMMANDS = [
     "generate-synthetic",
     "simulate",
     "adversarial",
+    "audit",
     "export",
     "report",
 ]

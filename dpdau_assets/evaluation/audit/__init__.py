@@ -1,0 +1,14 @@
+"""The audit: whether what leaves a data folder protects people as claimed, asked of the real pipeline.
+
+    scripts, worlds    made activity goes through the real operations, with one user and without
+    recorder           what the draws were given, before noise: the audit replaces two names while it runs, so that
+                       neither a setting nor the release path knows of it
+    claims             which changes by one user the noise covers, and what they cost
+    replay             part 1: neighbouring worlds differ in noise and nothing else
+    noise_fit          part 2: released noise has the stated law and is never reused
+    game               part 3: whoever sees the values guesses no better than claimed
+    controls           part 4: faults put in on purpose, each of which must be caught
+    verdict, run       what is written about it
+
+Everything runs in temporary data folders with made users: no real data, budget or secret is touched.
+"""

@@ -1,0 +1,205 @@
+"""Part 4: faults put into the system on purpose. An audit that does not see them proves nothing.
+
+    half-scale noise     every draw has half of the scale that is charged
+    kmv estimate         Laplace noise is added to the estimate of a bottom-k instead of to its capped count
+    missing offset       correlated noise without the part that a month shares
+    stale partitions     a release counts what happens to be built, so that one erasure lets in others' late events
+    unenforced cap       releases go on beyond the cap of their account
+    unenforced runs      noise calibrated to users who stay for 30 days, which late events and erasures do not respect
+
+Each fault is made in the real pipeline, in this process and for the audit's own folders, and undone at once. Noise
+comes from seeds, so that a fault is seen or missed for ever. Belongs here: the faults, and which part must see each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+
+from dpdau_assets.core.dp_events import merge_events, repeat_event
+from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
+from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
+from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period
+from dpdau_assets.evaluation.audit.claims import Change, claimed_squared_mu, short_runs, worst_pattern_days
+from dpdau_assets.evaluation.audit.game import play_game
+from dpdau_assets.evaluation.audit.noise_fit import fit_noise
+from dpdau_assets.evaluation.audit.recorder import Recorder, StoredCount, replaced
+from dpdau_assets.evaluation.audit.replay import replay_neighbours
+from dpdau_assets.evaluation.audit.scripts import lean_story, month_story, only
+from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, exact_noise
+from dpdau_assets.evaluation.audit.worlds import World, play, world_settings
+from dpdau_assets.operations import snapshot_counts
+from dpdau_assets.operations.bring_up_to_date import Built
+from dpdau_assets.operations.budget_check import BudgetBook
+from dpdau_assets.settings import Settings
+
+MONTH = date(2025, 2, 1)
+LEVEL = 1e-5
+"""Of the tests of noise: a fault must show far beyond chance."""
+CONFIDENCE = 0.99
+RUN_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One fault, and what the audit said of it.
+
+    Attributes:
+        fault: Its name.
+        part: Which part had to see it.
+        findings: What that part found; empty when the fault went unseen.
+    """
+
+    fault: str
+    part: str
+    findings: tuple[str, ...]
+
+    @property
+    def is_caught(self) -> bool:
+        """Whether the fault was seen."""
+        return bool(self.findings)
+
+
+def half_scale_noise(settings: Settings, *, folder: Path, mechanism: str = "gaussian") -> Control:
+    """Draws of half the scale, seen by the law of the noise."""
+    half = HalfScaleNoise(exact_noise(1))
+    world = _month_world(settings, folder, mechanism, Recorder(source=lambda _number: half), metrics=METRICS)
+    return Control("half-scale noise", "noise fit", tuple(fit_noise(world, level=LEVEL, seed=1).findings))
+
+
+def half_scale_guesses(settings: Settings, *, folder: Path, mechanism: str = "gaussian", runs: int = 2000) -> Control:
+    """The same, seen by guessing alone: without any knowledge of what was drawn."""
+    account = _month_world(settings, folder, mechanism, Recorder()).accounts[0]
+    noise = mechanism_from_parameters(account.mechanism, account.parameters)
+    days = len(days_of_period(account.period))
+    active = worst_pattern_days(noise, days) if isinstance(noise, CorrelatedGaussian) else days
+    game = play_game(
+        noise,
+        [1] * active + [0] * (days - active),
+        [0] * days,
+        pattern="a user",
+        claimed_mu=_month_mu(noise, days),
+        runs=runs,
+        confidence=CONFIDENCE,
+        source=HalfScaleNoise(exact_noise(3)),
+    )
+    return Control("half-scale noise", "guessing", tuple(game.findings))
+
+
+def kmv_estimate(settings: Settings, *, folder: Path) -> Control:
+    """Laplace noise on a bottom-k estimate, seen by neighbouring worlds."""
+    result, _ = replay_neighbours(
+        settings,
+        lean_story(5, users=900),
+        ("daily", "random"),
+        folder=folder,
+        recorder=partial(Recorder, reader=_estimate),
+        mechanism="laplace",
+        sketch_impl="kmv",
+        sketch_k=256,
+        expected_users=300,
+    )
+    return Control("kmv estimate", "neighbouring worlds", tuple(result.findings))
+
+
+def missing_offset(settings: Settings, *, folder: Path) -> Control:
+    """Correlated noise without its shared part, seen by how the fresh noise hangs together with the offset."""
+    noise = exact_noise(2)
+    recorder = Recorder(source=lambda _number: noise)
+    with replaced(CorrelatedGaussian, "draw", _draw_without_offset):
+        world = _month_world(settings, folder, "correlated", recorder, metrics=METRICS, months=2)
+    return Control("missing offset", "noise fit", tuple(fit_noise(world, level=LEVEL, seed=1).findings))
+
+
+def missing_offset_guesses(settings: Settings, *, folder: Path, runs: int = 2000) -> Control:
+    """The same, seen by guessing: the every-day user shows what the worst pattern hides."""
+    account = _month_world(settings, folder, "correlated", Recorder()).accounts[0]
+    noise = mechanism_from_parameters(account.mechanism, account.parameters)
+    days = len(days_of_period(account.period))
+    with replaced(CorrelatedGaussian, "draw", _draw_without_offset):
+        game = play_game(
+            noise,
+            [1] * days,
+            [0] * days,
+            pattern="an every-day user",
+            claimed_mu=_month_mu(noise, days),
+            runs=runs,
+            confidence=CONFIDENCE,
+            source=exact_noise(3),
+        )
+    return Control("missing offset", "guessing", tuple(game.findings))
+
+
+def stale_partitions(settings: Settings, *, folder: Path) -> Control:
+    """Counting what happens to be built, seen by neighbouring worlds."""
+    with replaced(snapshot_counts, "bring_up_to_date_locked", lambda *_args, **_named: Built()):
+        result, _ = replay_neighbours(
+            settings, lean_story(6, users=200), ("erased",), folder=folder, mechanism="gaussian", sketch_impl="set"
+        )
+    return Control("stale partitions", "neighbouring worlds", tuple(result.findings))
+
+
+def unenforced_cap(settings: Settings, *, folder: Path) -> Control:
+    """Releases beyond the cap, seen by recomputing what was spent from the stored events."""
+    story = lean_story(7, users=20, days=12)
+    with replaced(BudgetBook, "refusal", lambda *_args, **_named: None):
+        result, _ = replay_neighbours(settings, story, (), folder=folder, mechanism="laplace", sketch_impl="set")
+    return Control("unenforced cap", "recomputed losses", result.overspent)
+
+
+def unenforced_runs(changes: Sequence[Change]) -> Control:
+    """Patterns that noise for long stays would not cover, seen in what users really moved."""
+    found = short_runs(changes, metric="mau", at_least=RUN_DAYS)
+    return Control("unenforced runs", "neighbouring worlds", tuple(found))
+
+
+def _month_world(
+    settings: Settings,
+    folder: Path,
+    mechanism: str,
+    recorder: Recorder,
+    *,
+    metrics: Sequence[Metric] = ("dau",),
+    months: int = 1,
+) -> World:
+    """February and perhaps March, exact counts, a few users."""
+    story = month_story(month=MONTH, months=months, patterns={})
+    chosen = world_settings(settings, folder / "world", series_start=MONTH, mechanism=mechanism, sketch_impl="set")
+    asked = DayRange(MONTH, story.start.date() - timedelta(days=2))
+    return play(only(story, metrics, asked).script, chosen, recorder, start=story.start)
+
+
+def _month_mu(noise: Mechanism, releases: int) -> float:
+    """The claim of a month: everything released, and the opening."""
+    return math.sqrt(claimed_squared_mu(merge_events(noise.opening(), repeat_event(noise.event(), releases))))
+
+
+def _estimate(stored: StoredCount, _threshold: int) -> int:
+    """What an earlier implementation of this idea added noise to."""
+    return stored or 0 if stored is None or isinstance(stored, int) else round(stored.estimate())
+
+
+def _draw_without_offset(
+    mechanism: CorrelatedGaussian, value: int, source: NoiseSource, *, offset: int | None = None
+) -> int:
+    del offset
+    return mechanism.units_per_user * value + source.discrete_gaussian(mechanism.release_stddev)
+
+
+ControlRun = Callable[..., Control]
+"""Takes the settings and an empty folder."""
+CONTROLS: tuple[ControlRun, ...] = (
+    half_scale_noise,
+    half_scale_guesses,
+    kmv_estimate,
+    missing_offset,
+    missing_offset_guesses,
+    stale_partitions,
+    unenforced_cap,
+)
+"""Every fault that is put into worlds of its own."""

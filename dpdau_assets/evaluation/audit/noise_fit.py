@@ -1,0 +1,203 @@
+"""Part 2: the noise of released values has exactly the stated law, hangs together as stated, and is never reused.
+
+The noise of a release is what was stored minus what was read before noise. Taking away the account's offset, where it
+has one, leaves the fresh noise, whose law is known to the last digit: chi-squared over bins of equal chance, from the
+exact pmf. Missing offsets, shared noise and repeated draws show in the correlations.
+
+Belongs here: those tests on one world with real noise. Does not belong here: guessing (`game`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+
+from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
+from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
+from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_gaussian_pmf
+from dpdau_assets.core.mechanisms.joint import joint_from_parameters
+from dpdau_assets.core.quantities import METRICS, period_of
+from dpdau_assets.evaluation.audit.chances import chi_squared_tail, normal_tail
+from dpdau_assets.evaluation.audit.worlds import World
+from dpdau_assets.storage import budget
+
+BINS = 11
+"""Bins of equal chance: 10 degrees of freedom."""
+Numbers = npt.NDArray[np.float64]
+Read = dict[tuple[str, date], int]
+
+
+@dataclass(frozen=True)
+class FreshNoise:
+    """The fresh noise of one account's draws, in the order of their days.
+
+    Attributes:
+        values: Noise, in the units of draws; int64[n].
+        pmf: Its stated law.
+        stddev: Its stated standard deviation.
+        offset: The account's offset in the same units; 0 where it has none.
+        offset_stddev: The stated standard deviation of the offset; 0 where there is none.
+    """
+
+    values: npt.NDArray[np.int64]
+    pmf: Pmf = field(repr=False)
+    stddev: float
+    offset: int
+    offset_stddev: float
+
+
+@dataclass(frozen=True)
+class NoiseFit:
+    """What was found about the noise of one world.
+
+    Attributes:
+        mechanism: MECHANISM.
+        draws: Draws examined.
+        level: A test fails when chance alone would give as much with a smaller probability.
+        law: Probability by chi-squared that the stated law gives a fit as bad.
+        neighbours: The same for the correlation of neighbouring days.
+        offsets: The same for the correlation of fresh noise with the offset it is added to; None without offsets.
+        spread: Standard deviation found, as a share of the stated one.
+        histogram: Draws in each bin of equal chance.
+        repeats: Draws of the ledger that were made again, or answers that changed, when asked a second time.
+    """
+
+    mechanism: str
+    draws: int
+    level: float
+    law: float
+    neighbours: float
+    offsets: float | None
+    spread: float
+    histogram: tuple[int, ...]
+    repeats: int
+
+    @property
+    def findings(self) -> list[str]:
+        """Everything that is not as stated."""
+        place, found = f"noise of {self.mechanism}", []
+        if self.law < self.level:
+            found.append(f"{place}: not the stated law (p = {self.law:.1e}, spread {self.spread:.2f} of the stated)")
+        if self.neighbours < self.level:
+            found.append(f"{place}: neighbouring days are correlated (p = {self.neighbours:.1e})")
+        if self.offsets is not None and self.offsets < self.level:
+            found.append(f"{place}: the stated offset is not in the values (p = {self.offsets:.1e})")
+        if self.repeats:
+            found.append(f"{place}: {self.repeats} values changed or were drawn again when asked a second time")
+        return found
+
+
+def fit_noise(world: World, *, level: float, seed: int) -> NoiseFit:
+    """Tests the noise of every release of a world.
+
+    Args:
+        world: Played with real noise and without revisions; its last step asked for everything once more.
+        level: Largest probability of a false alarm of each test.
+        seed: Breaks ties between bins.
+    """
+    parts = [part for account in world.accounts for part in fresh_noise(world, account)]
+    repeats = _repeats(world)
+    return judge_noise(parts, mechanism=world.accounts[0].mechanism, level=level, seed=seed, repeats=repeats)
+
+
+def judge_noise(parts: Sequence[FreshNoise], *, mechanism: str, level: float, seed: int, repeats: int = 0) -> NoiseFit:
+    """Tests fresh noise against its stated law."""
+    generator = np.random.Generator(np.random.PCG64([seed, 0xF17]))
+    positions = np.concatenate([_positions(part, generator) for part in parts])
+    standard = [part.values / part.stddev for part in parts]
+    histogram = np.bincount(np.minimum((positions * BINS).astype(np.int64), BINS - 1), minlength=BINS)
+    expected = len(positions) / BINS
+    return NoiseFit(
+        mechanism=mechanism,
+        draws=len(positions),
+        level=level,
+        law=chi_squared_tail(float(((histogram - expected) ** 2).sum() / expected), degrees=BINS - 1),
+        neighbours=_neighbour_chance(standard),
+        offsets=_offset_chance(parts),
+        spread=float(np.sqrt(np.mean(np.concatenate(standard) ** 2))),
+        histogram=tuple(int(count) for count in histogram),
+        repeats=repeats,
+    )
+
+
+def fresh_noise(world: World, account: budget.Account) -> list[FreshNoise]:
+    """The fresh noise of an account; three parts for joint noise, one for each coordinate."""
+    read: Read = {(reading.metric, reading.day): reading.value for reading in world.readings}
+    offset = world.offsets.get(account.account, 0)
+    if account.mechanism == "joint":
+        return _joint_noise(world, account, read, offset)
+    mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
+    values = [
+        release.drawn - mechanism.units_per_user * read[account.metric, release.day] - offset
+        for release in world.releases
+        if release.metric == account.metric and period_of(release.day) == account.period
+    ]
+    if isinstance(mechanism, CorrelatedGaussian):
+        pmf, shared = discrete_gaussian_pmf(mechanism.release_stddev), mechanism.offset_stddev
+    else:
+        pmf, shared = mechanism.noise_pmf(), 0.0
+    return [FreshNoise(np.array(values, dtype=np.int64), pmf, _stddev(pmf), offset, shared)]
+
+
+def _joint_noise(world: World, account: budget.Account, read: Read, offset: int) -> list[FreshNoise]:
+    joint = joint_from_parameters(account.parameters)
+    rows = []
+    for release in world.releases:
+        if release.metric == METRICS[0] and period_of(release.day) == account.period:
+            counts = tuple(read[metric, release.day] for metric in METRICS)
+            mixed = joint.shape.apply((counts[0], counts[1], counts[2]))
+            drawn = release.result["vector"]
+            rows.append([drawn[i] - mixed[i] - joint.shape.centre[i] * offset for i in range(len(METRICS))])
+    pmf = discrete_gaussian_pmf(joint.release_stddev)
+    return [
+        FreshNoise(
+            np.array([row[i] for row in rows], dtype=np.int64),
+            pmf,
+            _stddev(pmf),
+            joint.shape.centre[i] * offset,
+            joint.shape.centre[i] * joint.offset_stddev,
+        )
+        for i in range(len(METRICS))
+    ]
+
+
+def _positions(part: FreshNoise, generator: np.random.Generator) -> Numbers:
+    """Where each draw lies in its law, uniform on [0, 1) when the law holds: a tie is broken at random."""
+    smallest, probabilities = part.pmf
+    cumulated = np.concatenate(([0.0], np.cumsum(probabilities)))
+    place = np.clip(part.values - smallest, 0, len(probabilities) - 1)
+    return np.asarray(cumulated[place] + probabilities[place] * generator.random(len(place)), dtype=np.float64)
+
+
+def _neighbour_chance(standard: Sequence[Numbers]) -> float:
+    """How likely neighbouring days agree as much by chance: their products are independent with variance 1."""
+    products = np.concatenate([values[1:] * values[:-1] for values in standard])
+    return normal_tail(float(products.sum()) / math.sqrt(max(1, len(products))))
+
+
+def _offset_chance(parts: Sequence[FreshNoise]) -> float | None:
+    """How likely fresh noise agrees with its offset as much by chance; a missing offset makes it the opposite."""
+    weights = np.concatenate([np.full(len(part.values), part.offset / part.stddev) for part in parts])
+    if not weights.any():
+        return None if all(part.offset_stddev == 0 for part in parts) else 1.0
+    values = np.concatenate([part.values / part.stddev for part in parts])
+    return normal_tail(float(weights @ values) / math.sqrt(float(weights @ weights)))
+
+
+def _repeats(world: World) -> int:
+    """Values that a second question changed or drew again."""
+    first, second = (json.loads(document.content) for document in world.outside[-2:])
+    changed = sum(one != other for one, other in zip(first["bodies"], second["bodies"], strict=True))
+    return int(changed) + len(second["newly_released"]) + len(world.readings) - len(world.releases)
+
+
+def _stddev(pmf: Pmf) -> float:
+    smallest, probabilities = pmf
+    values = np.arange(smallest, smallest + len(probabilities), dtype=np.float64)
+    return math.sqrt(float(probabilities @ values**2))

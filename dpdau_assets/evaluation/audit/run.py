@@ -1,0 +1,227 @@
+"""One audit from beginning to end: which worlds, draws and games each form plays.
+
+Belongs here: the two forms, and the order of the parts. Does not belong here: any test (`replay`, `noise_fit`, `game`,
+`controls`).
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
+from dpdau_assets.core.mechanisms.joint import joint_from_parameters
+from dpdau_assets.core.mechanisms.joint_shape import IntegerRow
+from dpdau_assets.core.mechanisms.samplers import SecureNoise
+from dpdau_assets.core.quantities import METRICS, days_of_period, period_of
+from dpdau_assets.evaluation.audit.claims import claimed_squared_mu
+from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, unenforced_runs
+from dpdau_assets.evaluation.audit.game import GameResult, play_game, play_joint_game
+from dpdau_assets.evaluation.audit.noise_fit import NoiseFit, fit_noise
+from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
+from dpdau_assets.evaluation.audit.replay import Replay, replay_neighbours
+from dpdau_assets.evaluation.audit.scripts import TARGETS, Story, busy_story, month_story, only
+from dpdau_assets.evaluation.audit.sources import secure_noise
+from dpdau_assets.evaluation.audit.verdict import Audit
+from dpdau_assets.evaluation.audit.worlds import KEPT_SETTINGS, play, without, world_settings
+from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.settings import Settings
+
+MONTH = date(2025, 1, 1)
+SMALL_SKETCH: dict[str, dict[str, Any]] = {"set": {}, "kmv": {"sketch_k": 256, "expected_users": 300}}
+"""Sketches that a few hundred users saturate; other sizes follow the same code."""
+WORST_DAYS = 18
+"""Days of a month on which a user must count to be guessed best under an offset shared by its releases."""
+USERS = {"set": 250, "kmv": 700}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How much an audit does.
+
+    Attributes:
+        name: `short` or `long`.
+        pairs: Mechanisms and sketches of part 1, with the users left out; None takes MECHANISM.
+        stories: Different stories for each of them.
+        months: Months with real noise.
+        mechanisms: Mechanisms of parts 2 and 3; None takes MECHANISM.
+        runs: Months drawn on each side of a game.
+        confidence: Of a game's bound.
+        level: Largest probability of a false alarm of a test of noise.
+        controls: Faults put in on purpose; without any, part 4 is left out.
+    """
+
+    name: str
+    pairs: tuple[tuple[str | None, str, tuple[str, ...]], ...]
+    stories: int
+    months: int
+    mechanisms: tuple[str | None, ...]
+    runs: int
+    confidence: float
+    level: float
+    controls: tuple[ControlRun, ...] = CONTROLS
+
+
+SHORT = Form(
+    name="short",
+    pairs=((None, "set", ("daily", "erased", "short")), (None, "kmv", ("daily",))),
+    stories=1,
+    months=1,
+    mechanisms=(None,),
+    runs=1000,
+    confidence=0.999,
+    level=1e-6,
+)
+"""Less than a minute: what `make test` runs."""
+LONG = Form(
+    name="long",
+    pairs=(
+        ("gaussian", "set", TARGETS),
+        ("correlated", "set", TARGETS),
+        ("joint", "set", TARGETS),
+        ("laplace", "set", TARGETS),
+        ("gaussian", "kmv", TARGETS),
+        ("correlated", "kmv", TARGETS),
+        ("laplace", "kmv", TARGETS),
+    ),
+    stories=2,
+    months=6,
+    mechanisms=("gaussian", "laplace", "correlated", "joint"),
+    runs=5000,
+    confidence=0.99,
+    level=1e-5,
+)
+"""Every mechanism with every sketch it may be used with."""
+
+
+def run_audit(settings: Settings, *, form: Form = SHORT, progress: Progress = no_progress) -> Audit:
+    """Audits the privacy parameters of `settings` in temporary folders.
+
+    Args:
+        settings: The parameters in force; data folder and secrets in them are not used.
+        form: How much to do.
+        progress: Told how many parts are done.
+
+    Raises:
+        DpdauError: The pipeline failed where it must not.
+    """
+    began, done = time.monotonic(), 0
+    total = len(form.pairs) * form.stories + 2 * len(form.mechanisms) + len(form.controls)
+    replays: list[Replay] = []
+    fits: list[NoiseFit] = []
+    games: list[tuple[str, GameResult]] = []
+    controls: list[Control] = []
+
+    def step() -> None:
+        nonlocal done
+        progress("audit", done, total)
+        done += 1
+
+    with tempfile.TemporaryDirectory(prefix="dpdau-audit-") as name:
+        folder = Path(name)
+        for mechanism, sketch, users in _supported(settings, form):
+            for story in range(form.stories):
+                step()
+                replays.append(_replay(settings, mechanism, sketch, users, story=story, folder=folder))
+        for mechanism in dict.fromkeys(chosen or settings.mechanism for chosen in form.mechanisms):
+            step()
+            month = _Month(settings, mechanism, form, folder)
+            fits.append(fit_noise(month.world, level=form.level, seed=form.runs))
+            step()
+            games += [(mechanism, game) for game in month.games()]
+        for control in form.controls:
+            step()
+            controls.append(control(settings, folder=folder))
+    controls += [_runs_control(replays)] if form.controls else []
+    configuration = {key: _plain(getattr(settings, key)) for key in KEPT_SETTINGS}
+    seconds = time.monotonic() - began
+    return Audit(form.name, configuration, seconds, tuple(replays), tuple(fits), tuple(games), tuple(controls))
+
+
+def _supported(settings: Settings, form: Form) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The pairs of a form: joint noise exists for exact sets only."""
+    named = [(mechanism or settings.mechanism, sketch, users) for mechanism, sketch, users in form.pairs]
+    return [(mechanism, sketch, users) for mechanism, sketch, users in named if mechanism != "joint" or sketch == "set"]
+
+
+def _replay(
+    settings: Settings, mechanism: str, sketch: str, users: tuple[str, ...], *, story: int, folder: Path
+) -> Replay:
+    played = busy_story(story + 1, users=USERS[sketch])
+    small = SMALL_SKETCH[sketch]
+    return replay_neighbours(settings, played, users, folder=folder, mechanism=mechanism, sketch_impl=sketch, **small)[
+        0
+    ]
+
+
+def _runs_control(replays: list[Replay]) -> Control:
+    """Whether the user who stays a few days only is seen as one."""
+    changes = [
+        change for each in replays[:1] for one in each.neighbours if one.user == "short" for change in one.changes
+    ]
+    return unenforced_runs(changes)
+
+
+class _Month:
+    """Months released with real noise, and the same without the users that an attacker looks for."""
+
+    def __init__(self, settings: Settings, mechanism: str, form: Form, folder: Path) -> None:
+        self._form, self._folder = form, folder
+        self._settings = world_settings(
+            settings, folder / "world", series_start=MONTH, mechanism=mechanism, sketch_impl="set"
+        )
+        days = len(days_of_period(period_of(MONTH)))
+        self._patterns = {"every-day": range(days), "worst": range(WORST_DAYS)}
+        self._story = month_story(month=MONTH, months=form.months, patterns=self._patterns)
+        self.world = play(
+            self._story.script, self._settings, Recorder(source=lambda _: SecureNoise()), start=self._story.start
+        )
+
+    def games(self) -> list[GameResult]:
+        """One game for each user whose absence the mechanism could show."""
+        account = self.world.accounts[0]
+        is_shared = account.mechanism in ("correlated", "joint")
+        return [self._game(user) for user in self._patterns if is_shared or user == "every-day"]
+
+    def _game(self, user: str) -> GameResult:
+        account, days = self.world.accounts[0], days_of_period(period_of(MONTH))
+        metrics = METRICS if account.mechanism == "joint" else METRICS[:1]
+        asked = only(_first_ask(self._story), metrics, days)
+        sides = [
+            play(script, self._settings, Recorder(), start=self._story.start).readings
+            for script in (asked.script, without(asked.script, user))
+        ]
+        stated: dict[str, Any] = {
+            "pattern": user,
+            "claimed_mu": math.sqrt(claimed_squared_mu(self.world.spent[account.account])),
+            "runs": self._form.runs,
+            "confidence": self._form.confidence,
+            "source": secure_noise(),
+        }
+        if account.mechanism == "joint":
+            rows = [[_row(side, start) for start in range(0, len(side), 3)] for side in sides]
+            return play_joint_game(joint_from_parameters(account.parameters), rows[0], rows[1], **stated)
+        noise = mechanism_from_parameters(account.mechanism, account.parameters)
+        counts = [[reading.value for reading in side] for side in sides]
+        return play_game(noise, counts[0], counts[1], **stated)
+
+
+def _first_ask(story: Story) -> Story:
+    """The story without asking for everything a second time."""
+    return Story(story.script[:-1], story.series_start, story.start)
+
+
+def _row(readings: Sequence[Reading], start: int) -> IntegerRow:
+    """DAU, WAU and MAU of one joint draw."""
+    first, second, third = (reading.value for reading in readings[start : start + len(METRICS)])
+    return first, second, third
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,292 @@
+"""Worlds: a script of what arrives and what is asked, played through the real operations in a folder of its own.
+
+Belongs here: the steps, removing one user from a script, and collecting everything that leaves. Nothing here looks at
+a number before noise (`recorder`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from dpdau_assets.core.dp_events import EventCounts
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric
+from dpdau_assets.errors import BudgetExhaustedError, DpdauError
+from dpdau_assets.evaluation.audit.recorder import Reading, Recorder, recording
+from dpdau_assets.evaluation.simulate import event_line
+from dpdau_assets.operations.account_offsets import offset_keys
+from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.export_metrics import export_metrics
+from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.report_budget import report_budget
+from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.stage import stage_files
+from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.operations.write_report import write_report
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import budget, erasures
+
+WORLD_SALT = "the salt of the audit's made users"
+"""Both worlds hash users alike: a sketch depends on the salt, and the salt is not what is compared."""
+KEPT_SETTINGS = (
+    "delta",
+    "advanced_delta",
+    "rdp_orders",
+    "epsilon_dau",
+    "epsilon_wau",
+    "epsilon_mau",
+    "dau_budget_total",
+    "wau_budget_total",
+    "mau_budget_total",
+    "joint_budget_total",
+    "total_budget_month",
+    "total_budget_365d",
+    "revision_reserve",
+    "mechanism",
+    "sketch_impl",
+)
+"""What an audit takes over from the settings that are in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a source: a user, a day, `+` or `-`."""
+
+    user: str
+    day: date
+    op: str = "+"
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """A batch arrives and is staged, not yet folded."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Users ask to be erased; the request stays pending. Without users nobody asks."""
+
+    users: tuple[str, ...]
+    through: date
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Partitions are brought up to date, by a schedule."""
+
+    days: DayRange
+
+
+@dataclass(frozen=True, slots=True)
+class React:
+    """As the erasure sensor does: partitions are brought up to date if, and only if, an erasure is pending."""
+
+    days: DayRange
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Releases, or revisions when there is a reason, are asked for."""
+
+    days: DayRange
+    metrics: tuple[Metric, ...] = METRICS
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Exports and the report are written, and the budgets of a month are asked for."""
+
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The clock goes on."""
+
+    until: datetime
+
+
+Step: TypeAlias = Ingest | Erase | Build | React | Release | Publish | Wait
+Script: TypeAlias = tuple[Step, ...]
+
+
+def without(script: Script, user: str) -> Script:
+    """The neighbouring script: the same, but this user never existed."""
+    steps: list[Step] = []
+    for step in script:
+        if isinstance(step, Ingest):
+            steps.append(replace(step, entries=tuple(entry for entry in step.entries if entry.user != user)))
+        elif isinstance(step, Erase):
+            steps.append(replace(step, users=tuple(name for name in step.users if name != user)))
+        else:
+            steps.append(step)
+    return tuple(steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One thing that left a world: its name, and its bytes."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class World:
+    """What became of a script.
+
+    Attributes:
+        outside: Everything that left, in order: bodies, refusals, errors with exit codes, files.
+        readings: Numbers before noise, in the order in which they were drawn on.
+        draws: How many noise sources were asked for.
+        accounts: The budget accounts that were opened.
+        spent: Everything charged, by account number.
+        releases: Everything released, all revisions.
+        offsets: The secret offset of each account that has one.
+    """
+
+    outside: tuple[Document, ...]
+    readings: tuple[Reading, ...]
+    draws: int
+    accounts: tuple[budget.Account, ...]
+    spent: dict[int, EventCounts] = field(repr=False)
+    releases: tuple[budget.Release, ...] = field(repr=False)
+    offsets: dict[int, int] = field(repr=False)
+
+
+def world_settings(settings: Settings, folder: Path, *, series_start: date, **overrides: Any) -> Settings:
+    """Settings of a world: the privacy parameters in force, everything else as audits need it."""
+    kept = {name: getattr(settings, name) for name in KEPT_SETTINGS}
+    made = {"data_dir": folder, "series_start": series_start, "hash_salt_secret": WORLD_SALT, "duckdb_threads": 1}
+    return Settings(**{**kept, **made, **overrides})
+
+
+def play(script: Script, settings: Settings, recorder: Recorder, *, start: datetime) -> World:
+    """Plays a script in the folder of `settings`, which is removed before and after.
+
+    Args:
+        script: What happens.
+        settings: From `world_settings`.
+        recorder: Takes the numbers before noise, and gives the noise.
+        start: The time until the first `Wait`.
+
+    Raises:
+        DpdauError: A step other than a release failed.
+    """
+    shutil.rmtree(settings.root, ignore_errors=True)
+    stage = _Stage(settings, start)
+    try:
+        with recording(recorder):
+            for number, step in enumerate(script):
+                stage.take(number, step)
+        return stage.world(recorder)
+    finally:
+        stage.workspace.close()
+        shutil.rmtree(settings.root, ignore_errors=True)
+
+
+class _Stage:
+    """A world under way."""
+
+    def __init__(self, settings: Settings, start: datetime) -> None:
+        self._now = start
+        self.workspace: Workspace = open_workspace(settings, clock=lambda: self._now)
+        self._outside: list[Document] = []
+
+    def take(self, number: int, step: Step) -> None:
+        """Takes one step; what leaves is kept."""
+        workspace = self.workspace
+        if isinstance(step, Ingest):
+            source = workspace.settings.root.with_name(f"arrival-{number}.jsonl")
+            source.write_text("".join(event_line(entry.user, entry.day, entry.op) for entry in step.entries))
+            stage_files(workspace, [source])
+            source.unlink()
+        elif isinstance(step, Erase):
+            users = [name.encode() for name in step.users]
+            if users:
+                request_erasure(workspace, users, through=step.through, now=self._now)
+        elif isinstance(step, Build):
+            bring_up_to_date(workspace, step.days)
+        elif isinstance(step, React):
+            with workspace.ledger.read() as connection:
+                is_pending = bool(erasures.pending(connection))
+            if is_pending:
+                bring_up_to_date(workspace, step.days)
+        elif isinstance(step, Release):
+            self._release(number, step)
+        elif isinstance(step, Publish):
+            self._publish(number, step.period)
+        else:
+            self._now = step.until
+
+    def _release(self, number: int, step: Release) -> None:
+        def answer() -> Any:
+            published = publish_releases(
+                self.workspace, step.metrics, step.days, revise=step.reason is not None, reason=step.reason
+            )
+            refused = BudgetExhaustedError(published.refused) if published.refused else None
+            return {
+                "bodies": published.bodies,
+                "newly_released": published.newly_released,
+                "refused": [asdict(refusal) for refusal in published.refused],
+                "error": None if refused is None else _as_error(refused),
+            }
+
+        self._tell(f"{number} release {step.days.first} to {step.days.last}", answer)
+
+    def _publish(self, number: int, period: str) -> None:
+        for path in (*export_metrics(self.workspace), write_report(self.workspace)):
+            self._outside.append(Document(f"{number} {path.name}", path.read_bytes()))
+        for metric in METRICS:
+            self._tell(f"{number} budget {metric}", partial(report_budget, self.workspace, metric, period))
+
+    def _tell(self, name: str, answer: Callable[[], Any]) -> None:
+        """Keeps an answer as its JSON document, or its error as a caller sees it, exit code included."""
+        try:
+            document = answer()
+        except DpdauError as error:
+            document = _as_error(error)
+        self._outside.append(Document(name, json.dumps(document, default=str).encode()))
+
+    def world(self, recorder: Recorder) -> World:
+        """What became of it."""
+        workspace = self.workspace
+        with workspace.ledger.read() as connection:
+            periods = sorted({release.day.isoformat()[:7] for release in budget.releases_between(connection)})
+            accounts = [each for period in periods for each in budget.accounts_of_period(connection, period)]
+            spent = {each.account: budget.events_of_account(connection, each) for each in accounts}
+            releases = budget.releases_between(connection, all_revisions=True)
+        return World(
+            tuple(self._outside),
+            tuple(recorder.readings),
+            recorder.draws,
+            tuple(accounts),
+            spent,
+            tuple(releases),
+            _offsets(workspace, accounts),
+        )
+
+
+def _offsets(workspace: Workspace, accounts: Sequence[budget.Account]) -> dict[int, int]:
+    """The offsets in use, opened as a release opens them."""
+    keys = offset_keys(workspace)
+    found = {each.account: keys.open(each) for each in accounts if each.sealed_offset is not None}
+    return {account: offset for account, offset in found.items() if offset is not None}
+
+
+def _as_error(error: DpdauError) -> dict[str, Any]:
+    return {"error": error.code, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+
+
+def noon(day: date) -> datetime:
+    """Twelve o'clock UTC of a day."""
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)

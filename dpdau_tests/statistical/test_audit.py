@@ -1,0 +1,138 @@
+"""The audit passes on the system as it is, and sees every fault that is put into it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.errors import ConfigurationError, InternalError
+from dpdau_assets.evaluation.audit.claims import Change
+from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, unenforced_runs
+from dpdau_assets.evaluation.audit.recorder import replaced
+from dpdau_assets.evaluation.audit.replay import replay_neighbours
+from dpdau_assets.evaluation.audit.run import LONG, SHORT, run_audit
+from dpdau_assets.evaluation.audit.scripts import TARGETS, busy_story, lean_story
+from dpdau_assets.evaluation.audit.verdict import Audit, write_verdict
+from dpdau_assets.evaluation.audit.worlds import Erase, Ingest, without
+from dpdau_assets.operations import publish_release
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import erasures
+
+SETTINGS = Settings(mechanism="correlated")
+
+
+@pytest.fixture(scope="module")
+def short() -> Audit:
+    """The short form over correlated noise, without its controls, which have tests of their own."""
+    return run_audit(SETTINGS, form=replace(SHORT, controls=()))
+
+
+class TestShortForm:
+    def test_the_system_is_as_claimed(self, short: Audit) -> None:
+        """Neighbouring worlds, noise and guessing show nothing beyond the claim."""
+        assert short.findings == []
+        assert {each.sketch for each in short.replays} == {"set", "kmv"}
+        assert all(change.by in (0, 1) for each in short.replays for one in each.neighbours for change in one.changes)
+
+    def test_it_looked_at_something(self, short: Audit) -> None:
+        """Users moved numbers, refusals and files were compared, and the bound on mu has something to bound."""
+        for each in short.replays:
+            assert each.numbers >= 30 and each.documents >= 15 and each.refusals >= 2
+            assert all(any(change.by for change in one.changes) for one in each.neighbours)
+            assert all(0 < one.observed_mu <= one.claimed_mu for one in each.neighbours)
+        assert all(fit.draws >= 90 and fit.offsets is not None for fit in short.fits)
+        assert {game.pattern for _, game in short.games} == {"every-day", "worst"}
+        worst = next(game for _, game in short.games if game.pattern == "worst")
+        assert worst.pattern_mu == pytest.approx(worst.claimed_mu, rel=0.01)
+
+    def test_the_verdict_says_so(self, short: Audit, tmp_path: Path) -> None:
+        """Verdict, data and figures are written; the verdict names claim and observation."""
+        paths = write_verdict(short, tmp_path / "audit")
+        assert {path.name for path in paths} >= {"verdict.md", "audit.json", "noise-correlated.svg"}
+        text = paths[0].read_text(encoding="utf-8")
+        assert "**Verdict: as claimed.**" in text and "claimed mu" in text
+        document = json.loads((tmp_path / "audit" / "audit.json").read_text(encoding="utf-8"))
+        assert (document["ok"], document["findings"]) == (True, [])
+
+    def test_an_unseen_fault_fails_the_audit(self, short: Audit) -> None:
+        """An audit that is blind to a fault put in on purpose is not ok, and says which."""
+        blind = replace(short, controls=(Control("stale partitions", "neighbouring worlds", ()),))
+        assert not blind.ok
+        assert "stale partitions" in blind.findings[0]
+
+
+class TestControls:
+    @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.__name__)
+    def test_every_fault_is_seen(self, control: ControlRun, tmp_path: Path) -> None:
+        """A fault in the real pipeline shows in the part that is there to see it."""
+        seen = control(Settings(), folder=tmp_path)
+        assert seen.is_caught, seen
+
+    def test_a_pattern_that_nobody_enforces_is_seen(self) -> None:
+        """A stay of three days between absences breaks what noise for stays of 30 days relies on."""
+        days = DayRange(date(2025, 3, 10), date(2025, 3, 16))
+        moves = [0, 0, 1, 1, 1, 0, 0]
+        changes = [Change("mau", day, move) for day, move in zip(days, moves, strict=True)]
+        assert unenforced_runs(changes).is_caught
+        assert not unenforced_runs(changes[2:]).is_caught
+
+    def test_without_the_fault_the_same_worlds_agree(self, tmp_path: Path) -> None:
+        """What the controls' worlds show is the fault: without it they are equal."""
+        found, _ = replay_neighbours(
+            Settings(), lean_story(6, users=60), ("erased",), folder=tmp_path, mechanism="gaussian", sketch_impl="set"
+        )
+        assert found.findings == []
+
+
+class TestWorlds:
+    def test_a_user_left_out_leaves_no_trace_in_the_script(self) -> None:
+        """The neighbouring script names the user nowhere, and changes nothing else."""
+        script = busy_story(1, users=20).script
+        for user in TARGETS:
+            alone = without(script, user)
+            assert len(alone) == len(script)
+            assert user not in {name for step in alone if isinstance(step, Erase) for name in step.users}
+            before = sum(len(step.entries) for step in script if isinstance(step, Ingest))
+            after = [entry for step in alone if isinstance(step, Ingest) for entry in step.entries]
+            assert user not in {entry.user for entry in after} and len(after) < before
+
+    def test_the_recorder_leaves_the_release_path_as_it_was(self) -> None:
+        """Names are put back also after a failure; a name that is gone stops the audit."""
+        original = publish_release.snapshot_counts
+        with pytest.raises(ZeroDivisionError), replaced(publish_release, "snapshot_counts", None):
+            raise ZeroDivisionError
+        assert publish_release.snapshot_counts is original
+        with pytest.raises(InternalError), replaced(publish_release, "no_such_name", None):
+            pass
+
+    def test_a_leak_outside_is_found(self, tmp_path: Path) -> None:
+        """A status that depends on whether anybody asked to be erased is named by its document."""
+        with replaced(publish_release, "check_request", _refuse_after_an_erasure):
+            found, _ = replay_neighbours(
+                SETTINGS, lean_story(6, users=20), ("erased",), folder=tmp_path, sketch_impl="set"
+            )
+        assert any("release 2025-03-10 to 2025-03-12 differs" in finding for finding in found.findings)
+
+
+def _refuse_after_an_erasure(workspace: Workspace, *_args: object, **_named: object) -> None:
+    """A fault: the status `erasure pending`."""
+    with workspace.ledger.read() as connection:
+        if erasures.history(connection):
+            raise ConfigurationError("an erasure is pending", hint="try again later")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+class TestLongForm:
+    def test_every_mechanism_is_as_claimed(self, tmp_path: Path) -> None:
+        """All mechanisms with all sketches, two stories each, half a year of noise, 5,000 months a side."""
+        audit = run_audit(Settings(), form=LONG)
+        write_verdict(audit, tmp_path)
+        assert audit.findings == []
+        assert {(each.mechanism, each.sketch) for each in audit.replays} >= {("joint", "set"), ("correlated", "kmv")}
