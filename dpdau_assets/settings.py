@@ -81,6 +81,8 @@ class Settings(BaseModel):
     sketch_impl: Literal["kmv", "set", "theta", "hll"] = "kmv"
     sketch_k: Annotated[int, Field(ge=16, le=2**24)] = 65536
     expected_users: Annotated[int, Field(ge=1, le=10**10)] | None = None
+    use_bloom_for_diff: bool = False
+    bloom_fp_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
     # Pseudonyms, sources, storage
     hash_salt_secret: SecretStr | None = None
     hash_salt_rotation_days: Annotated[int, Field(ge=1, le=36_500)] = 90
@@ -97,8 +99,6 @@ class Settings(BaseModel):
     # Reserved: read by components that are not part of this version
     horizon_days: Annotated[int, Field(ge=1)] = 365
     w_bound: Annotated[int, Field(ge=1)] = 2
-    use_bloom_for_diff: bool = False
-    bloom_fp_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
     release_on_query: bool | None = None
     service_api_key: SecretStr | None = None
     ingest_api_key: SecretStr | None = None
@@ -175,7 +175,6 @@ class Settings(BaseModel):
 RESERVED = frozenset(
     {
         "horizon_days",
-        "bloom_fp_rate",
         "release_on_query",
         "service_api_key",
         "ingest_api_key",
