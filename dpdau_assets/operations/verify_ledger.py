@@ -17,7 +17,8 @@ from dpdau_assets.core.dp_events import NO_EVENTS
 from dpdau_assets.core.quantities import period_of
 from dpdau_assets.operations.budget_check import AccountingOptions
 from dpdau_assets.operations.trailing_loss import TrailingLoss
-from dpdau_assets.operations.verification import Report
+from dpdau_assets.operations.unaccounted import unaccounted
+from dpdau_assets.operations.verification import Report, day_range_text
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import budget, erasures, partitions
@@ -49,6 +50,11 @@ def verify_ledger(workspace: Workspace, report: Report, *, is_full: bool) -> Non
         _verify_erasures(connection, report)
         _verify_charges(connection, report)
         _verify_caps(workspace.settings, connection, report)
+        for days in unaccounted(connection):
+            report.wait(
+                f"values of {day_range_text(days)} may be lost and are not released: dpdau restore --assume-released "
+                f"{day_range_text(days)} --reason TEXT"
+            )
 
 
 def _verify_structure(connection: Connection, report: Report, *, is_full: bool) -> None:
