@@ -33,7 +33,7 @@ from dpdau_assets.storage import notes
 from dpdau_assets.storage.faults import make_folder, storage_errors
 from dpdau_assets.storage.files import make_durable, replace, temporary_name
 from dpdau_assets.storage.journal_lines import START, Anchor, Line, encode, file_number, files_in, last_line
-from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, get_meta, set_meta, time_text
+from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, get_meta, time_text
 from dpdau_assets.storage.notes import Sealed
 from dpdau_assets.storage.notes import note as note
 from dpdau_assets.storage.sealing import seal
@@ -134,7 +134,7 @@ class Journal:
             return
         known, ledger_id = anchor_of(connection), get_meta(connection, "ledger_id") or ""
         seq = known.seq + step
-        body = {
+        body: dict[str, Any] = {
             "seq": seq,
             "previous": known.digest,
             "at": time_text(datetime.now(UTC)),
@@ -142,7 +142,10 @@ class Journal:
             "notes": [{"note": one.kind, **one.document} for one in collected],
         }
         line, digest = encode(body, lambda value: self._sealed(value, ledger_id=ledger_id, seq=seq))
-        self._append(line)
+        path = self._append(line)
+        identity = _identity(path)
+        tail = Line(seq, known.digest, digest, body["at"], ledger_id, path, identity[2] - len(line), len(line))
+        self._seen = _Seen(identity, tail)
         _set_anchor(connection, Anchor(seq, digest))
 
     def _sealed(self, value: Any, *, ledger_id: str, seq: int) -> dict[str, str]:
@@ -154,8 +157,8 @@ class Journal:
         sealed = seal(self.keys.epoch_key(value.epoch), value.content, about=about)
         return {"sealed": base64.b64encode(sealed).decode("ascii")}
 
-    def _append(self, line: bytes) -> None:
-        """Appends to every copy; what was appended is taken back when a copy refuses."""
+    def _append(self, line: bytes) -> Path:
+        """Appends to every copy and returns the first; what was appended is taken back when a copy refuses."""
         name = self._file_for(len(line))
         done: list[tuple[Path, int]] = []
         try:
@@ -169,7 +172,7 @@ class Journal:
                     os.truncate(path, size)
             self._seen = None
             raise
-        self._seen = None
+        return self.folder / name
 
     def _file_for(self, size: int) -> str:
         newest = files_in(self.folder)[-1:]
@@ -182,9 +185,7 @@ class Journal:
     def _tail(self) -> Line | None:
         """The last whole line, read again only when the newest file changed."""
         for path in reversed(files_in(self.folder)):
-            with storage_errors(path, "read"):
-                status = path.stat()
-            identity = (path.name, status.st_ino, status.st_size, status.st_mtime_ns)
+            identity = _identity(path)
             if self._seen is None or self._seen.identity != identity:
                 self._seen = _Seen(identity, last_line(path))
             if self._seen.tail is not None:
@@ -216,7 +217,9 @@ class Journal:
 
 def anchor_of(connection: Connection) -> Anchor:
     """The journal's line that the ledger holds as its last."""
-    return Anchor(int(get_meta(connection, SEQ_KEY) or 0), get_meta(connection, DIGEST_KEY) or START)
+    query = "SELECT key, value FROM meta WHERE key IN (?, ?)"
+    facts: dict[str, str] = dict(connection.exec_driver_sql(query, (SEQ_KEY, DIGEST_KEY)).tuples().all())
+    return Anchor(int(facts.get(SEQ_KEY, 0)), facts.get(DIGEST_KEY, START))
 
 
 def sealed_about(ledger_id: str, seq: int, epoch: int) -> bytes:
@@ -225,8 +228,17 @@ def sealed_about(ledger_id: str, seq: int, epoch: int) -> bytes:
 
 
 def _set_anchor(connection: Connection, anchor: Anchor) -> None:
-    set_meta(connection, SEQ_KEY, str(anchor.seq))
-    set_meta(connection, DIGEST_KEY, anchor.digest)
+    connection.exec_driver_sql(
+        "INSERT INTO meta (key, value) VALUES (?, ?), (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (SEQ_KEY, str(anchor.seq), DIGEST_KEY, anchor.digest),
+    )
+
+
+def _identity(path: Path) -> tuple[str, int, int, int]:
+    """What stays the same while nobody writes to a file."""
+    with storage_errors(path, "read"):
+        status = path.stat()
+    return path.name, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _name(number: int) -> str:
