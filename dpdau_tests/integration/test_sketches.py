@@ -185,6 +185,38 @@ class TestPartitions:
         assert accuracy.worst_error > accuracy.bound > 0
 
 
+class TestNeighbours:
+    @pytest.mark.parametrize("settings", [*BOTH, pytest.param({"sketch_impl": "kmv", "sketch_k": 32}, id="kmv")])
+    def test_one_user_changes_every_count_by_0_or_1(self, tmp_path: Path, settings: dict[str, Any]) -> None:
+        """With others' late events and erasures pending, a folder without one user counts the same or one less."""
+        last = FIRST + timedelta(days=13)  # windows on both sides of the epoch's first day
+        thresholds = (2**61, 2**62, 2**63, KEY_SPACE)
+
+        def counted(left_out: str) -> np.ndarray[Any, Any]:
+            workspace = new_workspace(tmp_path / (left_out or "all"), **settings)
+            events = [event for event in EVENTS if event[1] <= last and event[0] != left_out]
+            stage_activity(workspace, events)
+            bring_up_to_date(workspace, DayRange(FIRST, FIRST + timedelta(days=6)))
+            stage_activity(workspace, [(f"late-{number}", FIRST + timedelta(days=number)) for number in range(12)])
+            request_erasure(workspace, [b"user-7", b"user-8"], through=FIRST + timedelta(days=5), now=LONG_AFTER)
+            days = [FIRST + timedelta(days=9), last]
+            counts = snapshot_counts(workspace, days, METRICS)
+            largest = sketch_plan(workspace.settings).fixed_threshold or KEY_SPACE
+            return np.array(
+                [
+                    counts.below(metric, day, min(one, largest))
+                    for metric in METRICS
+                    for day in days
+                    for one in thresholds
+                ]
+            )
+
+        whole = counted("")
+        changes = [whole - counted(user) for user in ("user-2", "user-3", "user-12")]
+        assert all(((change == 0) | (change == 1)).all() for change in changes)
+        assert any(change.any() for change in changes)
+
+
 @pytest.mark.parametrize("mechanism", ["gaussian", "laplace", "correlated"])
 @pytest.mark.parametrize("settings", RELEASED)
 class TestReleases:

@@ -3,9 +3,9 @@
 Belongs here: that one algorithm and its charge. Does not belong here: later thresholds, which depend on published
 values only and cost nothing (`release`).
 
-Level j keeps the keys below 2^(64 - j). The counts min(k, #kept) all grow by 0 or 1 when a user is added, so they are
-monotone queries of sensitivity 1 and the noisy threshold and each noisy answer may spend 1/40 each: 0.05-DP in total,
-however many levels are looked at.
+Level j keeps the keys below 2^(64 - j). The counts min(k, #kept), for hll the numbers of buckets that the kept keys
+hit, all grow by 0 or 1 when a user is added. So they are monotone queries of sensitivity 1, and the noisy threshold and
+each noisy answer may spend 1/40 each: 0.05-DP in total, however many levels are looked at.
 
 Reference: Lyu, Su, Li (2017), arXiv 1603.01699, Algorithm 7 with c = 1 and its theorem for monotonic queries; the proof
 uses only the ratio bound of the noise, which discrete Laplace noise has on integer counts.
@@ -71,9 +71,10 @@ def find_first_threshold(count_below: Callable[[int], int], source: NoiseSource,
     exp(-|n - k/2| / 80).
 
     Args:
-        count_below: For a threshold T gives #{key < T} among the union's keys, exact up to k (sensitive).
+        count_below: For a power of two T gives #{key < T} among the union's keys, exact up to k, or the number of
+            buckets that they hit (sensitive).
         source: Where the randomness comes from.
-        k: Keys that the sketch retains, >= 4096; public.
+        k: Keys that the sketch retains, or its buckets, >= 4096; public.
 
     Raises:
         ConfigurationError: k is below 4096.
