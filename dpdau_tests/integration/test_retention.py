@@ -320,6 +320,13 @@ class TestRuns:
         report = stage_files(longer, [write_lines(tmp_path / "late.jsonl", [("late", FLOOR)])])
         assert dict(report.rejected) == {"too_old": 1}
 
+    def test_the_door_closes_by_the_calendar(self, tmp_path: Path, folder_with: Maker) -> None:
+        """Before any run has dropped anything, events of days past retention are refused as too old."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        rows = [("late", FLOOR), ("late", FLOOR - timedelta(days=1))]
+        report = stage_files(workspace, [write_lines(tmp_path / "late.jsonl", rows)])
+        assert (report.accepted, dict(report.rejected)) == (1, {"too_old": 1})
+
     def test_without_the_setting_nothing_goes(self, tmp_path: Path, folder_with: Maker) -> None:
         """Everything is kept, and the run says so."""
         workspace = folder_with(tmp_path / "data")
