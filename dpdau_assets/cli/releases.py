@@ -110,7 +110,9 @@ def one_line(body: dict[str, Any]) -> str:
     """A release body in one sentence: value, interval, what it cost, what is left."""
     window = "" if body["window_days"] == 1 else f" over {body['window_days']} days"
     at_least = "at least " if body["is_lower_bound"] else ""
-    cost = f"epsilon {body['epsilon_used']:g} used" if body["epsilon_used"] is not None else "seeded noise: NOT PRIVATE"
+    cost = (
+        f"epsilon {body['epsilon_used']:.3g} used" if body["epsilon_used"] is not None else "seeded noise: NOT PRIVATE"
+    )
     partial = "" if body["window_complete"] else f"; the window holds only {body['days_in_window']} days of data"
     return (
         f"{body['metric'].upper()} {body['day']}{window}: {at_least}{number(body['estimate'])} active users "

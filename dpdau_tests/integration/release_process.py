@@ -1,7 +1,7 @@
 """Run as a program by the tests: processes that ask for releases, some of which are killed on the way.
 
     python -m dpdau_tests.integration.release_process crowd FOLDER PROCESSES REQUESTS DAYS
-    python -m dpdau_tests.integration.release_process die FOLDER POINT
+    python -m dpdau_tests.integration.release_process die FOLDER POINT [MECHANISM]
 
 `crowd` forks after importing everything and before opening anything; each process writes what it was told, as JSON.
 `die` ends itself by SIGKILL at a point of the release path.
@@ -35,7 +35,7 @@ def crowd(folder: Path, processes: int, requests: int, days: int, **overrides: A
     what it need not load again.
     """
     SecureNoise().discrete_gaussian(5.0)
-    if any(name.endswith("budget_total") for name in overrides):
+    if any(name.endswith("budget_total") or name == "mechanism" for name in overrides):
         PldAccountant().bound(((DiscreteLaplaceEvent(2.5), 2),), delta=1e-6)
     children = []
     for number in range(processes):
@@ -57,14 +57,16 @@ def _ask(folder: Path, number: int, requests: int, days: int, overrides: dict[st
     (folder / f"answers-{number}.json").write_text(json.dumps(answers))
 
 
-def die(folder: Path, point: str) -> None:
-    """Releases one value and is killed: before the charge, after it, after the draw, or after the commit."""
-    workspace = open_folder(folder)
+def die(folder: Path, point: str, mechanism: str = "gaussian") -> None:
+    """Releases one value and is killed: with the offset's key made, around the charge, the draw or the commit."""
+    workspace = open_folder(folder, mechanism=mechanism)
 
     def kill(*_args: Any, **_named: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    if point == "before charge":
+    if point == "after key":
+        budget.set_sealed_offset = kill  # type: ignore[assignment]
+    elif point == "before charge":
         budget.insert_charge = kill  # type: ignore[assignment]
     elif point == "after charge":
         budget.insert_release = kill  # type: ignore[assignment]
@@ -85,4 +87,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "crowd":
         crowd(Path(sys.argv[2]), *(int(argument) for argument in sys.argv[3:6]), **json.loads(sys.argv[6]))
     else:
-        die(Path(sys.argv[2]), sys.argv[3])
+        die(Path(sys.argv[2]), *sys.argv[3:])

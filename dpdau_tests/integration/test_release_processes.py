@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_tests.integration.release_folders import (
     NEW_YEAR,
@@ -73,6 +74,20 @@ class TestManyProcesses:
         assert {kinds[metric, "release"] for metric in ("dau", "wau", "mau")} == {2}
         assert thresholds_found(workspace, "dau")[0] > 0
 
+    @pytest.mark.parametrize("mechanism", ["correlated", pytest.param("joint", marks=pytest.mark.slow)])
+    def test_offsets_are_opened_once(self, tmp_path: Path, mechanism: str) -> None:
+        """However many processes make a month's first releases, each account pays for one offset, and one key is kept
+        for it; joint values of a day come from one draw, whoever asked for which metric."""
+        workspace = open_folder(tmp_path, mechanism=mechanism)
+        add_activity(workspace, everybody(30, days=3))
+        answers = crowd(tmp_path, processes=4, requests=12, days=3, mechanism=mechanism)
+        kinds = Counter((metric, kind) for metric, _, kind in charges_of(workspace))
+        names = ("joint",) if mechanism == "joint" else METRICS
+        assert {kinds[name, "opening"] for name in names} == {1}
+        assert len(list(workspace.lake.offsets_folder.iterdir())) == len(names)
+        assert len({answer[:3] for answer in answers}) == len(set(answers)) == len(releases_of(workspace)) == 9
+        assert kinds.total() == 9 + len(names)
+
     def test_processes_share_a_tight_budget(self, tmp_path: Path) -> None:
         """Processes that race for the last of a budget never charge more than fits: 3 releases of 0.3 under 0.9."""
         tight = {"mechanism": "laplace", "dau_budget_total": 0.9, "wau_budget_total": 0.8, "mau_budget_total": 1.0}
@@ -83,6 +98,36 @@ class TestManyProcesses:
 
 
 class TestKilledProcesses:
+    @pytest.mark.parametrize(
+        ("mechanism", "point"),
+        [
+            ("correlated", "after key"),
+            ("correlated", "after commit"),
+            *(
+                pytest.param(mechanism, point, marks=pytest.mark.slow)
+                for mechanism in ("correlated", "joint")
+                for point in ("after key", "before charge", "after charge", "before commit", "after commit")
+                if mechanism == "joint" or not point.startswith("after ") or point == "after charge"
+            ),
+        ],
+    )
+    def test_a_killed_opening_is_whole_or_absent(self, tmp_path: Path, mechanism: str, point: str) -> None:
+        """SIGKILL anywhere leaves no offset without its charge and release; the retry opens at most once, and its key
+        is the only one."""
+        workspace = open_folder(tmp_path, mechanism=mechanism)
+        add_activity(workspace, everybody(30))
+        assert run("die", str(tmp_path), point, mechanism).returncode == -signal.SIGKILL
+        committed = releases_of(workspace)
+        assert bool(committed) == bool(charges_of(workspace)) == (point == "after commit")
+        retried = publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
+        assert [kind for _, _, kind in charges_of(workspace)].count("opening") == 1
+        assert len(list(workspace.lake.offsets_folder.iterdir())) == 1
+        later = publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR + timedelta(days=1)))
+        assert len(later.newly_released) == 1
+        assert [kind for _, _, kind in charges_of(workspace)].count("opening") == 1
+        if committed:
+            assert retried.newly_released == ()
+
     @pytest.mark.parametrize("point", ["before charge", "after charge", "before commit", "after commit"])
     def test_a_killed_release_is_whole_or_absent(self, tmp_path: Path, point: str) -> None:
         """SIGKILL anywhere leaves no charge without its release; the retry charges nothing twice."""
