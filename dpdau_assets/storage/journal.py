@@ -218,7 +218,7 @@ class Journal:
 def anchor_of(connection: Connection) -> Anchor:
     """The journal's line that the ledger holds as its last."""
     query = "SELECT key, value FROM meta WHERE key IN (?, ?)"
-    facts: dict[str, str] = dict(connection.exec_driver_sql(query, (SEQ_KEY, DIGEST_KEY)).tuples().all())
+    facts: dict[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(query, (SEQ_KEY, DIGEST_KEY))}
     return Anchor(int(facts.get(SEQ_KEY, 0)), facts.get(DIGEST_KEY, START))
 
 
