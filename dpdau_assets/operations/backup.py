@@ -76,6 +76,7 @@ def backup(workspace: Workspace, *, with_lake: bool = False) -> BackupReport:
             held.enter_context(lake.lock())
             recover(workspace)
         held.enter_context(FileLock(lake.backups / ".lock", timeout_seconds=LOCK_SECONDS))
+        backups.remove_unfinished(lake.backups)
         made = _copies(workspace, _terms(workspace, now), with_lake=with_lake)
     removed = remove_expired_backups(workspace, now=now)
     folders = [lake.journal_folder, *([mirror] if (mirror := workspace.settings.journal_mirror) else [])]

@@ -263,10 +263,23 @@ def remove_expired(folder: Path, *, now: datetime) -> list[Path]:
             remove([path, path.with_suffix(".json")])
         else:
             _remove_folder(path)
-    for left in folder.glob(f".*{TEMPORARY_MARK}*"):
-        if now.timestamp() - left.stat().st_mtime > timedelta(days=1).total_seconds():
-            _remove_folder(left) if left.is_dir() else remove([left])
+    remove_unfinished(folder, before=now - timedelta(days=1))
     return gone
+
+
+def remove_unfinished(folder: Path, *, before: datetime | None = None) -> None:
+    """Removes what killed backups left, by default all of it: hold the lock of the folder then.
+
+    Args:
+        folder: `DATA_DIR/backups`.
+        before: Only what is older.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    for left in folder.glob(f".*{TEMPORARY_MARK}*"):
+        if before is None or left.stat().st_mtime < before.timestamp():
+            _remove_folder(left) if left.is_dir() else remove([left])
 
 
 def _remove_folder(path: Path) -> None:
