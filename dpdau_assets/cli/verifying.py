@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dpdau_assets.cli.options import Json, open_existing
-from dpdau_assets.cli.output import emit, warn
+from dpdau_assets.cli.output import emit, progress_bar, warn
 
 
 def verify(as_json: Json = False) -> int:
@@ -22,10 +22,15 @@ def verify(as_json: Json = False) -> int:
     settings = load_settings()
     for line in notices(settings):
         warn(f"dpdau: note: {line}")
-    found = verify_folder(settings)
+    with progress_bar() as progress:
+        found = verify_folder(settings, progress=progress, on_wait=_waiting)
     document = found.to_json()
     emit(document, as_json=as_json, text=lambda: verification_text(document))
     return 0 if found.ok else 1
+
+
+def _waiting(line: str) -> None:
+    warn(f"dpdau: {line}")
 
 
 def verification_text(document: dict[str, Any]) -> str:
@@ -51,7 +56,8 @@ def certificate(
     """
     from dpdau_assets.operations.certificate import certify
 
-    document = certify(open_existing(), request)
+    with progress_bar() as progress:
+        document = certify(open_existing(), request, progress=progress, on_wait=_waiting)
     emit(document.to_json(), as_json=as_json, text=document.text)
 
 

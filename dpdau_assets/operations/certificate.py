@@ -6,6 +6,7 @@ backups (`verify_backups`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -96,7 +97,13 @@ class Certificate:
         return "\n".join(lines)
 
 
-def certify(workspace: Workspace, request: str, *, progress: Progress = no_progress) -> Certificate:
+def certify(
+    workspace: Workspace,
+    request: str,
+    *,
+    progress: Progress = no_progress,
+    on_wait: Callable[[str], None] | None = None,
+) -> Certificate:
     """Verifies the whole data folder and certifies that the users of a request are gone from it.
 
     Guarantee: given only when the request is complete, nothing at all was found, and nobody was writing files in
@@ -106,6 +113,7 @@ def certify(workspace: Workspace, request: str, *, progress: Progress = no_progr
         workspace: The open data folder.
         request: Name of the request.
         progress: Shows how far the verification is.
+        on_wait: As for `verify`.
 
     Raises:
         InputError: There is no such request.
@@ -113,7 +121,7 @@ def certify(workspace: Workspace, request: str, *, progress: Progress = no_progr
         StorageError: The disk refused.
     """
     known = _complete_request(workspace, request)
-    found = verify(workspace, progress=progress)
+    found = verify(workspace, progress=progress, on_wait=on_wait)
     _refuse(found)
     with workspace.ledger.read() as connection:
         first = _first_day(connection, known.through_day)

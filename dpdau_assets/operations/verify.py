@@ -11,7 +11,7 @@ partitions of other days, tombstones of epochs under which nothing is held, Dags
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
@@ -34,7 +34,13 @@ LEDGER_IS_WRONG = ("is damaged", "is not an SQLite database", "is older than its
 """What the ledger's own errors say when it is the ledger that must be repaired, not the machine."""
 
 
-def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Progress = no_progress) -> Verification:
+def verify(
+    workspace: Workspace,
+    days: DayRange | None = None,
+    *,
+    progress: Progress = no_progress,
+    on_wait: Callable[[str], None] | None = None,
+) -> Verification:
     """Looks for everything that must not be in a data folder; changes nothing.
 
     Guarantee: when it is ok and nothing is pending, no file below DATA_DIR held a pseudonym of a complete erasure on an
@@ -45,13 +51,14 @@ def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Prog
         workspace: The open data folder.
         days: Days of a run, for the daily check; None looks at everything.
         progress: Shows how far it is.
+        on_wait: Called once with one line when another process holds the lake lock.
 
     Raises:
         StorageError: The disk, or a lock that does not come free.
     """
     report = Report()
     try:
-        _look(workspace, days, report, progress)
+        _look(workspace, days, report, progress, on_wait)
     except (DataError, StorageError) as error:
         if not any(words in error.message for words in LEDGER_IS_WRONG):
             raise
@@ -59,7 +66,13 @@ def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Prog
     return report.finish()
 
 
-def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progress = no_progress) -> Verification:
+def verify_folder(
+    settings: Settings,
+    *,
+    clock: Clock = utc_now,
+    progress: Progress = no_progress,
+    on_wait: Callable[[str], None] | None = None,
+) -> Verification:
     """As `verify`, of the data folder of `settings`; one that refuses to open is a finding, too.
 
     Raises:
@@ -80,16 +93,22 @@ def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progr
         )
         return report.finish()
     try:
-        return verify(workspace, progress=progress)
+        return verify(workspace, progress=progress, on_wait=on_wait)
     finally:
         workspace.close()
 
 
-def _look(workspace: Workspace, days: DayRange | None, report: Report, progress: Progress) -> None:
+def _look(
+    workspace: Workspace,
+    days: DayRange | None,
+    report: Report,
+    progress: Progress,
+    on_wait: Callable[[str], None] | None,
+) -> None:
     progress("verify", 0, STEPS)
     verify_ledger(workspace, report, is_full=days is None)
     progress("verify", 1, STEPS)
-    with workspace.lake.lock():
+    with workspace.lake.lock(on_wait=on_wait):
         known, erased = _known(workspace, days)
         verify_lake(workspace, known, erased, report)
     progress("verify", 2, STEPS)

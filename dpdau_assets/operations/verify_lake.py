@@ -275,7 +275,7 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
         else:
             report.find("unknown", place, "no row of the ledger names this file", repair=_removal(path, known))
     for kind, paths in sorted(orphans.items()):
-        is_erased = any(holds_any(erased.search, path) for path in paths)
+        is_erased = any(holds_any(_erased_on_its_day(path, erased), path) for path in paths)
         report.find(
             "erased" if is_erased else "unknown",
             kind,
@@ -284,6 +284,16 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
             else "no row of the ledger names some of these files",
             repair=rebuild_command(known.days),
         )
+
+
+def _erased_on_its_day(path: Path, erased: AppliedErasures) -> KeySearch:
+    """A search for whoever is erased on the day that the file's folder names; for all where it names none."""
+    try:
+        day = date.fromisoformat(path.parent.name.removeprefix("day="))
+    except ValueError:
+        return erased.search
+    stones = [erased.completed.of_epoch(epoch) for epoch in erased.completed.epochs]
+    return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.erased_on(day) for one in stones if one)]))
 
 
 def _removal(path: Path, known: KnownFiles) -> str:

@@ -23,8 +23,8 @@ from dpdau_assets.settings import dagster_home
 from dpdau_assets.storage.byte_search import CHUNK_BYTES, KeySearch
 from dpdau_assets.storage.sqlite_pages import foreign_pages
 
-ELSEWHERE = ("lake", "staging", "tmp", "inbox", "secrets", "backups", "journal")
-"""Folders of DATA_DIR that others look at, or that hold no pseudonym by what they are."""
+ELSEWHERE = ("lake", "staging", "tmp", "inbox", "backups", "journal")
+"""Folders of DATA_DIR that others look at; sources in `inbox` hold raw ids."""
 SHARED_MEMORY = "-shm"
 """SQLite's index of its log: page numbers only, and opening it would drop SQLite's locks."""
 REWRITTEN = {

@@ -281,7 +281,7 @@ PLACES: dict[str, Callable[[Workspace], Path]] = {
     "key file that no row names": lambda workspace: workspace.lake.partition_path(
         "raw_events", FIRST - timedelta(days=2), epoch=200
     ),
-    "staged file that no row names": lambda workspace: workspace.lake.staging_path(LATER, batch="ab" * 16, epoch=3),
+    "staged file that no row names": lambda workspace: workspace.lake.staging_path(DAYS.last, batch="ab" * 16, epoch=3),
     "file beside the ledger": lambda workspace: workspace.lake.ledger_path.with_name("old.sqlite-journal"),
 }
 SPELLINGS: dict[str, Callable[[int], bytes]] = {
@@ -307,6 +307,14 @@ class TestPlantedElsewhere:
         assert str(key_of(workspace)) not in json.dumps(found.to_json())
         follow(workspace, finding)
         assert verify(workspace).ok
+
+    def test_a_returned_user_in_an_orphan_is_only_unknown(self, workspace: Workspace) -> None:
+        """A staged file that a crash left is unknown, not erased, when its users are erased on other days only."""
+        key = np.array([key_of(workspace, RETURNED, LATER)], np.uint64)
+        write_keys(workspace.lake.staging_path(LATER, batch="ab" * 16, epoch=3), key)
+        assert the("unknown", verify(workspace)).place == "staging"
+        write_keys(workspace.lake.staging_path(RETURN_DAY, batch="ab" * 16, epoch=3), key)
+        assert the("erased", verify(workspace)).place == "staging"
 
     def test_a_name(self, workspace: Workspace) -> None:
         """A file named after a pseudonym is found, and the name is not repeated."""
