@@ -5,7 +5,7 @@ files (`storage.offsets`), what an offset is for (`core.mechanisms.correlated`),
 
     opened      in the transaction of the first release that needs it: charged, drawn, sealed; its key made durable
     used        by every release of the account, for as long as the key is there
-    destroyed   35 days after the month's end, by the next release; one opened later than that lasts 35 days
+    destroyed   35 days after the month's end, by the next release or retention; one opened after that lasts 35 days
     gone        a later release of the account pays for a new offset, under the same cap; so does one after the key was
                 lost, because an offset is never guessed and never used without its charge
 """

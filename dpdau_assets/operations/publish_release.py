@@ -114,9 +114,10 @@ def publish_releases(
     if wanted:
         if revise:
             check_revisable(wanted, stored)
-        check_calendar(workspace, wanted)
-        check_accounted(workspace, wanted)
         desk = _Desk(workspace, reason=reason if revise else None, progress=progress)
+        drawn_together = desk.drawn_with(wanted)
+        check_calendar(workspace, drawn_together)
+        check_accounted(workspace, drawn_together)
         if revise:
             desk.require_whole(wanted)
         desk.count(wanted)
@@ -187,10 +188,14 @@ class _Desk:
                     hint="revise dau, wau and mau together: leave --metric out",
                 )
 
+    def drawn_with(self, wanted: Sequence[Pair]) -> list[Pair]:
+        """`wanted`, with every metric that a joint release of one of them draws as well."""
+        joint = [(name, pair[1]) for pair in wanted if self._is_joint(pair) for name in METRICS]
+        return list(dict.fromkeys([*wanted, *joint]))
+
     def count(self, wanted: Sequence[Pair]) -> None:
         """Takes the release cut: builds and counts every window of `wanted` that the budget does not refuse."""
-        funded = [pair for pair in wanted if self._offer(pair).refusal is None]
-        funded += [(name, day) for metric, day in funded if self._is_joint((metric, day)) for name in METRICS]
+        funded = self.drawn_with([pair for pair in wanted if self._offer(pair).refusal is None])
         if funded:
             days, metrics = sorted({day for _, day in funded}), [name for name in METRICS if name in dict(funded)]
             counts = snapshot_counts(self._workspace, days, metrics, progress=self._progress)

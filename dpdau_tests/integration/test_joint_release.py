@@ -11,8 +11,9 @@ import pytest
 
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.errors import ConfigurationError, DataError, UsageError
+from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError, UsageError
 from dpdau_assets.operations.account_offsets import offset_keys
+from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.reset_budget import reset_budget
@@ -96,6 +97,19 @@ class TestOneDraw:
         assert others.newly_released == ()
         assert charges_of(workspace) == before
         assert {result.vector for result in (*asked.results, *others.results)} == {asked.results[0].vector}
+
+    def test_is_refused_where_one_of_the_three_would_be(self, tmp_path: Path) -> None:
+        """DAU alone is not released on a day whose MAU window reaches back beyond what is held."""
+        near = {"series_start": date(2025, 1, 1), "now": datetime(2025, 6, 1, 12, tzinfo=UTC), "retention_days": 100}
+        day = DayRange.single(date(2025, 3, 1))
+        alone = folder(tmp_path / "gaussian", mechanism="gaussian", **near)
+        apply_retention(alone)
+        assert len(publish_releases(alone, ("dau",), day).newly_released) == 1
+        together = folder(tmp_path / "joint", **near)
+        apply_retention(together)
+        with pytest.raises(OutsideSeriesError):
+            publish_releases(together, ("dau",), day)
+        assert charges_of(together) == []
 
     def test_the_draw_is_of_the_three_counts(self, tmp_path: Path) -> None:
         """What a stored vector leaves after K V and d h is the fresh noise: three numbers of the stated size."""
