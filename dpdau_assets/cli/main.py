@@ -23,6 +23,7 @@ from dpdau_assets.cli import (
     erasing,
     generate,
     inspecting,
+    planning,
     recovery,
     releases,
     retention,
@@ -47,6 +48,7 @@ app = typer.Typer(
 for group in (data, erasing, releases, budgets, inspecting, verifying, recovery, salts, retention, generate, streams):
     group.register(app)
 auditing.register(app)
+planning.register(app)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -54,6 +54,7 @@ COMMANDS = [
     "simulate",
     "adversarial",
     "audit",
+    "plan",
     "export",
     "report",
 ]

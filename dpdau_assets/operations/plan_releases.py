@@ -1,0 +1,327 @@
+"""What a month of releases would be worth and cost, before anything is spent: a preview that reads and never writes.
+
+Belongs here: playing the charges of a month through the caps in the order in which releases would make them, and what
+a value's error would be. Does not belong here: any rule of its own about noise or caps (`account_terms`,
+`budget_check`, `core.release`). Everything is public.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from dpdau_assets.core.accounting.snapshot import fits, releases_that_fit, smallest_epsilon
+from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, count_events, merge_events, repeat_event
+from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, require_first_threshold_possible
+from dpdau_assets.core.mechanisms.intervals import NORMAL_975, error_stddevs, interval_95
+from dpdau_assets.core.mechanisms.joint import JointGaussian
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
+from dpdau_assets.core.release import (
+    ReleaseResult,
+    next_threshold,
+    require_releasable_sketch,
+    sampling_of,
+    threshold_for,
+)
+from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.errors import ConfigurationError, UsageError
+from dpdau_assets.operations.account_terms import JOINT, Terms
+from dpdau_assets.operations.budget_check import BudgetBook
+from dpdau_assets.operations.sketch_plan import sketch_plan
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import budget
+
+MONTHS_AHEAD = 1200
+TYPICAL_USERS = 10**6
+"""A number of users far above all noise, where no interval is cut at 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How far a published value would err; public.
+
+    Attributes:
+        noise_stddev: Standard deviation from noise, in users; None while the sampling threshold is not known.
+        sampling_stddev: Standard deviation from sampling, in users, likewise.
+        interval_width: Width of the 95 % interval, in users; None as well where it has no upper end.
+        users: The public number of users at which a sampled count's error is stated; None where it does not matter.
+        share: Share of users that is looked at; None while it is not known.
+    """
+
+    noise_stddev: float | None
+    sampling_stddev: float | None
+    interval_width: float | None
+    users: int | None
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPlan:
+    """The month of one metric; public.
+
+    Attributes:
+        metric: `dau`, `wau` or `mau`.
+        period: Calendar month `YYYY-MM`.
+        is_open: Whether its account is open, so that noise and cap are settled.
+        mechanism: Which noise.
+        sketch_impl: Which sketch.
+        epsilon: Loss of one release at `delta`, an opening apart.
+        delta: Delta of that statement.
+        precision: How far a value would err.
+        epsilon_cap: Cap of its account.
+        epsilon_spent: What the account has spent.
+        epsilon_at_end: What it would have spent after all of `releases_planned` that are funded.
+        releases_that_fit: How many more fit under the account's own cap.
+        releases_planned: Days of the month in the series that are not released yet.
+        releases_funded: How many of these fit under every cap when all metrics are released day by day.
+        runs_out_on: The first day that would be refused, or None.
+        refused_by: The cap that would refuse it: `metric`, `month` or `trailing_365d`.
+    """
+
+    metric: Metric
+    period: str
+    is_open: bool
+    mechanism: str
+    sketch_impl: str
+    epsilon: float
+    delta: float
+    precision: Precision
+    epsilon_cap: float
+    epsilon_spent: float
+    epsilon_at_end: float
+    releases_that_fit: int
+    releases_planned: int
+    releases_funded: int
+    runs_out_on: date | None
+    refused_by: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as a document, JSON types only; the precision's fields among its own."""
+        fields = {name: getattr(self, name) for name in type(self).__slots__ if name != "precision"}
+        precision = {name: getattr(self.precision, name) for name in Precision.__slots__}
+        return {**fields, **precision, "runs_out_on": self.runs_out_on and self.runs_out_on.isoformat()}
+
+
+def plan_releases(
+    workspace: Workspace, proposed: Settings, metrics: Sequence[Metric] = METRICS, *, period: str | None = None
+) -> list[MetricPlan]:
+    """What the releases of a month would cost and how far they would err; nothing is written.
+
+    All three metrics are released on every day, as the schedule does it; `metrics` only chooses whose plan is returned.
+
+    Args:
+        workspace: The open data folder.
+        proposed: The settings in force, or with other privacy parameters: then the month is one that no account has
+            settled yet.
+        metrics: Whose plans to return.
+        period: Calendar month `YYYY-MM`; default the present one, or the first one without an account when `proposed`
+            differs from the settings in force.
+
+    Raises:
+        UsageError: The month's accounts are open already and `proposed` differs from the settings in force.
+        ConfigurationError: Releases with these parameters are refused.
+    """
+    is_changed = proposed != workspace.settings
+    book = BudgetBook(workspace.ledger, proposed)
+    chosen = _period(workspace, period, is_changed=is_changed)
+    days = _planned_days(proposed, chosen)
+    course = _Course(book, proposed, chosen, days)
+    course.run()
+    return [_plan(course, metric) for metric in METRICS if metric in metrics]
+
+
+def _period(workspace: Workspace, period: str | None, *, is_changed: bool) -> str:
+    present = f"{workspace.now().astimezone(workspace.settings.zone):%Y-%m}"
+    candidate = period or present
+    if not is_changed:
+        return candidate
+    with workspace.ledger.read() as connection:
+        if period is not None and budget.accounts_of_period(connection, period):
+            raise UsageError(
+                f"the accounts of {period} are open: their noise and caps are settled",
+                hint="a change starts with the next month; leave --month out to plan for it",
+            )
+        for _ in range(MONTHS_AHEAD):
+            if not budget.accounts_of_period(connection, candidate):
+                break
+            candidate = period_of(date.fromordinal(days_of_period(candidate).last.toordinal() + 1))
+    return candidate
+
+
+def _planned_days(settings: Settings, period: str) -> list[date]:
+    """The days of the month that belong to the series."""
+    month = days_of_period(period)
+    first = max(month.first, settings.series_start or month.first)
+    last = min(month.last, settings.series_end or month.last)
+    return list(DayRange(first, last)) if first <= last else []
+
+
+class _Course:
+    """The charges of a month, one after the other."""
+
+    def __init__(self, book: BudgetBook, settings: Settings, period: str, days: Sequence[date]) -> None:
+        self.book, self.settings, self.period = book, settings, period
+        self.names = list(dict.fromkeys(book.account_name(metric, period) for metric in METRICS))
+        self.terms: dict[str, Terms] = {
+            name: book.terms(METRICS[0] if name == JOINT else name, period) for name in self.names
+        }
+        self.planned: dict[str, list[date]] = {name: self._unreleased(name, days) for name in self.names}
+        self.funded = dict.fromkeys(self.names, 0)
+        self.refused: dict[str, tuple[date, str]] = {}
+        self.spent: dict[str, EventCounts] = {name: terms.events for name, terms in self.terms.items()}
+        self._month = book.month_events(period)
+        self._totals = book.totals(period)
+        self._is_roomy = False
+
+    def run(self) -> None:
+        """Plays the month, in the order in which releases are made."""
+        self._is_roomy = self._fits_whole()
+        for day in sorted({day for days in self.planned.values() for day in days}):
+            for name in self.names:
+                if day in self.planned[name]:
+                    self._charge(name, day)
+
+    def options(self, delta: float) -> dict[str, Any]:
+        """What the accountants take."""
+        settings = self.settings
+        return {"delta": delta, "advanced_delta": settings.advanced_delta, "rdp_orders": settings.rdp_orders}
+
+    def extra(self, name: str) -> EventCounts:
+        """What the account's next release pays beside its own event: an offset, a search for a threshold."""
+        search = [ABOVE_THRESHOLD_EVENT] if self._is_search_needed(name) else []
+        return merge_events(self.terms[name].opening, count_events(search))
+
+    def _unreleased(self, name: str, days: Sequence[date]) -> list[date]:
+        released = self.book.released_days(METRICS[0] if name == JOINT else name)
+        return [day for day in days if day not in released]
+
+    def _fits_whole(self) -> bool:
+        """Whether everything planned fits under the accounts' caps and the month's: then no part need be asked."""
+        month = self._month
+        for name, terms in self.terms.items():
+            planned = repeat_event(terms.mechanism.event(), len(self.planned[name]))
+            whole = merge_events(self.extra(name) if planned else NO_EVENTS, planned)
+            month = merge_events(month, whole)
+            if not fits(merge_events(terms.events, whole), terms.cap, **self.options(terms.cap_delta)):
+                return False
+        return fits(month, self._totals.month_cap, **self.options(self._totals.month_delta))
+
+    def _charge(self, name: str, day: date) -> None:
+        """Makes the charge of one day, or notes which cap refuses it."""
+        opening, own = self._parts(name)
+        charge = merge_events(opening, own)
+        scope = self._refusing(name, day, charge)
+        if scope is not None:
+            self.refused.setdefault(name, (day, scope))
+            return
+        self.funded[name] += 1
+        self.spent[name] = merge_events(self.spent[name], charge)
+        self._month = merge_events(self._month, charge)
+        self.book.trailing(day).add(day, own)
+        if opening:
+            self.book.trailing(day).add_opening(self.period, opening)
+
+    def _parts(self, name: str) -> tuple[EventCounts, EventCounts]:
+        """What the next release pays for an offset, and what it pays otherwise."""
+        terms, is_first = self.terms[name], self.funded[name] == 0
+        search = [ABOVE_THRESHOLD_EVENT] if is_first and self._is_search_needed(name) else []
+        return terms.opening if is_first else NO_EVENTS, count_events([*search, terms.mechanism.event()])
+
+    def _is_search_needed(self, name: str) -> bool:
+        settings = self.settings
+        is_sampled = sketch_plan(settings).fixed_threshold is None and settings.expected_users is None
+        return name != JOINT and is_sampled and self.book.last_release(name) is None
+
+    def _refusing(self, name: str, day: date, charge: EventCounts) -> str | None:
+        terms, totals = self.terms[name], self._totals
+        known = self.refused.get(name)
+        if known is not None and known[1] != "trailing_365d":
+            return known[1]  # spending only grows, so that the same charge does not fit later in the month either
+        if not self._is_roomy:
+            if not fits(merge_events(self.spent[name], charge), terms.cap, **self.options(terms.cap_delta)):
+                return "metric"
+            if not fits(merge_events(self._month, charge), totals.month_cap, **self.options(totals.month_delta)):
+                return "month"
+        return None if self.book.trailing(day).fits(day, charge, cap=totals.year_cap) else "trailing_365d"
+
+
+def _plan(course: _Course, metric: Metric) -> MetricPlan:
+    name = JOINT if JOINT in course.terms else metric
+    terms = course.terms[name]
+    options = course.options(terms.cap_delta)
+    charged = merge_events(terms.events, course.extra(name))
+    fitting = releases_that_fit(charged, terms.mechanism.event(), terms.cap, **options)
+    day, scope = course.refused.get(name, (None, None))
+    return MetricPlan(
+        metric=metric,
+        period=course.period,
+        is_open=terms.account is not None,
+        mechanism=terms.mechanism.name,
+        sketch_impl=course.settings.sketch_impl,
+        epsilon=terms.mechanism.epsilon,
+        delta=terms.mechanism.delta,
+        precision=_precision(course, metric, terms),
+        epsilon_cap=terms.cap,
+        epsilon_spent=smallest_epsilon(terms.events, **options) if terms.events else 0.0,
+        epsilon_at_end=smallest_epsilon(course.spent[name], **options) if course.spent[name] else 0.0,
+        releases_that_fit=fitting,
+        releases_planned=len(course.planned[name]),
+        releases_funded=course.funded[name],
+        runs_out_on=day,
+        refused_by=scope,
+    )
+
+
+def _precision(course: _Course, metric: Metric, terms: Terms) -> Precision:
+    """How far the next value of a metric would err."""
+    mechanism, settings = terms.mechanism, course.settings
+    if isinstance(mechanism, JointGaussian):
+        if settings.sketch_impl != "set":
+            raise ConfigurationError(
+                f"{course.period} is released jointly, which SKETCH_IMPL={settings.sketch_impl} does not allow",
+                hint="set SKETCH_IMPL=set until that month's releases are made",
+            )
+        stddev = mechanism.noise_stddevs()[METRICS.index(metric)]
+        return Precision(stddev, 0.0, 2 * NORMAL_975 * stddev, None, 1.0)
+    plan = sketch_plan(settings)
+    last = course.book.last_release(metric)
+    previous = None if last is None else ReleaseResult.from_json(last.result)
+    users = settings.expected_users if previous is None else max(1, round(previous.estimate))
+    threshold = plan.fixed_threshold
+    if threshold is None:
+        require_releasable_sketch(mechanism, k=plan.size, impl=plan.impl)
+        threshold = _sampled_threshold(previous, settings)
+    if threshold is None:
+        return Precision(None, None, None, None, None)
+    sampling = sampling_of(plan.impl, threshold=threshold, sketch_k=plan.size)
+    if sampling.is_exact:
+        drawn, users = TYPICAL_USERS * mechanism.units_per_user, None
+    elif users is None:
+        return Precision(math.sqrt(mechanism.noise_variance()) / sampling.theta, None, None, None, sampling.theta)
+    else:
+        drawn = round(_expected_count(users, sampling.theta, sampling.buckets) * mechanism.units_per_user)
+    lower, upper = interval_95(drawn, mechanism, threshold=threshold, buckets=sampling.buckets)
+    sampled, noise = error_stddevs(drawn, mechanism, threshold=threshold, buckets=sampling.buckets)
+    width = None if upper is None else float(upper - lower)
+    return Precision(noise, sampled, width, users, threshold / KEY_SPACE)
+
+
+def _sampled_threshold(previous: ReleaseResult | None, settings: Settings) -> int | None:
+    """The threshold of the next release, as releases choose it; None when it has to be searched first."""
+    plan = sketch_plan(settings)
+    if previous is not None:
+        return next_threshold(previous, k=plan.size, impl=plan.impl)
+    if settings.expected_users is not None:
+        return threshold_for(settings.expected_users, k=plan.size, impl=plan.impl)
+    require_first_threshold_possible(plan.size)
+    return None
+
+
+def _expected_count(users: int, theta: float, buckets: int | None) -> float:
+    """The count that a number of users gives: those below the threshold, or the buckets that they hit."""
+    looked_at = users * theta
+    return looked_at if buckets is None else -buckets * math.expm1(-looked_at / buckets)
