@@ -35,7 +35,7 @@ from dpdau_assets.operations.orphans import remove_orphans
 from dpdau_assets.operations.publication import intent_path
 from dpdau_assets.operations.put_lake_back import drop_batches, put_lake_back
 from dpdau_assets.operations.replay_erasures import complete_locked
-from dpdau_assets.operations.restore_source import Base, Present, RestoreSource, find_gaps
+from dpdau_assets.operations.restore_source import Base, Present, RestoreSource, find_gaps, is_published_beyond
 from dpdau_assets.operations.unaccounted import (
     days_that_may_be_lost,
     ranges_document,
@@ -208,6 +208,9 @@ class _Work:
                 replay.apply(connection, line)
             self._check_id(connection)
             notes.taken(connection)  # what the journal holds already
+            if all(gap.until for gap in gaps) and is_published_beyond(connection, self._lake):
+                end = lines.lines[-1] if lines.lines else None
+                gaps = (*gaps, Gap(end.seq if end else base.anchor.seq, end.at if end else base.since, None))
             counts = self._files_of_batch() if with_lake else replay.files_of_batch
             copy = put_lake_back(self._lake, self._ledger_id) if with_lake else None
             remove([intent_path(self._lake)])

@@ -6,13 +6,16 @@ Belongs here: looking and choosing, without changing anything. Replaying belongs
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from dpdau_assets.errors import ConfigurationError, DataError
-from dpdau_assets.storage import backups
+from dpdau_assets.storage import backups, budget
 from dpdau_assets.storage.backups import Backup
+from dpdau_assets.storage.files import read_table
 from dpdau_assets.storage.journal_lines import START, Anchor, Gap, Line, Lines, read
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY
@@ -127,6 +130,28 @@ def look_at(path: Path) -> Present:
     anchor = Anchor(int(facts.get(SEQ_KEY, 0)), facts.get(DIGEST_KEY, START))
     ledger_id = facts.get("ledger_id")
     return Present(backups.fault_in(path) is None and ledger_id is not None, anchor, ledger_id)
+
+
+def is_published_beyond(connection: Connection, lake: Lake) -> bool:
+    """Whether the exported file shows a value that the restored ledger lacks: then the journal lost its end.
+
+    Args:
+        connection: A transaction of the restored ledger.
+        lake: The data folder; a file that is missing or damaged shows nothing.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    path = lake.published / "metrics.parquet"
+    if not path.exists():
+        return False
+    with suppress(DataError):
+        table = read_table(path)
+        if {"metric", "day", "revision"} <= set(table.schema.names):
+            shown = zip(*(table.column(name).to_pylist() for name in ("metric", "day", "revision")), strict=True)
+            kept = budget.releases_between(connection, all_revisions=True)
+            return not set(shown) <= {(one.metric, one.day, one.revision) for one in kept}
+    return False
 
 
 def find_gaps(lines: Lines, base: Base, present: Present) -> tuple[Gap, ...]:
