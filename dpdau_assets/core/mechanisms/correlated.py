@@ -28,8 +28,8 @@ from dpdau_assets.core.mechanisms.distributions import (
     Pmf,
     discrete_gaussian_epsilon,
     discrete_gaussian_pmf,
+    discrete_gaussian_variance,
     quantile,
-    variance,
 )
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.planning import PeriodPlan, smallest_noise_factor
@@ -109,8 +109,8 @@ class CorrelatedGaussian:
 
     def noise_variance(self) -> float:
         """Variance of (g + h) / 2, in users squared."""
-        fresh, offset = discrete_gaussian_pmf(self.release_stddev), discrete_gaussian_pmf(self.offset_stddev)
-        return (variance(fresh) + variance(offset)) / UNITS_PER_USER**2
+        fresh, offset = map(discrete_gaussian_variance, (self.release_stddev, self.offset_stddev))
+        return (fresh + offset) / UNITS_PER_USER**2
 
 
 @lru_cache(maxsize=64)

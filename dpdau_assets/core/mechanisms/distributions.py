@@ -24,6 +24,8 @@ GAUSSIAN_REACH = 12
 """Standard deviations kept on either side: exp(-12^2 / 2) < 1e-31."""
 LAPLACE_REACH = 75
 """Scales kept on either side: exp(-75) < 1e-32."""
+SMOOTH_STDDEV = 4.0
+"""From here on the variance of discrete Gaussian noise is its parameter squared to any precision of a float."""
 RELATIVE_TOLERANCE = 1e-13
 """Where a search for a boundary stops; the side that satisfies the condition is returned."""
 
@@ -77,6 +79,17 @@ def variance(pmf: Pmf) -> float:
     smallest, probabilities = pmf
     values = np.arange(smallest, smallest + len(probabilities), dtype=np.float64)
     return float(np.dot(probabilities, values**2))
+
+
+def discrete_gaussian_variance(stddev: float) -> float:
+    """Variance of N_Z(0, stddev^2), in users squared: summed where the lattice shows, stddev^2 where it cannot.
+
+    Args:
+        stddev: Parameter sigma in users, positive; public.
+
+    Reference: Canonne, Kamath, Steinke (2020), Proposition 21: at sigma of 4 the two differ by less than 1e-100.
+    """
+    return stddev**2 if stddev >= SMOOTH_STDDEV else variance(discrete_gaussian_pmf(stddev))
 
 
 def discrete_gaussian_delta(epsilon: float, *, stddev: float, l2_sensitivity: int = 1) -> float:

@@ -33,7 +33,7 @@ from dpdau_assets.core.dp_events import (
     merge_events,
     repeat_event,
 )
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_pmf, variance
+from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_variance
 from dpdau_assets.core.mechanisms.gaussian_dp import gdp_epsilon
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.joint_shape import IntegerRow, JointShape, joint_shape
@@ -125,8 +125,8 @@ class JointGaussian:
         h, so that its law is the continuous Gaussian's for every purpose of an interval.
         """
         inverse = self.shape.inverse()
-        fresh = variance(discrete_gaussian_pmf(self.release_stddev)) * (inverse**2).sum(axis=1)
-        shared = variance(discrete_gaussian_pmf(self.offset_stddev)) * (inverse @ np.array(self.shape.centre)) ** 2
+        fresh = discrete_gaussian_variance(self.release_stddev) * (inverse**2).sum(axis=1)
+        shared = discrete_gaussian_variance(self.offset_stddev) * (inverse @ np.array(self.shape.centre)) ** 2
         first, second, third = np.sqrt(fresh + shared)
         return float(first), float(second), float(third)
 

@@ -11,6 +11,7 @@ from dpdau_assets.core.mechanisms.distributions import (
     discrete_gaussian_delta,
     discrete_gaussian_epsilon,
     discrete_gaussian_pmf,
+    discrete_gaussian_variance,
     discrete_laplace_pmf,
     quantile,
     variance,
@@ -34,6 +35,16 @@ class TestPmf:
         q = math.exp(-1 / scale)
         values = np.arange(smallest, smallest + len(probabilities))
         assert probabilities == pytest.approx((1 - q) / (1 + q) * q ** np.abs(values), rel=1e-9, abs=1e-300)
+
+    @pytest.mark.parametrize("stddev", [0.3, 0.8, 3.99, 4.0, 12.0, 400.0])
+    def test_variance_is_that_of_the_pmf(self, stddev: float) -> None:
+        """Whether summed or not, the variance is the pmf's; under a small parameter it is not its square."""
+        assert discrete_gaussian_variance(stddev) == pytest.approx(variance(discrete_gaussian_pmf(stddev)), rel=1e-12)
+        assert (abs(discrete_gaussian_variance(stddev) / stddev**2 - 1) > 1e-6) is (stddev < 1)
+
+    def test_wide_noise_needs_no_memory(self) -> None:
+        """A deviation of a billion users is stated at once."""
+        assert discrete_gaussian_variance(1e9) == 1e18
 
     def test_is_shared_read_only(self) -> None:
         """A memoised pmf cannot be changed by who was handed it."""
