@@ -29,7 +29,7 @@ def calendars(draw: st.DrawFn) -> EpochCalendar:
 
 
 class TestEpochCalendar:
-    @settings(max_examples=150, deadline=None, derandomize=True)
+    @settings(max_examples=50, deadline=None, derandomize=True)
     @given(calendars(), OFFSETS, WINDOWS)
     def test_every_day_of_a_window_is_keyed_under_the_windows_epoch(
         self, calendar: EpochCalendar, offset: int, window_days: int
@@ -42,7 +42,7 @@ class TestEpochCalendar:
             for day in DayRange(max(first, EARLIEST_DAY), end):
                 assert epoch in calendar.keyed_epochs(day, window_days)
 
-    @settings(max_examples=100, deadline=None, derandomize=True)
+    @settings(max_examples=50, deadline=None, derandomize=True)
     @given(calendars(), st.integers(0, 40), WINDOWS)
     def test_keyed_days_and_keyed_epochs_say_the_same(
         self, calendar: EpochCalendar, epoch: int, window_days: int
@@ -56,7 +56,7 @@ class TestEpochCalendar:
                 if day >= EARLIEST_DAY:
                     assert (day in keyed) == (epoch in calendar.keyed_epochs(day, window_days))
 
-    @settings(max_examples=100, deadline=None, derandomize=True)
+    @settings(max_examples=50, deadline=None, derandomize=True)
     @given(calendars(), OFFSETS)
     def test_epochs_tile_the_days(self, calendar: EpochCalendar, offset: int) -> None:
         """Numbers go up by 0 or 1 from day to day, and first and last day of an epoch are where it changes."""
@@ -66,7 +66,7 @@ class TestEpochCalendar:
         assert calendar.first_day(epoch) <= day <= calendar.last_day(epoch)
         assert (following != epoch) == (calendar.last_day(epoch) == day)
 
-    @settings(max_examples=100, deadline=None, derandomize=True)
+    @settings(max_examples=50, deadline=None, derandomize=True)
     @given(ROTATIONS, OFFSETS, WINDOWS)
     def test_copies_of_a_day_are_bounded(self, rotation: int, offset: int, window_days: int) -> None:
         """Without manual rotations a day is keyed at most 1 + ceil((window - 1) / rotation) times."""

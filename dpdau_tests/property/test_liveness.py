@@ -22,7 +22,7 @@ def live_days(log: list[tuple[str, int]]) -> set[int]:
 
 
 class TestLiveness:
-    @settings(max_examples=200, deadline=None, derandomize=True)
+    @settings(max_examples=60, deadline=None, derandomize=True)
     @given(LOGS, st.randoms(use_true_random=False))
     def test_order_and_repeats_do_not_matter(self, log: list[tuple[str, int]], random: st.DataObject) -> None:
         """Any order of the entries, with any of them repeated, gives the same live days."""
@@ -30,14 +30,14 @@ class TestLiveness:
         random.shuffle(shuffled)  # type: ignore[attr-defined]
         assert live_days(shuffled) == live_days(log)
 
-    @settings(max_examples=200, deadline=None, derandomize=True)
+    @settings(max_examples=60, deadline=None, derandomize=True)
     @given(LOGS)
     def test_keeping_only_the_latest_erasure_is_enough(self, log: list[tuple[str, int]]) -> None:
         """Live days are the active days after the latest erased day: what one tombstone per user remembers."""
         latest = max((day for op, day in log if op == "-"), default=-1)
         assert live_days(log) == {day for op, day in log if op == "+" and day > latest}
 
-    @settings(max_examples=200, deadline=None, derandomize=True)
+    @settings(max_examples=60, deadline=None, derandomize=True)
     @given(LOGS, LOGS, st.integers(0, 12))
     def test_replay_in_parts_equals_replay_at_once(
         self, early: list[tuple[str, int]], late: list[tuple[str, int]], through: int

@@ -78,7 +78,7 @@ class ThetaMachine(SketchMachine):
     kinds = ("theta",)
 
 
-LIVES = settings(max_examples=40, stateful_step_count=30, deadline=None, derandomize=True)
+LIVES = settings(max_examples=15, stateful_step_count=30, deadline=None, derandomize=True)
 TestSketchMachine = SketchMachine.TestCase
 TestSketchMachine.settings = LIVES
 TestThetaMachine = pytest.mark.requires_theta(ThetaMachine.TestCase)

@@ -23,7 +23,7 @@ def activity(draw: st.DrawFn) -> tuple[int, list[set[int]]]:
 
 
 class TestDistinctPerWindow:
-    @settings(max_examples=250, deadline=None, derandomize=True)
+    @settings(max_examples=80, deadline=None, derandomize=True)
     @given(activity(), st.integers(1, 64), st.integers(-80, 300), st.integers(1, 150))
     def test_equals_the_count_of_a_set(
         self, users: tuple[int, list[set[int]]], window_days: int, first_end: int, n_ends: int

@@ -63,7 +63,7 @@ class TestLines:
 
 
 class TestQuotedLineBreaks:
-    @settings(max_examples=200)
+    @settings(max_examples=80)
     @given(
         st.lists(st.lists(st.text(alphabet='a",\n é', max_size=6), min_size=2, max_size=3), max_size=12),
         st.integers(1, 30),
