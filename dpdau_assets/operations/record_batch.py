@@ -66,6 +66,7 @@ def record_batch(
     lake, counts = workspace.lake, reading.counts
     with lake.lock(), lake.write_batch() as files:
         with workspace.ledger.read() as connection:
+            workspace.check_salts(connection)  # before files are put in places that nobody would look at
             if batches.find(connection, batch) is not None:
                 return Outcome.KNOWN
         own = _tombstones(workspace, reading)

@@ -20,7 +20,7 @@ from dpdau_assets.settings import Settings
 from dpdau_assets.storage import epoch_facts, salt_file
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled
-from dpdau_tests.support.workspaces import copy_of
+from dpdau_tests.support.workspaces import copy_of, key_files
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 TODAY = NOW.date()
@@ -130,8 +130,10 @@ class TestMeanwhile:
         early = filled(tmp_path)
         rotate_salt(opened(early.lake.root), NEXT_WEEK)
         source = write_lines(tmp_path / "late.jsonl", [("bob", TODAY)])
+        files = key_files(early)
         with pytest.raises(StorageError, match="rotated meanwhile") as caught:
             stage_files(early, [source])
+        assert key_files(early) == files
         assert "run it again" in caught.value.hint
         with pytest.raises(StorageError, match="rotated meanwhile"):
             request_erasure(early, [b"ann"], through=TODAY, now=NOW)
