@@ -439,6 +439,7 @@ class TestWithTheRest:
             path.unlink()
         restore(workspace.settings, clock=workspace.clock)
         again = open_workspace(workspace.settings, clock=workspace.clock)
+        assert [finding.message for finding in verify(again).findings] == []
         assert apply_retention(again) == done
         assert count_trusted(again, days.first, days.last) == before
         assert holding(again, OLD, epochs=keys) == set()

@@ -15,6 +15,7 @@ from dpdau_assets.core.erasure import tombstone_epochs
 from dpdau_assets.core.hashing import EpochCalendar, Segment, user_key
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.windows import window_of
+from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.replay_erasures import flush_deletes
@@ -22,6 +23,7 @@ from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_assets.operations.stage import stage_files
+from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.settings import Settings
 from dpdau_tests.integration.command_line import write_lines
@@ -140,6 +142,7 @@ class Folder:
         workspace = self.open()
         flush_deletes(workspace)
         bring_up_to_date(workspace, DayRange(self._day - timedelta(days=3), self._day))
+        apply_retention(workspace)
         workspace.close()
 
     @property
@@ -203,6 +206,33 @@ def check_history(history: list[tuple[str, Any]], *, rotation_days: int, sketch_
         assert seen[0] == seen[1]
 
 
+def check_with_retention(history: list[tuple[str, Any]], *, rotation_days: int, sketch_impl: str) -> None:
+    """Lives through `history` with rotations and the least retention: windows that are held count as by definition."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+        folder = Folder(
+            Path(place) / "kept",
+            rotates=True,
+            hash_salt_rotation_days=rotation_days,
+            mau_window_days=WINDOW,
+            sketch_impl=sketch_impl,
+            series_start=FIRST,
+            retention_days=WINDOW + 31,
+        )
+        activity, erased = live_through(folder, history)
+        folder.pass_to(folder.today + timedelta(days=40))
+        workspace = folder.open()
+        held_from = apply_retention(workspace).held_from
+        assert held_from is not None
+        held = DayRange(held_from + timedelta(days=WINDOW - 1), folder.today - timedelta(days=2))
+        expected = naive_counts(activity, erased, held, mau_window_days=WINDOW)
+        assert count_trusted(workspace, held.first, held.last) == expected
+        assert [finding.message for finding in verify(workspace).findings] == []
+        lowest = workspace.salts.lowest_epoch
+        assert workspace.salts.calendar.keyed_days(lowest, WINDOW).last >= held_from
+        assert lowest == 0 or workspace.salts.calendar.keyed_days(lowest - 1, WINDOW).last < held_from
+        workspace.close()
+
+
 class TestThroughTheFolder:
     @settings(max_examples=3, **QUIET)
     @given(history=histories, rotation_days=st.sampled_from([5, 90]), sketch_impl=st.sampled_from(["set", "kmv"]))
@@ -211,6 +241,25 @@ class TestThroughTheFolder:
     ) -> None:
         """Sources, late data, erasures and rotations in any order: trusted and releasable counts are the naive ones."""
         check_history([*history, ("rotate", 3), *history], rotation_days=rotation_days, sketch_impl=sketch_impl)
+
+    @settings(max_examples=2, **QUIET)
+    @given(history=histories, rotation_days=st.sampled_from([5, 90]), sketch_impl=st.sampled_from(["set", "kmv"]))
+    def test_held_windows_count_the_same_with_retention(
+        self, history: list[tuple[str, Any]], rotation_days: int, sketch_impl: str
+    ) -> None:
+        """Days dropped, epochs destroyed, rotations, late data, erasures: held windows are exact, and all verifies."""
+        check_with_retention([*history, ("rotate", 3), *history], rotation_days=rotation_days, sketch_impl=sketch_impl)
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(3600)
+    @pytest.mark.parametrize("rotation_days", [1, 7, 90])
+    @settings(max_examples=40, **{**QUIET, "derandomize": False})
+    @given(history=histories, sketch_impl=st.sampled_from(["set", "kmv"]))
+    def test_many_histories_with_retention(
+        self, rotation_days: int, history: list[tuple[str, Any]], sketch_impl: str
+    ) -> None:
+        """The same for many more histories."""
+        check_with_retention([*history, ("rotate", 3), *history], rotation_days=rotation_days, sketch_impl=sketch_impl)
 
     @pytest.mark.slow
     @pytest.mark.timeout(3600)
