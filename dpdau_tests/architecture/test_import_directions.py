@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "operations": {"errors", "core", "storage", "engines", "settings"},
     "orchestration": {"errors", "core", "storage", "engines", "settings", "operations"},
     "cli": {"errors", "core", "storage", "engines", "settings", "operations"},
-    "evaluation": {"errors", "core", "storage", "engines", "settings", "operations"},
+    "evaluation": {"errors", "combinations", "core", "storage", "engines", "settings", "operations"},
     "definitions": {"settings", "orchestration"},
 }
 """The table of directions; `package` is the version and the map, which anyone may read."""

@@ -131,7 +131,7 @@ def _refuse_after_an_erasure(workspace: Workspace, *_args: object, **_named: obj
 @pytest.mark.timeout(3600)
 class TestLongForm:
     def test_every_mechanism_is_as_claimed(self, tmp_path: Path) -> None:
-        """All mechanisms with all sketches, two stories each, half a year of noise, 5,000 months a side."""
+        """All mechanisms with all sketches that they may release, half a year of noise, 5,000 months a side."""
         audit = run_audit(Settings(), form=LONG)
         write_verdict(audit, tmp_path)
         assert audit.findings == []

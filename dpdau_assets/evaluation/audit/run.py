@@ -15,11 +15,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.mechanisms.joint_shape import IntegerRow
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, days_of_period, period_of
+from dpdau_assets.core.sketches.apache import is_installed
 from dpdau_assets.evaluation.audit.claims import claimed_squared_mu
 from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, unenforced_runs
 from dpdau_assets.evaluation.audit.game import GameResult, play_game, play_joint_game
@@ -34,11 +36,16 @@ from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.settings import Settings
 
 MONTH = date(2025, 1, 1)
-SMALL_SKETCH: dict[str, dict[str, Any]] = {"set": {}, "kmv": {"sketch_k": 256, "expected_users": 300}}
-"""Sketches that a few hundred users saturate; other sizes follow the same code."""
+SMALL_SKETCH: dict[str, dict[str, Any]] = {
+    "set": {},
+    "kmv": {"sketch_k": 256, "expected_users": 300},
+    "theta": {"sketch_k": 256, "expected_users": 300},
+    "hll": {"sketch_k": 512, "expected_users": 300},
+}
+"""Sketches that a few hundred users fill, sample or saturate; other sizes follow the same code."""
 WORST_DAYS = 18
 """Days of a month on which a user must count to be guessed best under an offset shared by its releases."""
-USERS = {"set": 250, "kmv": 700}
+EXACT_USERS, SKETCHED_USERS = 250, 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Form:
 
     Attributes:
         name: `short` or `long`.
-        pairs: Mechanisms and sketches of part 1, with the users left out; None takes MECHANISM.
+        pairs: Mechanisms and sketches of part 1, with the users left out; None takes MECHANISM or SKETCH_IMPL.
         stories: Different stories for each of them.
         months: Months with real noise.
         mechanisms: Mechanisms of parts 2 and 3; None takes MECHANISM.
@@ -58,7 +65,7 @@ class Form:
     """
 
     name: str
-    pairs: tuple[tuple[str | None, str, tuple[str, ...]], ...]
+    pairs: tuple[tuple[str | None, str | None, tuple[str, ...]], ...]
     stories: int
     months: int
     mechanisms: tuple[str | None, ...]
@@ -68,9 +75,13 @@ class Form:
     controls: tuple[ControlRun, ...] = CONTROLS
 
 
+def _all_pairs() -> list[tuple[str, str]]:
+    return [(mechanism, sketch) for mechanism, sketches in SKETCHES_OF_MECHANISM.items() for sketch in sketches]
+
+
 SHORT = Form(
     name="short",
-    pairs=((None, "set", ("daily", "erased", "short")), (None, "kmv", ("daily",))),
+    pairs=((None, "set", ("daily", "erased", "short")), (None, None, ("daily",))),
     stories=1,
     months=1,
     mechanisms=(None,),
@@ -81,23 +92,15 @@ SHORT = Form(
 """Less than a minute: what `make test` runs."""
 LONG = Form(
     name="long",
-    pairs=(
-        ("gaussian", "set", TARGETS),
-        ("correlated", "set", TARGETS),
-        ("joint", "set", TARGETS),
-        ("laplace", "set", TARGETS),
-        ("gaussian", "kmv", TARGETS),
-        ("correlated", "kmv", TARGETS),
-        ("laplace", "kmv", TARGETS),
-    ),
-    stories=2,
+    pairs=tuple((mechanism, sketch, TARGETS) for mechanism, sketch in _all_pairs()),
+    stories=1,
     months=6,
     mechanisms=("gaussian", "laplace", "correlated", "joint"),
     runs=5000,
     confidence=0.99,
     level=1e-5,
 )
-"""Every mechanism with every sketch it may be used with."""
+"""Every mechanism with every sketch that it may release."""
 
 
 def run_audit(settings: Settings, *, form: Form = SHORT, progress: Progress = no_progress) -> Audit:
@@ -145,15 +148,21 @@ def run_audit(settings: Settings, *, form: Form = SHORT, progress: Progress = no
 
 
 def _supported(settings: Settings, form: Form) -> list[tuple[str, str, tuple[str, ...]]]:
-    """The pairs of a form: joint noise exists for exact sets only."""
-    named = [(mechanism or settings.mechanism, sketch, users) for mechanism, sketch, users in form.pairs]
-    return [(mechanism, sketch, users) for mechanism, sketch, users in named if mechanism != "joint" or sketch == "set"]
+    """The pairs of a form that can be released here, each once."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for mechanism, sketch, users in form.pairs:
+        pair = mechanism or settings.mechanism, sketch or settings.sketch_impl
+        if pair in found or (pair[1] == "theta" and not is_installed()):
+            continue
+        if pair[1] in SKETCHES_OF_MECHANISM[pair[0]]:
+            found[pair] = users
+    return [(mechanism, sketch, users) for (mechanism, sketch), users in found.items()]
 
 
 def _replay(
     settings: Settings, mechanism: str, sketch: str, users: tuple[str, ...], *, story: int, folder: Path
 ) -> Replay:
-    played = busy_story(story + 1, users=USERS[sketch])
+    played = busy_story(story + 1, users=EXACT_USERS if sketch == "set" else SKETCHED_USERS)
     small = SMALL_SKETCH[sketch]
     return replay_neighbours(settings, played, users, folder=folder, mechanism=mechanism, sketch_impl=sketch, **small)[
         0
