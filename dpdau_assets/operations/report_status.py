@@ -17,6 +17,7 @@ from dpdau_assets.core.quantities import METRICS, ONE_DAY, DayRange, days_of_per
 from dpdau_assets.operations.find_work import due_releases
 from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.report_budget import report_budget
+from dpdau_assets.operations.unaccounted import unaccounted
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, budget, erasures, partitions
@@ -42,6 +43,7 @@ class _State:
     staged_since: str | None
     batches: list[str]
     erasures_since: list[str]
+    unaccounted: tuple[DayRange, ...]
 
 
 def report_status(workspace: Workspace) -> dict[str, Any]:
@@ -98,6 +100,7 @@ def _read(workspace: Workspace) -> _State:
             staged_since=min((received for _, received, _ in waiting), default=None),
             batches=[name for name, _, is_folded in waiting if not is_folded],
             erasures_since=[request.requested_at for request in erasures.pending(connection)],
+            unaccounted=unaccounted(connection),
         )
 
 
@@ -135,6 +138,9 @@ def _next_action(workspace: Workspace, state: _State) -> str:
         return "dpdau ingest --from FILE"
     if state.erasures_since:
         return "dpdau flush-deletes"
+    if state.unaccounted:
+        first, last = state.unaccounted[0].first, state.unaccounted[-1].last
+        return f"dpdau restore --assume-released {first}..{last} --reason TEXT, for the days of them released then"
     series = _series(workspace.settings, last=state.closed)
     if workspace.settings.series_start is None:
         return "set SERIES_START in .env to the first day to release"

@@ -19,6 +19,7 @@ from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.operations.request_erasure import erasure_status, request_erasure
 from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.restore import Restored, restore
@@ -346,6 +347,7 @@ class TestGaps:
         workspace, report = restored(lost)
         assert len(report.gaps) == 1 and report.gaps[0].until is None
         assert report.unaccounted[0].first == day(2)
+        assert f"--assume-released {day(2)}.." in report_status(workspace)["next_action"]
         release(workspace, 0, 1)
         with pytest.raises(DataError, match="may have been released") as refused:
             release(workspace, 2)
