@@ -32,7 +32,7 @@ class Replay:
     """Replays lines into a ledger.
 
     Args:
-        keys: The salt store, for the erased pseudonyms; None where no line holds any.
+        keys: The salt store, for the erased pseudonyms; None when there is none, so that they are refused.
         lowest_epoch: Tombstones of earlier epochs are left out: their secrets are destroyed.
     """
 
@@ -101,8 +101,13 @@ class Replay:
         put_row(connection, schema.erasure_requests, row, default={"completed_at": None})
         for name, item in sealed.items():
             epoch = int(name)
-            if epoch < self._lowest_epoch or self._keys is None:
+            if epoch < self._lowest_epoch:
                 continue
+            if self._keys is None:
+                raise DataError(
+                    "the journal holds erasures that cannot be read without secrets/salts.json",
+                    hint="put salts.json back from your copy, or `dpdau salts import FILE`",
+                )
             content = open_sealed(
                 self._keys.epoch_key(epoch),
                 base64.b64decode(item["sealed"]),

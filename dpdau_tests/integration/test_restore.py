@@ -259,6 +259,18 @@ class TestTheStory:
         with pytest.raises(DataError, match="older than its journal"):
             release(stale, 1)
 
+    def test_without_the_salts_nothing_is_restored(self, folder: Workspace, tmp_path: Path) -> None:
+        """Erasures of the journal cannot be read then, and a ledger without them would bring users back."""
+        erase(folder, "user-1")
+        destroy_ledger(folder)
+        kept = folder.lake.secrets_path.rename(tmp_path / "salts.json")
+        with pytest.raises(DataError, match="cannot be read without"):
+            restore(folder.settings, clock=folder.clock)
+        assert not ledger_file(folder).exists()
+        kept.rename(folder.lake.secrets_path)
+        workspace, _ = restored(folder)
+        assert [row["dau"] for row in count_trusted(workspace, NEW_YEAR, LAST)] == [USERS - 1] * DAYS
+
     def test_an_unsound_copy_is_passed_over(self, folder: Workspace) -> None:
         """With the newest copy damaged, the restore starts from an older one or from the journal's begin."""
         release(folder, 0)
