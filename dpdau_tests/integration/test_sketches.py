@@ -186,7 +186,14 @@ class TestPartitions:
 
 
 class TestNeighbours:
-    @pytest.mark.parametrize("settings", [*BOTH, pytest.param({"sketch_impl": "kmv", "sketch_k": 32}, id="kmv")])
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            pytest.param({"sketch_impl": "kmv", "sketch_k": 32}, id="kmv"),
+            pytest.param({"sketch_impl": "hll", "sketch_k": 128}, id="hll"),
+            pytest.param(THETA, id="theta", marks=pytest.mark.requires_theta),
+        ],
+    )
     def test_one_user_changes_every_count_by_0_or_1(self, tmp_path: Path, settings: dict[str, Any]) -> None:
         """With others' late events and erasures pending, a folder without one user counts the same or one less."""
         last = FIRST + timedelta(days=13)  # windows on both sides of the epoch's first day
