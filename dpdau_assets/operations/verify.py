@@ -27,6 +27,7 @@ from dpdau_assets.operations.verify_places import verify_places
 from dpdau_assets.operations.workspace import Clock, Workspace, open_workspace, utc_now
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, partitions
+from dpdau_assets.storage.journal_lines import files_in
 from dpdau_assets.storage.lake import Lake
 
 STEPS = 4
@@ -81,7 +82,8 @@ def verify_folder(
     try:
         workspace = open_workspace(settings, clock=clock, create=False)
     except (ConfigurationError, DataError, StorageError) as error:
-        if not Lake(settings.root).ledger_id_path.exists():
+        lake = Lake(settings.root)
+        if not lake.ledger_id_path.exists() and not files_in(lake.journal_folder):
             raise
         report = Report()
         is_salts = "salt" in error.message

@@ -18,7 +18,7 @@ from dpdau_assets.settings import Settings
 from dpdau_assets.storage import epoch_facts
 from dpdau_assets.storage.files import read_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of
-from dpdau_assets.storage.journal_lines import Anchor
+from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
 from dpdau_assets.storage.journal_replay import Replay
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import (
@@ -208,8 +208,9 @@ def _check_ledger_id(lake: Lake, ledger_id: str | None) -> None:
         ledger_id: The ledger found, or None when there is none.
     """
     path = lake.ledger_id_path
-    stored = read_bytes(path).decode("ascii", "replace").strip() if path.exists() else None
-    if stored is None and ledger_id is not None:
+    is_named = path.exists()
+    stored = read_bytes(path).decode("ascii", "replace").strip() if is_named else _ledger_of_journal(lake)
+    if not is_named and ledger_id is not None and stored in (None, ledger_id):
         with lake.write_batch() as aside:  # in tmp/, where a later sweep finds it
             aside.write_bytes(path, f"{ledger_id}\n".encode("ascii"))
             aside.publish()
@@ -219,6 +220,13 @@ def _check_ledger_id(lake: Lake, ledger_id: str | None) -> None:
             f"{lake.root} belongs to ledger {stored}, but {found}: a new one would release days again and spend twice",
             hint="run `dpdau restore`, correct DATABASE_URL, or start over in an empty DATA_DIR",
         )
+
+
+def _ledger_of_journal(lake: Lake) -> str | None:
+    """The ledger that the journal was kept for; None when nothing but a creation, which may have failed, is in it."""
+    tails = (last_line(path) for path in reversed(files_in(lake.journal_folder)))
+    tail = next((line for line in tails if line is not None), None)
+    return tail.ledger if tail is not None and tail.seq > 1 else None
 
 
 def _fix_series_floor(ledger: Ledger, settings: Settings) -> None:

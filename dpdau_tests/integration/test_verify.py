@@ -24,7 +24,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.kmv import KmvSketch
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.core.sketches.theta import ThetaSketch
-from dpdau_assets.errors import DataError, InputError, StorageError
+from dpdau_assets.errors import ConfigurationError, DataError, InputError, StorageError
 from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.certificate import certify
@@ -498,14 +498,27 @@ class TestLedger:
         assert "older than its journal" in finding.message
         assert "dpdau restore" in finding.repair
 
-    def test_a_new_ledger_beside_a_lake_with_releases(self, workspace: Workspace) -> None:
-        """A folder whose ledger was replaced by an empty one holds files that nobody knows."""
+    def test_a_lake_without_ledger_gets_no_new_one(self, workspace: Workspace) -> None:
+        """Where the ledger and the file that names it are gone, the journal still tells that there was one."""
         workspace.close()
         for path in (*workspace.lake.ledger_path.parent.glob("ledger.sqlite*"), workspace.lake.ledger_id_path):
             path.unlink()
+        with pytest.raises(ConfigurationError, match="belongs to ledger"):
+            open_workspace(workspace.settings, clock=workspace.clock)
+        finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
+        assert "dpdau restore" in finding.repair
+
+    def test_a_new_ledger_beside_a_lake_with_releases(self, workspace: Workspace) -> None:
+        """A folder whose ledger was replaced by an empty one, without a trace, holds files that nobody knows."""
+        workspace.close()
+        for path in (*workspace.lake.ledger_path.parent.glob("ledger.sqlite*"), workspace.lake.ledger_id_path):
+            path.unlink()
+        kept = journal_file(workspace).rename(workspace.lake.root / "kept.jsonl")
         fresh = open_workspace(workspace.settings, clock=workspace.clock)
-        found = verify(fresh)
-        assert {finding.kind for finding in found.findings} >= {"unknown", "journal"}
+        assert {finding.kind for finding in verify(fresh).findings} == {"unknown"}
+        lines = journal_file(fresh).read_bytes()
+        journal_file(fresh).write_bytes(lines + kept.read_bytes())
+        assert {finding.kind for finding in verify(fresh).findings} == {"unknown", "journal"}
         fresh.close()
 
     def test_a_missing_salt_store(self, workspace: Workspace) -> None:
