@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Annotated
+
 import typer
 
-from dpdau_assets.cli.options import Json, open_existing
+from dpdau_assets.cli.options import Json, open_existing, parse_day
 from dpdau_assets.cli.output import emit, progress_bar, warn
 
 
-def apply(as_json: Json = False) -> None:
+def apply(
+    today: Annotated[
+        date | None,
+        typer.Option("--today", parser=parse_day, metavar="DAY", help="Confirms the clock after a year of silence."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Drop what is past RETENTION_DAYS, for good.
 
     Key-level data, tombstones and secrets. Released values and the counts of windows stay. Dagster runs it every day.
@@ -17,7 +26,7 @@ def apply(as_json: Json = False) -> None:
 
     workspace = open_existing()
     with progress_bar() as bar:
-        done = apply_retention(workspace, progress=bar)
+        done = apply_retention(workspace, confirmed_today=today, progress=bar)
     if done.held_from is None:
         text = "RETENTION_DAYS is not set: everything is kept"
     else:

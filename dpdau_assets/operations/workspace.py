@@ -161,6 +161,11 @@ class Workspace:
         self.ledger.close()
 
 
+def last_use(connection: Connection) -> str | None:
+    """The latest time that a release, reset, rotation or retention recorded, UTC ISO; None before the first."""
+    return get_meta(connection, HIGH_WATER_KEY)
+
+
 def open_workspace(
     settings: Settings, *, clock: Clock = utc_now, create: bool = True, synthetic: bool = False
 ) -> Workspace:

@@ -327,6 +327,18 @@ class TestRuns:
         report = stage_files(workspace, [write_lines(tmp_path / "late.jsonl", rows)])
         assert (report.accepted, dict(report.rejected)) == (1, {"too_old": 1})
 
+    def test_a_clock_set_far_ahead_drops_nothing(self, tmp_path: Path, folder_with: Maker) -> None:
+        """After a year in which nothing happened a person must confirm the day; the right one is then believed."""
+        later = NOW + timedelta(days=3650)
+        workspace = with_retention(folder_with(tmp_path / "data"), now=later)
+        before = key_files(workspace)
+        for answer in (None, TODAY):
+            with pytest.raises(ConfigurationError, match=f"the clock says {later.date()}"):
+                apply_retention(workspace, confirmed_today=answer)
+        assert key_files(workspace) == before
+        assert apply_retention(workspace, confirmed_today=later.date()).held_from == FLOOR + timedelta(days=3650)
+        assert days_of(workspace, "lake/raw_events") == []
+
     def test_without_the_setting_nothing_goes(self, tmp_path: Path, folder_with: Maker) -> None:
         """Everything is kept, and the run says so."""
         workspace = folder_with(tmp_path / "data")
