@@ -41,7 +41,7 @@ METRIC_SCHEMA = pa.schema(
         ("window_days", pa.int32()),
         ("window_complete", pa.bool_()),
         ("days_in_window", pa.int32()),
-        ("estimate", pa.int64()),
+        ("estimate", pa.float64()),
         ("lower_95", pa.int64()),
         ("upper_95", pa.int64()),
         ("is_lower_bound", pa.bool_()),
