@@ -1,0 +1,216 @@
+"""Certificates of erasure, and backups: who may still be in which copy, and until when."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.errors import DataError, InputError
+from dpdau_assets.operations.backup import backup
+from dpdau_assets.operations.certificate import certify
+from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.verification import Verification
+from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import erasures
+from dpdau_assets.storage.backups import Backup
+from dpdau_assets.storage.files import file_digest, read_table, write_keys, write_table
+from dpdau_assets.storage.lock import FileLock
+from dpdau_tests.integration.command_line import CommandLine, write_lines
+from dpdau_tests.integration.verified_folders import DAYS, FIRST, build, flip, follow, journal_file, key_of, the
+from dpdau_tests.support.workspaces import LONG_AFTER, copy_of
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A built folder; tests work on copies."""
+    return build(tmp_path_factory.mktemp("built"), "kmv")
+
+
+@pytest.fixture
+def workspace(built: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the built folder."""
+    return copy_of(built, tmp_path / "data")
+
+
+class TestCertificate:
+    def test_it_is_dated_contiguous_and_names_nobody(self, workspace: Workspace) -> None:
+        """A certificate holds the date, one range of days and the request, and no identifier and no count."""
+        request = request_erasure(workspace, [b"user-7", b"user-9"], through=DAYS.last, now=LONG_AFTER).request
+        flush_deletes(workspace)
+        given = certify(workspace, request)
+        written = (workspace.lake.root / "reports" / "certificates" / f"{request}.md").read_text(encoding="utf-8")
+        assert written == f"{given.text()}\n"
+        assert "2031-01-01T12:00:00" in written
+        assert (given.first_day, given.last_day) == ("1970-01-01", str(DAYS.last)) or given.first_day <= str(FIRST)
+        assert "user-" not in written
+        document = given.to_json()
+        assert not [value for value in document.values() if isinstance(value, int)]
+        assert given.last_backup_expires_at is None
+        assert verify(workspace) == Verification(())
+
+    def test_it_is_refused_until_the_request_is_complete(self, workspace: Workspace) -> None:
+        """Neither an unknown nor a pending request is certified."""
+        with pytest.raises(InputError, match="no erasure request"):
+            certify(workspace, "f" * 32)
+        request = request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER).request
+        with pytest.raises(DataError, match="not complete") as refused:
+            certify(workspace, request)
+        assert "flush-deletes" in refused.value.hint
+
+    def test_it_is_refused_when_anything_is_found(self, workspace: Workspace) -> None:
+        """One finding anywhere, and nothing is certified or written."""
+        with workspace.ledger.read() as connection:
+            request = erasures.history(connection)[0].request
+        (workspace.lake.root / "lake" / "notes.txt").write_text("x")
+        with pytest.raises(DataError, match="no certificate"):
+            certify(workspace, request)
+        assert not (workspace.lake.root / "reports" / "certificates").exists()
+
+    def test_it_is_refused_while_files_are_being_written(self, workspace: Workspace) -> None:
+        """What another operation has in waiting was not searched, so nothing is certified meanwhile."""
+        with workspace.ledger.read() as connection:
+            request = erasures.history(connection)[0].request
+        with workspace.lake.temporary_folder(), pytest.raises(DataError, match="is writing files"):
+            certify(workspace, request)
+
+    def test_it_says_that_kept_sources_are_not_covered(self, workspace: Workspace) -> None:
+        """With sources in inbox/done the certificate says that they are outside of it."""
+        with workspace.ledger.read() as connection:
+            request = erasures.history(connection)[0].request
+        done = workspace.lake.inbox / "done"
+        done.mkdir()
+        (done / "source.csv").write_text("user_id,day\n")
+        assert "inbox/done" in certify(workspace, request).text()
+
+
+def rewrite_manifest(copy: Backup) -> None:
+    """Makes the manifest of a copy name the bytes that the copy has now."""
+    manifest = copy.path / "manifest.json" if copy.is_lake else copy.path.with_suffix(".json")
+    if copy.is_lake:
+        listed = {str(path.relative_to(copy.path)): file_digest(path) for path in sorted(copy.path.rglob("*.parquet"))}
+        (copy.path / "files.json").write_text(json.dumps(listed), encoding="utf-8")
+    digest = file_digest(copy.path / "files.json" if copy.is_lake else copy.path)
+    document = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**document, "sha256": digest}), encoding="utf-8")
+
+
+class TestBackups:
+    def test_backups_of_a_clean_folder_are_clean(self, workspace: Workspace) -> None:
+        """Copies made after every erasure was complete hold nobody who is erased."""
+        backup(workspace, with_lake=True)
+        assert verify(workspace) == Verification(())
+
+    def test_a_pseudonym_in_a_copy_of_the_ledger(self, workspace: Workspace) -> None:
+        """A copy of the ledger is searched page by page for whoever was completely erased in it."""
+        copy, _ = backup(workspace, with_lake=True).made
+        with closing(sqlite3.connect(copy.path)) as connection, connection:
+            connection.execute("INSERT INTO meta VALUES ('planted', ?)", (key_of(workspace),))
+        rewrite_manifest(copy)
+        finding = the("erased", verify(workspace))
+        assert finding.place == f"backups/{copy.path.name}"
+        assert finding.repair.endswith("dpdau backup")
+
+    @pytest.mark.parametrize("part", ["raw_events", "staging", "mau_unions"])
+    def test_a_pseudonym_in_a_copy_of_the_lake(self, workspace: Workspace, part: str) -> None:
+        """A copy of the lake is searched file by file, each for its own days."""
+        _, copy = backup(workspace, with_lake=True).made
+        day = FIRST + timedelta(days=6)
+        epoch = workspace.salts.calendar.epoch_of(day)
+        key = np.array([key_of(workspace, day=day)], np.uint64)
+        folder = copy.path / part / f"day={day}"
+        if part == "mau_unions":
+            path = folder / "windows.parquet"
+            table = read_table(path)
+            rows = table.to_pylist()
+            row = next(row for row in rows if row["epoch"] == epoch or row["window_days"] == 7)
+            key = np.array([key_of(workspace, day=row["first_day"])], np.uint64)
+            sketch = KmvSketch.from_bytes(row["sketch"])
+            row["sketch"] = sketch.union(KmvSketch.from_keys(key, k=4096)).to_bytes()
+            write_table(path, pa.Table.from_pylist(rows, schema=table.schema))
+        else:
+            name = f"e{epoch}.parquet" if part == "raw_events" else f"{'ab' * 16}-e{epoch}.parquet"
+            write_keys(folder / name, key)
+        rewrite_manifest(copy)
+        finding = the("erased", verify(workspace))
+        assert finding.place == f"backups/{copy.path.name}"
+        assert str(day) not in json.dumps(finding.to_json())
+
+    def test_an_older_copy_may_hold_the_data_and_the_certificate_says_until_when(self, workspace: Workspace) -> None:
+        """A copy from before the request was complete is no finding; the certificate names the day it goes."""
+        _, copy = backup(workspace, with_lake=True).made
+        request = request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER).request
+        flush_deletes(workspace)
+        with workspace.ledger.write() as connection:
+            later = "2031-01-02T12:00:00.000000+00:00"
+            connection.exec_driver_sql(
+                "UPDATE erasure_requests SET completed_at = ? WHERE request = ?", (later, request)
+            )
+        assert verify(workspace) == Verification(())
+        assert certify(workspace, request).last_backup_expires_at == copy.manifest.expires_at
+
+    def test_a_damaged_copy(self, workspace: Workspace) -> None:
+        """A copy with other bytes, or without a manifest, is found before it is needed."""
+        ledger, lake = backup(workspace, with_lake=True).made
+        flip(sorted(lake.path.rglob("*.parquet"))[0])
+        flip(ledger.path)
+        found = verify(workspace)
+        assert [finding.kind for finding in found.findings] == ["backup", "backup"]
+        ledger.path.with_suffix(".json").unlink()
+        assert "no backup" in verify(workspace).findings[0].message
+
+    def test_what_a_killed_backup_left(self, workspace: Workspace) -> None:
+        """A half-made copy is found once nobody makes one."""
+        backup(workspace)
+        path = workspace.lake.backups / ".ledger-20310101.sqlite.tmp-9-1-ab"
+        path.write_bytes(b"half")
+        with FileLock(workspace.lake.backups / ".lock"), ThreadPoolExecutor(1) as pool:
+            assert pool.submit(verify, workspace).result().ok
+        finding = the("leftover", verify(workspace))
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+
+    def test_a_journal_whose_beginning_a_backup_replaced(self, workspace: Workspace) -> None:
+        """Lines that a copy of the ledger holds may be dropped; without the copy they are missing."""
+        copy = backup(workspace).made[0]
+        path = journal_file(workspace)
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[3:]))
+        assert verify(workspace) == Verification(())
+        copy.path.unlink()
+        copy.path.with_suffix(".json").unlink()
+        assert "lines are missing" in the("journal", verify(workspace)).message
+
+
+class TestCommands:
+    def test_verify_and_certificate_by_command(self, tmp_path: Path) -> None:
+        """`verify` ends with 0 or 1 and one document either way; `certificate` prints and writes, or says why not."""
+        run = CommandLine(tmp_path / "project", SERIES_START="2026-01-01")
+        source = write_lines(tmp_path / "a.jsonl", [(f"user-{number}", "2026-01-02") for number in range(5)])
+        run.json("ingest", "--from", source)
+        assert run.json("verify") == {"ok": True, "findings": [], "pending": [], "notes": []}
+        request = run.json("erase", "user-1", "--through", "2026-01-31")["request"]
+        refused = run("certificate", request, "--json")
+        assert (refused.code, refused.error["error"]) == (1, "data")
+        assert run("certificate", "0" * 32).code == 3
+        assert run("verify").out.startswith("pending: erasure requests wait")
+        run.json("flush-deletes")
+        certificate = run.json("certificate", request)
+        assert certificate["last_day"] == "2026-01-31"
+        printed = run("certificate", request).out
+        assert (run.data / certificate["path"]).read_text(encoding="utf-8") == printed
+        (run.data / "lake" / "notes.txt").write_text("x")
+        answer = run("verify", "--json")
+        assert (answer.code, answer.document["ok"]) == (1, False)
+        assert answer.document["findings"][0]["place"] == "lake/notes.txt"
+        assert run("verify").out.splitlines()[-1] == "NOT ok: 1 finding"
+        assert "no certificate" in run("certificate", request).err

@@ -1,0 +1,297 @@
+"""Verification: damage of every kind is found and named, with the command that repairs it: files, ledger, journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.errors import ConfigurationError, DataError, StorageError
+from dpdau_assets.operations.discard_batch import discard_batch
+from dpdau_assets.operations.publication import intent_path
+from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.reset_budget import reset_budget
+from dpdau_assets.operations.unaccounted import set_unaccounted
+from dpdau_assets.operations.verification import Verification
+from dpdau_assets.operations.verify import verify, verify_folder
+from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.settings import Settings
+from dpdau_assets.storage import batches
+from dpdau_assets.storage.journal_lines import files_in
+from dpdau_tests.integration.verified_folders import FIRST, build, flip, follow, journal_file, key_of, the
+from dpdau_tests.support.workspaces import copy_of, new_workspace, stage_activity
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A built folder; tests work on copies."""
+    return build(tmp_path_factory.mktemp("built"), "kmv")
+
+
+@pytest.fixture
+def workspace(built: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the built folder."""
+    return copy_of(built, tmp_path / "data")
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", [flip, Path.unlink], ids=["flipped", "deleted"])
+    @pytest.mark.parametrize("asset", ["raw_events", "erasure_replay", "daily_sketches", "mau_unions"])
+    def test_one_damaged_file_comes_back(
+        self, workspace: Workspace, asset: str, damage: Callable[[Path], None]
+    ) -> None:
+        """A flipped bit and a missing file are found with their day, and rebuild brings the same bytes back."""
+        day = FIRST + timedelta(days=6)
+        folder = workspace.lake.partition_folder(asset, day)
+        path = sorted(folder.iterdir())[0]
+        before = path.read_bytes()
+        damage(path)
+        finding = the("damaged", verify(workspace))
+        assert finding.place == f"{asset} {day}..{day}"
+        assert finding.repair == f"dpdau rebuild --start {day} --end {day}"
+        follow(workspace, finding)
+        assert path.read_bytes() == before
+        assert verify(workspace) == Verification(())
+
+    def test_raw_events_damaged_with_their_link_need_a_copy(self, workspace: Workspace) -> None:
+        """Where live users are the same damaged file nothing is left to rebuild from; the finding says so."""
+        day = FIRST + timedelta(days=6)
+        for asset in ("raw_events", "erasure_replay"):
+            flip(sorted(workspace.lake.partition_folder(asset, day).iterdir())[0])
+        found = verify(workspace)
+        assert {finding.place.split()[0] for finding in found.findings} == {"raw_events", "erasure_replay"}
+        assert "dpdau restore --lake" in found.findings[0].repair
+        with pytest.raises(DataError):
+            rebuild(workspace, DayRange.single(day))
+
+    def test_a_damaged_staged_file_names_its_batch(self, workspace: Workspace) -> None:
+        """A staged file that is damaged comes from its source again, after its batch was discarded."""
+        with workspace.ledger.read() as connection:
+            file = batches.staged_between(connection)[0]
+        flip(workspace.lake.staging_path(file.day, batch=file.batch, epoch=file.epoch))
+        finding = the("damaged", verify(workspace))
+        assert finding.repair.startswith(f"dpdau discard-batch {file.batch}, then ingest")
+        discard_batch(workspace, file.batch)
+        assert verify(workspace) == Verification(())
+
+    @pytest.mark.parametrize(
+        ("place", "kind", "shown"),
+        [
+            ("tmp/batch-999999999-ab/.e1.parquet.tmp-1", "leftover", "tmp/batch-999999999-ab"),
+            ("lake/raw_events/.e1.parquet.tmp-9-1-ab", "leftover", "lake/raw_events/.e1.parquet.tmp-9-1-ab"),
+            ("lake/notes.txt", "unknown", "lake/notes.txt"),
+            ("staging/day=2026-03-20/notes", "unknown", "staging/day=2026-03-20/notes"),
+            ("lake/raw_events/day=2020-01-01/e7.parquet", "unknown", "raw_events"),
+            ("staging/day=2020-01-01/ab-e7.parquet", "unknown", "staging"),
+        ],
+    )
+    def test_a_file_that_nobody_knows(self, workspace: Workspace, place: str, kind: str, shown: str) -> None:
+        """Half-written and foreign files are found, named, and removed by the command that is named."""
+        path = workspace.lake.root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"PAR1 half a file")
+        finding = the(kind, verify(workspace))
+        assert finding.place == shown
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+
+    @pytest.mark.parametrize(
+        ("content", "command"),
+        [(b'{"partitions": [], "folded": [], "rewritten": []}', "flush-deletes"), (b'{"part\x00', "rebuild")],
+    )
+    def test_an_interrupted_replacement(self, workspace: Workspace, content: bytes, command: str) -> None:
+        """An intent that was left behind is found; whether it can be read or not, a command settles it."""
+        intent_path(workspace.lake).write_bytes(content)
+        finding = the("leftover", verify(workspace))
+        assert (finding.place, finding.repair.split()[1]) == ("lake", command)
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+
+
+class TestLedger:
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+    def test_a_truncated_ledger(self, workspace: Workspace, share: float) -> None:
+        """A ledger cut short, or empty beside a lake with releases, is a finding and never a new ledger."""
+        path = workspace.lake.ledger_path
+        workspace.ledger.scrub()
+        workspace.close()
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+        for name in ("-wal", "-shm"):
+            path.with_name(path.name + name).unlink(missing_ok=True)
+        found = verify_folder(workspace.settings, clock=workspace.clock)
+        assert {finding.kind for finding in found.findings} == {"ledger"}
+        assert all("dpdau restore" in finding.repair for finding in found.findings)
+        assert path.stat().st_size < 4096 or share > 0
+
+    def test_a_missing_ledger(self, workspace: Workspace) -> None:
+        """Files without their ledger are a finding."""
+        workspace.close()
+        for path in workspace.lake.ledger_path.parent.glob("ledger.sqlite*"):
+            path.unlink()
+        finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
+        assert "belongs to ledger" in finding.message
+
+    def test_a_ledger_from_before(self, workspace: Workspace) -> None:
+        """A ledger put back from a copy is older than its journal, and would release days again: a finding."""
+        workspace.ledger.scrub()
+        before = workspace.lake.ledger_path.read_bytes()
+        for day in (3, 4):
+            publish_releases(workspace, ["dau"], DayRange.single(FIRST + timedelta(days=day)))
+        workspace.ledger.scrub()
+        workspace.close()
+        workspace.lake.ledger_path.write_bytes(before)
+        finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
+        assert "older than its journal" in finding.message
+        assert "dpdau restore" in finding.repair
+
+    def test_a_lake_without_ledger_gets_no_new_one(self, workspace: Workspace) -> None:
+        """Where the ledger and the file that names it are gone, the journal still tells that there was one."""
+        workspace.close()
+        for path in (*workspace.lake.ledger_path.parent.glob("ledger.sqlite*"), workspace.lake.ledger_id_path):
+            path.unlink()
+        with pytest.raises(ConfigurationError, match="belongs to ledger"):
+            open_workspace(workspace.settings, clock=workspace.clock)
+        finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
+        assert "dpdau restore" in finding.repair
+
+    def test_a_new_ledger_beside_a_lake_with_releases(self, workspace: Workspace) -> None:
+        """A folder whose ledger was replaced by an empty one, without a trace, holds files that nobody knows."""
+        workspace.close()
+        for path in (*workspace.lake.ledger_path.parent.glob("ledger.sqlite*"), workspace.lake.ledger_id_path):
+            path.unlink()
+        kept = journal_file(workspace).rename(workspace.lake.root / "kept.jsonl")
+        fresh = open_workspace(workspace.settings, clock=workspace.clock)
+        assert {finding.kind for finding in verify(fresh).findings} == {"unknown"}
+        lines = journal_file(fresh).read_bytes()
+        journal_file(fresh).write_bytes(lines + kept.read_bytes())
+        assert {finding.kind for finding in verify(fresh).findings} == {"unknown", "journal"}
+        fresh.close()
+
+    def test_a_missing_salt_store(self, workspace: Workspace) -> None:
+        """Without the salts nothing can be continued: a finding of its own kind."""
+        workspace.close()
+        workspace.lake.secrets_path.unlink()
+        finding = the("salts", verify_folder(workspace.settings, clock=workspace.clock))
+        assert finding.place == "secrets/salts.json"
+
+    def test_no_folder_at_all_is_an_error(self, tmp_path: Path, workspace: Workspace) -> None:
+        """Where there is no data folder nothing is verified."""
+        settings = workspace.settings.model_copy(update={"data_dir": tmp_path / "none"})
+        with pytest.raises(StorageError, match="holds no data yet"):
+            verify_folder(Settings(**settings.model_dump()), clock=workspace.clock)
+
+    @pytest.mark.parametrize(
+        ("statement", "kind", "place"),
+        [
+            ("DELETE FROM releases WHERE metric = 'dau'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE charges SET kind = 'threshold'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE charges SET day = '2026-03-31'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE charges SET metric = 'wau' WHERE metric = 'dau'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE accounts SET period = '2026-04'", "ledger", "charges and releases of 2026-03"),
+            ("UPDATE accounts SET epsilon_cap = 0.2 WHERE metric = 'mau'", "budget", "the mau account of 2026-03"),
+            ("UPDATE accounts SET month_cap = 0.2 WHERE metric = 'mau'", "budget", "all metrics in 2026-03"),
+            ("UPDATE accounts SET year_cap = 0.2", "budget", "all metrics over 365 days"),
+            ("UPDATE partitions SET digest = 'x' WHERE day = '2026-03-22'", "ledger", "the ledger's partitions"),
+            ("UPDATE erasure_log SET seq = 1", "ledger", "the ledger's tombstones"),
+            ("UPDATE erasure_log SET seq = 1, pending = 1", "ledger", "the ledger's tombstones"),
+            (
+                "UPDATE partitions SET applied_erasure_seq = 1 WHERE asset = 'mau_unions'",
+                "ledger",
+                "the ledger's erasure requests",
+            ),
+            (
+                """UPDATE partitions SET files = '{"1":"' || digest || '"}' WHERE asset = 'mau_unions'""",
+                "salts",
+                "secrets/salts.json",
+            ),
+        ],
+    )
+    def test_rows_that_contradict_each_other(self, workspace: Workspace, statement: str, kind: str, place: str) -> None:
+        """A change of the ledger's rows behind our back is found, with the place where they disagree."""
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql(statement)
+        assert (kind, place) in {(finding.kind, finding.place) for finding in verify(workspace).findings}
+
+    def test_days_that_wait_to_be_charged_are_pending(self, workspace: Workspace) -> None:
+        """Values that a gap of the journal lost are work that is due; the command that does it is named."""
+        with workspace.ledger.write() as connection:
+            set_unaccounted(connection, [FIRST, FIRST + timedelta(days=1)])
+        found = verify(workspace)
+        assert found.ok
+        assert f"--assume-released {FIRST}..{FIRST + timedelta(days=1)}" in found.pending[0]
+
+    def test_a_changed_setting_is_no_finding(self, workspace: Workspace) -> None:
+        """Caps are compared at the terms of the charges: lower settings of today do not make the past wrong."""
+        lower = workspace.settings.model_copy(
+            update={"mau_budget_total": 0.1, "total_budget_month": 0.1, "total_budget_365d": 0.1, "delta": 1e-9}
+        )
+        workspace.close()
+        assert verify_folder(Settings(**lower.model_dump()), clock=workspace.clock).ok
+
+
+class TestJournal:
+    def test_a_lost_line_is_a_gap(self, workspace: Workspace) -> None:
+        """A flipped bit in the only copy loses a line: the chain has a gap, and a backup makes it harmless."""
+        path = journal_file(workspace)
+        lines = path.read_bytes().splitlines(keepends=True)
+        lines[2] = lines[2].replace(b"seq", b"sex")
+        path.write_bytes(b"".join(lines))
+        found = verify(workspace)
+        assert {finding.kind for finding in found.findings} == {"journal"}
+        assert "lines are missing from its chain" in {finding.message for finding in found.findings}
+
+    def test_a_lost_end_is_found(self, workspace: Workspace) -> None:
+        """A journal that ends before the ledger's last transaction is found."""
+        path = journal_file(workspace)
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+        assert "last transaction" in the("journal", verify(workspace)).message
+
+    @pytest.mark.parametrize(
+        ("statement", "place", "repair"),
+        [
+            ("UPDATE releases SET drawn = drawn + 1 WHERE metric = 'dau'", "releases", "dpdau restore"),
+            ("DELETE FROM releases WHERE metric = 'dau'", "releases", "dpdau restore"),
+            ("UPDATE accounts SET epsilon_cap = 9 WHERE metric = 'dau'", "accounts", "dpdau restore"),
+            ("UPDATE charges SET events = '[]' WHERE charge = 2", "charges", "dpdau restore"),
+            ("UPDATE erasure_requests SET users = 7", "erasure requests", "dpdau restore"),
+            (
+                "INSERT INTO resets VALUES (9, 'dau', '2026-03', 2, '', '')",
+                "resets",
+                "dpdau backup",
+            ),
+        ],
+    )
+    def test_a_row_on_which_they_disagree(self, workspace: Workspace, statement: str, place: str, repair: str) -> None:
+        """Rows are compared one by one: changed, missing or added behind the journal's back."""
+        reset_budget(workspace, "mau", "2026-03", "so that resets are noted")
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql(statement)
+        found = [finding for finding in verify(workspace).findings if finding.kind == "journal"]
+        assert [finding.place for finding in found] == [f"{place} in ledger and journal"]
+        assert found[0].repair.startswith(repair)
+
+    def test_a_pseudonym_in_clear(self, workspace: Workspace) -> None:
+        """The journal holds pseudonyms sealed only; one in clear is found, also in a line that does not count."""
+        path = journal_file(workspace)
+        with path.open("ab") as stream:
+            stream.write(f'{{"user_key": {key_of(workspace)}'.encode())
+        finding = the("erased", verify(workspace))
+        assert finding.place == f"journal/{path.name}"
+
+    def test_copies_that_differ(self, tmp_path: Path) -> None:
+        """A damaged second copy is found; one that is merely behind is pending."""
+        mirror = tmp_path / "mirror"
+        workspace = new_workspace(tmp_path / "data", journal_mirror_dir=mirror)
+        stage_activity(workspace, [("user-1", FIRST)])
+        assert verify(workspace) == Verification(())
+        path = files_in(mirror)[-1]
+        content = path.read_bytes()
+        path.write_bytes(content[:-40])
+        found = verify(workspace)
+        assert found.ok and "behind" in found.pending[0]
+        path.write_bytes(content[:40] + b"x" + content[41:])
+        assert the("journal", verify(workspace)).place == f"the journal's {path.name}"
