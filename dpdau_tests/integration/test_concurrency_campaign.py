@@ -1,7 +1,7 @@
 """Many processes over one data folder at once: each value drawn once, nothing lost, every command ends well.
 
-Sixteen processes ask for the same and for different releases while others ingest, erase, rebuild, verify, list and
-export. Real commands in processes of their own; what must hold afterwards is in `support.campaign`.
+Sixteen processes ask for the same and for different releases while others ingest, erase, rebuild, back up, verify, list
+and export. Real commands in processes of their own; what must hold afterwards is in `support.campaign`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def check_answers(world: World, ended: Sequence[Ended]) -> None:
 
 
 def others(world: World, name: str, *, gone: int) -> list[Command]:
-    """What happens meanwhile: a file with an erasure in it, two erasures, a rebuild, and readers."""
+    """What happens meanwhile: a file with an erasure in it, two erasures, a rebuild, a backup, and readers."""
     erasures = ((f"gone-{gone}", day(6)),)
     plain = [("dpdau", "verify"), ("dpdau", "status", "--json"), ("dpdau", "export"), ("dpdau", "erasures")]
     return [
@@ -79,18 +79,19 @@ def others(world: World, name: str, *, gone: int) -> list[Command]:
         world.erase((f"gone-{(gone + 1) % 6}",), day(12), "--wait"),
         world.erase((f"gone-{(gone + 2) % 6}",), LAST),
         Command("rebuild", ("dpdau", "rebuild", "--start", str(day(0)), "--end", str(LAST)), ()),
+        Command("backup", ("dpdau", "backup", "--lake"), ()),
         *(Command(line[1], line, ()) for line in plain),
     ]
 
 
 class TestConcurrency:
     def test_sixteen_ask_while_others_write(self, tmp_path: Path) -> None:
-        """Sixteen processes ask while a file, erasures and a rebuild go on: one value each, the same for everybody."""
+        """Sixteen ask while a file, erasures, a rebuild and a backup go on: one value each, the same for everybody."""
         world = World(tmp_path / "world", seed=5, tally=Tally())
         first = world.ingest("first.jsonl", world.activity(0, 9), ())
         together(world, [], [first])
         asked = asking(range(0, 4), seed=5)
-        ended = together(world, asked, others(world, "second", gone=0)[:4])
+        ended = together(world, asked, others(world, "second", gone=0)[:5])
         check_answers(world, ended)
         world.finish()
 
