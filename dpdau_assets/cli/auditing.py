@@ -19,6 +19,7 @@ def audit(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where to write; default the experiment's folder in DATA_DIR."),
     ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Selects the made users' activity.")] = 0,
     as_json: Json = False,
 ) -> int:
     """Try to tell from released values whether one user is in them.
@@ -34,7 +35,7 @@ def audit(
     settings = load_settings()
     folder = out or experiment_folder(settings) / "audit"
     with progress_bar() as progress:
-        found = run_audit(settings, form=LONG if is_long else SHORT, progress=progress)
+        found = run_audit(settings, form=LONG if is_long else SHORT, seed=seed, progress=progress)
     paths = write_verdict(found, folder)
     document = {**found.to_json(), "written": [str(path) for path in paths]}
     lines = [*found.findings, f"{'ok: as claimed' if found.ok else 'NOT as claimed'}; the verdict is in {paths[0]}"]

@@ -103,12 +103,13 @@ LONG = Form(
 """Every mechanism with every sketch that it may release."""
 
 
-def run_audit(settings: Settings, *, form: Form = SHORT, progress: Progress = no_progress) -> Audit:
+def run_audit(settings: Settings, *, form: Form = SHORT, seed: int = 0, progress: Progress = no_progress) -> Audit:
     """Audits the privacy parameters of `settings` in temporary folders.
 
     Args:
         settings: The parameters in force; data folder and secrets in them are not used.
         form: How much to do.
+        seed: Selects the made users' activity.
         progress: Told how many parts are done.
 
     Raises:
@@ -131,7 +132,9 @@ def run_audit(settings: Settings, *, form: Form = SHORT, progress: Progress = no
         for mechanism, sketch, users in _supported(settings, form):
             for story in range(form.stories):
                 step()
-                replays.append(_replay(settings, mechanism, sketch, users, story=story, folder=folder))
+                replays.append(
+                    _replay(settings, mechanism, sketch, users, story=seed * form.stories + story, folder=folder)
+                )
         for mechanism in dict.fromkeys(chosen or settings.mechanism for chosen in form.mechanisms):
             step()
             month = _Month(settings, mechanism, form, folder)
@@ -199,13 +202,11 @@ class _Month:
         return [self._game(user) for user in self._patterns if is_shared or user == "every-day"]
 
     def _game(self, user: str) -> GameResult:
-        account, days = self.world.accounts[0], days_of_period(period_of(MONTH))
+        account = self.world.accounts[0]
         metrics = METRICS if account.mechanism == "joint" else METRICS[:1]
-        asked = only(_first_ask(self._story), metrics, days)
-        sides = [
-            play(script, self._settings, Recorder(), start=self._story.start).readings
-            for script in (asked.script, without(asked.script, user))
-        ]
+        asked = only(_first_ask(self._story), metrics, days_of_period(period_of(MONTH)))
+        alone = play(without(asked.script, user), self._settings, Recorder(), start=self._story.start)
+        sides = _both_sides(self.world.readings, alone.readings)
         stated: dict[str, Any] = {
             "pattern": user,
             "claimed_mu": math.sqrt(claimed_squared_mu(self.world.spent[account.account])),
@@ -214,11 +215,17 @@ class _Month:
             "source": secure_noise(),
         }
         if account.mechanism == "joint":
-            rows = [[_row(side, start) for start in range(0, len(side), 3)] for side in sides]
+            rows = [[_row(side, start) for start in range(0, len(side), len(METRICS))] for side in sides]
             return play_joint_game(joint_from_parameters(account.parameters), rows[0], rows[1], **stated)
         noise = mechanism_from_parameters(account.mechanism, account.parameters)
-        counts = [[reading.value for reading in side] for side in sides]
-        return play_game(noise, counts[0], counts[1], **stated)
+        return play_game(noise, sides[0], sides[1], **stated)
+
+
+def _both_sides(everybody: Sequence[Reading], alone: Sequence[Reading]) -> tuple[list[int], list[int]]:
+    """The numbers of the windows that both worlds read, in the order in which they were drawn."""
+    others = {reading.asked: reading.value for reading in alone}
+    shared = [reading for reading in everybody if reading.asked in others]
+    return [reading.value for reading in shared], [others[reading.asked] for reading in shared]
 
 
 def _first_ask(story: Story) -> Story:
@@ -226,9 +233,9 @@ def _first_ask(story: Story) -> Story:
     return Story(story.script[:-1], story.series_start, story.start)
 
 
-def _row(readings: Sequence[Reading], start: int) -> IntegerRow:
+def _row(numbers: Sequence[int], start: int) -> IntegerRow:
     """DAU, WAU and MAU of one joint draw."""
-    first, second, third = (reading.value for reading in readings[start : start + len(METRICS)])
+    first, second, third = numbers[start : start + len(METRICS)]
     return first, second, third
 
 
