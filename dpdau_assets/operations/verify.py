@@ -24,6 +24,7 @@ from dpdau_assets.operations.verify_journal import verify_journal
 from dpdau_assets.operations.verify_lake import KnownFiles, verify_lake
 from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
 from dpdau_assets.operations.verify_places import verify_places
+from dpdau_assets.operations.verify_strays import verify_strays
 from dpdau_assets.operations.workspace import Clock, Workspace, open_workspace, utc_now
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, partitions
@@ -113,6 +114,7 @@ def _look(
     with workspace.lake.lock(on_wait=on_wait):
         known, erased = _known(workspace, days)
         verify_lake(workspace, known, erased, report)
+        verify_strays(workspace, known, erased, report)
     progress("verify", 2, STEPS)
     verify_places(workspace, erased.search, report, with_dagster=days is None)
     progress("verify", 3, STEPS)

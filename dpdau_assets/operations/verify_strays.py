@@ -1,0 +1,136 @@
+"""Verifying that nothing else lies in the lake: foreign files, orphans, and what killed processes left.
+
+Belongs here: files of lake/, staging/ and tmp/ that no row of the ledger names. Hold the lake lock. The named ones
+belong to `verify_lake`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from dpdau_assets.operations.file_scan import holds_any
+from dpdau_assets.operations.lineage import ASSETS
+from dpdau_assets.operations.verification import (
+    AT_WORK,
+    HOLDS,
+    AppliedErasures,
+    Report,
+    rebuild_command,
+    remove_command,
+)
+from dpdau_assets.operations.verify_lake import STAGING, KnownFiles, own_files
+from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage.byte_search import KeySearch
+from dpdau_assets.storage.files import TEMPORARY_MARK
+from dpdau_assets.storage.lake import Lake
+
+OWN_FILES = (".lock", ".ledger-id", ".intent.json")
+"""Files of lake/ that are not partitions."""
+
+
+def verify_strays(workspace: Workspace, known: KnownFiles, erased: AppliedErasures, report: Report) -> None:
+    """Reports files of lake/ and staging/ that no row names, and what killed processes left below tmp/.
+
+    Args:
+        workspace: The open data folder; its lake lock is held.
+        known: What the ledger says is there.
+        erased: What must be gone.
+        report: Takes the findings.
+
+    Raises:
+        StorageError: A file cannot be read.
+    """
+    _report_unknown(workspace, known, erased, report)
+    _report_temporary(workspace.lake, erased, report)
+
+
+def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedErasures, report: Report) -> None:
+    """Reports files of lake/ and staging/ that no row names."""
+    lake = workspace.lake
+    named = {lake.staging_path(file.day, batch=file.batch, epoch=file.epoch) for file in known.staged}
+    for row in known.rows.values():
+        named.update(own_files(workspace, row))
+    named.update(lake.root / "lake" / name for name in OWN_FILES)
+    orphans: dict[str, list[Path]] = {}
+    for path in _files_below(lake.root / "lake", lake.root / "staging"):
+        if path in named:
+            continue
+        kind = _partition_kind(lake, path)
+        if kind is not None:
+            orphans.setdefault(kind, []).append(path)
+            continue
+        is_temporary = TEMPORARY_MARK in path.name
+        place = _shown(lake, path, erased)
+        if holds_any(erased.search, path):
+            report.find("erased", place, HOLDS, repair=_removal(path, known))
+        elif is_temporary:
+            report.find("leftover", place, "a file in waiting that nobody waits for", repair=_removal(path, known))
+        else:
+            report.find("unknown", place, "no row of the ledger names this file", repair=_removal(path, known))
+    for kind, paths in sorted(orphans.items()):
+        is_erased = any(holds_any(_erased_on_its_day(path, erased), path) for path in paths)
+        report.find(
+            "erased" if is_erased else "unknown",
+            kind,
+            "holds the pseudonym of an erased user, in files that no row names"
+            if is_erased
+            else "no row of the ledger names some of these files",
+            repair=rebuild_command(known.days),
+        )
+
+
+def _erased_on_its_day(path: Path, erased: AppliedErasures) -> KeySearch:
+    """A search for whoever is erased on the day that the file's folder names; for all where it names none."""
+    try:
+        day = date.fromisoformat(path.parent.name.removeprefix("day="))
+    except ValueError:
+        return erased.search
+    stones = [erased.completed.of_epoch(epoch) for epoch in erased.completed.epochs]
+    return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.erased_on(day) for one in stones if one)]))
+
+
+def _removal(path: Path, known: KnownFiles) -> str:
+    return rebuild_command(known.days) if TEMPORARY_MARK in path.name else remove_command(path)
+
+
+def _partition_kind(lake: Lake, path: Path) -> str | None:
+    """The kind of a file that lies where `rebuild` looks for files to remove; None for any other."""
+    parts = path.relative_to(lake.root).parts
+    if path.suffix != ".parquet" or path.name.startswith("."):
+        return None
+    if len(parts) == 3 and parts[0] == STAGING and parts[1].startswith("day="):
+        return STAGING
+    is_partition = len(parts) == 4 and parts[0] == "lake" and parts[1] in ASSETS and parts[2].startswith("day=")
+    return parts[1] if is_partition else None
+
+
+def _report_temporary(lake: Lake, erased: AppliedErasures, report: Report) -> None:
+    """Reports what killed processes left below tmp/; what living ones have there is theirs."""
+    dead, is_in_use = lake.leftovers()
+    for entry in dead:
+        files = [entry] if not entry.is_dir() else list(_files_below(entry))
+        place = _shown(lake, entry, erased)
+        if any(holds_any(erased.search, path) for path in files):
+            report.find("erased", place, HOLDS, repair="dpdau flush-deletes")
+        else:
+            report.find("leftover", place, "a killed process left this", repair="dpdau flush-deletes")
+    if is_in_use:
+        report.note(AT_WORK)
+
+
+def _shown(lake: Lake, path: Path, erased: AppliedErasures) -> str:
+    """The path relative to DATA_DIR, or its folder when the name itself is a pseudonym."""
+    relative = path.relative_to(lake.root)
+    if erased.search.is_in_bytes(str(relative).encode("utf-8", "surrogateescape")):
+        return f"{relative.parts[0]}/ (the file's name is the pseudonym)"
+    return str(relative)
+
+
+def _files_below(*folders: Path) -> Iterator[Path]:
+    """Every file below some folders, in order."""
+    for folder in folders:
+        yield from (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
