@@ -104,13 +104,15 @@ def _upto(found: Lines, anchor: Anchor) -> list[Line] | None:
 def _verify_chain(workspace: Workspace, found: Lines, lines: list[Line], ledger_id: str, report: Report) -> None:
     """No line is missing between the first that is kept and the ledger's last, and all are of this ledger.
 
-    A gap that a restore found and noted is accounted for: its days waited to be charged.
+    A gap that a restore found and noted is accounted for: its days waited to be charged. So is one right before the
+    line of a restore: what is missing there was in the copy that it started from, or was noted as a gap.
     """
     if any(line.ledger != ledger_id for line in found.lines):
         report.find("journal", JOURNAL, "it holds lines of another ledger", repair=BACKUP)
     first, last = lines[0].seq, lines[-1].seq
-    notes = (note for line in lines for note in line.document()["notes"])
-    noted = {gap[0] for note in notes if note["note"] == "restored" for gap in note["gaps"]}
+    restores = [(line, note) for line in lines for note in line.document()["notes"] if note["note"] == "restored"]
+    noted = {gap[0] for _, note in restores for gap in note["gaps"]}
+    noted |= {max((one.seq for one in lines if one.seq < line.seq), default=0) for line, _ in restores}
     inner = [gap for gap in found.gaps if first <= gap.after < last and gap.after not in noted]
     is_cut = lines[0].previous != START and not _has_snapshot(workspace, first - 1)
     if inner or is_cut:

@@ -383,6 +383,31 @@ class TestGaps:
         with pytest.raises(DataError, match="may have been released"):
             release(workspace, 4)
 
+    @pytest.mark.parametrize(("mechanism", "accounts"), [("correlated", METRICS), ("joint", ("joint",))])
+    def test_a_lost_account_is_charged_with_its_offset(
+        self, tmp_path: Path, mechanism: str, accounts: tuple[str, ...]
+    ) -> None:
+        """Where the account itself is lost, its first lost value is charged with an opening, and a new one follows."""
+        workspace = open_folder(tmp_path / "data", mechanism=mechanism)
+        add_activity(workspace, everybody(USERS, days=DAYS))
+        backup(workspace)
+        kept = len(read(workspace.lake.journal_folder).lines)
+        release(workspace, 1, 2)
+        lose_journal_lines(workspace, kept=kept - 1)
+        destroy_ledger(workspace)
+        workspace, report = restored(workspace)
+        assert report.unaccounted[0].first == day(0)
+        done = assume_released(workspace, DayRange(day(1), day(2)), reason="known")
+        assert sorted(done.charged) == sorted((name, day(number)) for name in accounts for number in (1, 2))
+        with workspace.ledger.read() as connection:
+            rows = connection.exec_driver_sql("SELECT events FROM charges ORDER BY charge").all()
+        assert sorted(len(json.loads(row[0])) for row in rows) == [1] * len(accounts) + [2] * len(accounts)
+        release(workspace, 1)
+        kinds = [kind for _, _, kind in charges_of(workspace)]
+        assert kinds.count("opening") == len(accounts)
+        assert {one.revision for one in releases_of(workspace)} == {1}
+        assert verify(workspace).findings == ()
+
     def test_numbers_of_lost_rows_are_never_used_again(self, lost: Workspace) -> None:
         """New accounts and charges get numbers far above all that were lost."""
         workspace, _ = restored(lost)
