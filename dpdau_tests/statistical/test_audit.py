@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -55,6 +56,9 @@ class TestShortForm:
         """Verdict, data and figures are written; the verdict names claim and observation."""
         paths = write_verdict(short, tmp_path / "audit")
         assert {path.name for path in paths} >= {"verdict.md", "audit.json", "noise-correlated.svg"}
+        for path in paths:
+            if path.suffix == ".svg":
+                assert ElementTree.parse(path).getroot().tag.endswith("svg")
         text = paths[0].read_text(encoding="utf-8")
         assert "**Verdict: as claimed.**" in text and "claimed mu" in text
         document = json.loads((tmp_path / "audit" / "audit.json").read_text(encoding="utf-8"))
@@ -110,6 +114,17 @@ class TestWorlds:
         assert publish_release.snapshot_counts is original
         with pytest.raises(InternalError), replaced(publish_release, "no_such_name", None):
             pass
+
+    def test_worlds_without_a_release_prove_nothing(self, tmp_path: Path) -> None:
+        """Where nothing is released, a comparison of nothing is a finding."""
+        found, _ = replay_neighbours(
+            Settings(dau_budget_total=0.1, wau_budget_total=0.1, mau_budget_total=0.1),
+            lean_story(6, users=20),
+            ("erased",),
+            folder=tmp_path,
+            sketch_impl="set",
+        )
+        assert found.findings == ["gaussian over set: nothing was released, so that nothing was compared"]
 
     def test_a_leak_outside_is_found(self, tmp_path: Path) -> None:
         """A status that depends on whether anybody asked to be erased is named by its document."""

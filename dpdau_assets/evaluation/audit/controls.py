@@ -69,7 +69,9 @@ def half_scale_noise(settings: Settings, *, folder: Path, mechanism: str = "gaus
     """Draws of half the scale, seen by the law of the noise."""
     half = HalfScaleNoise(exact_noise(1))
     world = _month_world(settings, folder, mechanism, Recorder(source=lambda _number: half), metrics=METRICS)
-    return Control("half-scale noise", "noise fit", tuple(fit_noise(world, level=LEVEL, seed=1).findings))
+    return Control(
+        "half-scale noise", "noise fit", tuple(fit_noise(world, mechanism=mechanism, level=LEVEL, seed=1).findings)
+    )
 
 
 def half_scale_guesses(settings: Settings, *, folder: Path, mechanism: str = "gaussian", runs: int = 2000) -> Control:
@@ -113,7 +115,9 @@ def missing_offset(settings: Settings, *, folder: Path) -> Control:
     recorder = Recorder(source=lambda _number: noise)
     with replaced(CorrelatedGaussian, "draw", _draw_without_offset):
         world = _month_world(settings, folder, "correlated", recorder, metrics=METRICS, months=2)
-    return Control("missing offset", "noise fit", tuple(fit_noise(world, level=LEVEL, seed=1).findings))
+    return Control(
+        "missing offset", "noise fit", tuple(fit_noise(world, mechanism="correlated", level=LEVEL, seed=1).findings)
+    )
 
 
 def missing_offset_guesses(settings: Settings, *, folder: Path, runs: int = 2000) -> Control:

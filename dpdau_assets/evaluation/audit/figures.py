@@ -13,7 +13,7 @@ import numpy as np
 from dpdau_assets.evaluation.audit.game import GameResult
 from dpdau_assets.evaluation.audit.noise_fit import NoiseFit
 
-WIDTH, HEIGHT, MARGIN = 640.0, 260.0, 36.0
+WIDTH, HEIGHT, MARGIN = 760.0, 260.0, 36.0
 SCORE_BINS = 40
 ABSENT, PRESENT, LINE = "#4878a8", "#c0504d", "#333333"
 

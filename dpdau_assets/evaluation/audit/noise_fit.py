@@ -82,6 +82,8 @@ class NoiseFit:
     def findings(self) -> list[str]:
         """Everything that is not as stated."""
         place, found = f"noise of {self.mechanism}", []
+        if not self.draws:
+            return [f"{place}: nothing was released, so that nothing was tested"]
         if self.law < self.level:
             found.append(f"{place}: not the stated law (p = {self.law:.1e}, spread {self.spread:.2f} of the stated)")
         if self.neighbours < self.level:
@@ -93,22 +95,25 @@ class NoiseFit:
         return found
 
 
-def fit_noise(world: World, *, level: float, seed: int) -> NoiseFit:
+def fit_noise(world: World, *, mechanism: str, level: float, seed: int) -> NoiseFit:
     """Tests the noise of every release of a world.
 
     Args:
         world: Played with real noise and without revisions; its last step asked for everything once more.
+        mechanism: MECHANISM of the world.
         level: Largest probability of a false alarm of each test.
         seed: Breaks ties between bins.
     """
     parts = [part for account in world.accounts for part in fresh_noise(world, account)]
     repeats = _repeats(world)
-    return judge_noise(parts, mechanism=world.accounts[0].mechanism, level=level, seed=seed, repeats=repeats)
+    return judge_noise(parts, mechanism=mechanism, level=level, seed=seed, repeats=repeats)
 
 
 def judge_noise(parts: Sequence[FreshNoise], *, mechanism: str, level: float, seed: int, repeats: int = 0) -> NoiseFit:
     """Tests fresh noise against its stated law."""
     generator = np.random.Generator(np.random.PCG64([seed, 0xF17]))
+    if not any(len(part.values) for part in parts):
+        return NoiseFit(mechanism, 0, level, 1.0, 1.0, None, 0.0, (), repeats)
     positions = np.concatenate([_positions(part, generator) for part in parts])
     standard = [part.values / part.stddev for part in parts]
     histogram = np.bincount(np.minimum((positions * BINS).astype(np.int64), BINS - 1), minlength=BINS)

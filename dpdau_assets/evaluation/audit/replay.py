@@ -79,6 +79,7 @@ class Replay:
         """Everything that is not as claimed."""
         place = f"{self.mechanism} over {self.sketch}"
         found = [f"{place}: {text}" for text in self.overspent]
+        found += [] if self.numbers else [f"{place}: nothing was released, so that nothing was compared"]
         return found + [f"{place}, without {each.user}: {leak}" for each in self.neighbours for leak in each.leaks]
 
 

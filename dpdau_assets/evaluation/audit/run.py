@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
-from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
+from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.mechanisms.joint_shape import IntegerRow
+from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, days_of_period, period_of
+from dpdau_assets.core.release import require_releasable_sketch
 from dpdau_assets.core.sketches.apache import is_installed
+from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.evaluation.audit.claims import claimed_squared_mu
 from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, unenforced_runs
 from dpdau_assets.evaluation.audit.game import GameResult, play_game, play_joint_game
@@ -36,16 +39,14 @@ from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.settings import Settings
 
 MONTH = date(2025, 1, 1)
-SMALL_SKETCH: dict[str, dict[str, Any]] = {
-    "set": {},
-    "kmv": {"sketch_k": 256, "expected_users": 300},
-    "theta": {"sketch_k": 256, "expected_users": 300},
-    "hll": {"sketch_k": 512, "expected_users": 300},
-}
-"""Sketches that a few hundred users fill, sample or saturate; other sizes follow the same code."""
+CONTROL_SETTINGS = Settings()
+"""Faults are put into the defaults: that the audit sees them does not depend on the parameters in force."""
+SMALLEST_SKETCH, LARGEST_SKETCH = 256, 65_536
+EXPECTED_SHARE, ACTUAL_SHARE, MOST_USERS = 1.2, 2.7, 5_000
+"""Users expected and there, as shares of a sketch's size: it is sampled, and full where users allow it."""
 WORST_DAYS = 18
 """Days of a month on which a user must count to be guessed best under an offset shared by its releases."""
-EXACT_USERS, SKETCHED_USERS = 250, 700
+EXACT_USERS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +139,12 @@ def run_audit(settings: Settings, *, form: Form = SHORT, seed: int = 0, progress
         for mechanism in dict.fromkeys(chosen or settings.mechanism for chosen in form.mechanisms):
             step()
             month = _Month(settings, mechanism, form, folder)
-            fits.append(fit_noise(month.world, level=form.level, seed=form.runs))
+            fits.append(fit_noise(month.world, mechanism=mechanism, level=form.level, seed=form.runs))
             step()
             games += [(mechanism, game) for game in month.games()]
         for control in form.controls:
             step()
-            controls.append(control(settings, folder=folder))
+            controls.append(control(CONTROL_SETTINGS, folder=folder))
     controls += [_runs_control(replays)] if form.controls else []
     configuration = {key: _plain(getattr(settings, key)) for key in KEPT_SETTINGS}
     seconds = time.monotonic() - began
@@ -165,11 +166,34 @@ def _supported(settings: Settings, form: Form) -> list[tuple[str, str, tuple[str
 def _replay(
     settings: Settings, mechanism: str, sketch: str, users: tuple[str, ...], *, story: int, folder: Path
 ) -> Replay:
-    played = busy_story(story + 1, users=EXACT_USERS if sketch == "set" else SKETCHED_USERS)
-    small = SMALL_SKETCH[sketch]
+    size = 0 if sketch == "set" else _smallest_size(settings, mechanism, sketch)
+    made = min(MOST_USERS, round(ACTUAL_SHARE * size)) if size else EXACT_USERS
+    small: dict[str, Any] = {"sketch_k": size, "expected_users": round(EXPECTED_SHARE * size)} if size else {}
+    played = busy_story(story + 1, users=made)
     return replay_neighbours(settings, played, users, folder=folder, mechanism=mechanism, sketch_impl=sketch, **small)[
         0
     ]
+
+
+def _smallest_size(settings: Settings, mechanism: str, sketch: str) -> int:
+    """The smallest sketch that every metric may be released from under this noise."""
+    releases = len(days_of_period(period_of(MONTH))) + settings.revision_reserve
+    size = SMALLEST_SKETCH
+    while size < LARGEST_SKETCH:
+        try:
+            for metric in METRICS:
+                noise = mechanism_from(
+                    mechanism,
+                    epsilon=settings.epsilon_of(metric),
+                    delta=settings.delta,
+                    plan=PeriodPlan(releases, settings.cap_of(metric), settings.delta),
+                )
+                require_releasable_sketch(noise, k=size, impl=sketch)
+        except ConfigurationError:
+            size *= 2
+        else:
+            break
+    return size
 
 
 def _runs_control(replays: list[Replay]) -> Control:
@@ -197,6 +221,8 @@ class _Month:
 
     def games(self) -> list[GameResult]:
         """One game for each user whose absence the mechanism could show."""
+        if not self.world.accounts:
+            return []  # nothing was released, which the fit of the noise reports
         account = self.world.accounts[0]
         is_shared = account.mechanism in ("correlated", "joint")
         return [self._game(user) for user in self._patterns if is_shared or user == "every-day"]

@@ -52,6 +52,10 @@ class TestNoiseFit:
         found = fit(lambda noise, _offset: np.repeat(noise[::2], 2))
         assert found.neighbours < found.level
 
+    def test_no_noise_is_a_finding(self) -> None:
+        """A test of nothing does not pass."""
+        assert judge_noise([], mechanism="gaussian", level=1e-5, seed=1).findings != []
+
     def test_a_second_draw_is_a_finding(self) -> None:
         """Whatever the law, a value that was drawn again fails."""
         part = FreshNoise(np.arange(-30, 30, dtype=np.int64), PMF, STDDEV, 0, 0.0)
