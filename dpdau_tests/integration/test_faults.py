@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -199,6 +200,28 @@ class TestLedger:
         for name in COMMANDS:
             check_refused(dpdau(*COMMANDS[name]), "network file system", "nfs4", "database_url")
         assert (dpdau.data / "ledgers" / "ledger.sqlite").read_bytes() == before
+
+
+class TestSalts:
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+    def test_a_store_that_cannot_be_moved_is_kept(
+        self, begun: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        """The ledger has recorded a rotation and the disk refuses the rename: the new secrets are not lost."""
+        dpdau = copy_of(begun, tmp_path / "copy")
+        real = os.replace
+
+        def refuse(source: Any, target: Any) -> None:
+            if str(target).endswith("salts.json"):
+                raise OSError(number, os.strerror(number))
+            real(source, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", refuse)
+            check_refused(dpdau(*COMMANDS["rotate-salt"]), "salts.json")
+        assert dpdau.json(*COMMANDS["rotate-salt"])["already_made"]
+        assert len(dpdau.json("salts")["rotations"]) == 1
+        assert dpdau.json("ingest", "--from", "late.jsonl")["accepted"] == len(LATE)
 
 
 class TestClock:
