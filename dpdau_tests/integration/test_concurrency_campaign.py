@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.operations.workspace import open_workspace
-from dpdau_tests.support.campaign import DAYS, LAST, Command, Tally, World, day
+from dpdau_tests.support.campaign import World
+from dpdau_tests.support.campaign_terms import DAYS, LAST, Command, Tally, day
 from dpdau_tests.support.processes import Ended, start
 
 ASKING = 16

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.core.quantities import METRICS
-from dpdau_tests.support.campaign import RANDOM, Tally, World
+from dpdau_tests.support.campaign import World
+from dpdau_tests.support.campaign_terms import RANDOM, Tally
 from dpdau_tests.support.killed import POINTS
 from dpdau_tests.support.processes import start
 
