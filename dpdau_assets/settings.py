@@ -73,7 +73,7 @@ class Settings(BaseModel):
     total_budget_month: Epsilon = 6.0
     total_budget_365d: Epsilon = 29.0
     rdp_orders: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
-    mechanism: Literal["gaussian", "laplace", "correlated", "joint", "tree", "matrix"] = "gaussian"
+    mechanism: Literal["gaussian", "laplace", "correlated", "joint", "tree", "matrix"] = "correlated"
     revision_reserve: Annotated[int, Field(ge=0, le=31)] = 2
     noise_source: Literal["secure", "seeded"] = "secure"
     default_seed: Annotated[int, Field(ge=0, lt=2**63)] = 20251009
@@ -316,6 +316,11 @@ def notices(settings: Settings) -> tuple[str, ...]:
         lines.append(f"SKETCH_K={settings.sketch_k} is below {SMALL_SKETCH_K}: estimates err by several percent")
     if settings.sketch_impl == "theta" and settings.expected_users is None:
         lines.append("SKETCH_IMPL=theta without EXPECTED_USERS keeps every user: state a public size to keep a sample")
+    usual = {name: field.default for name, field in Settings.model_fields.items() if name.startswith("epsilon_")}
+    if settings.mechanism in ("correlated", "joint") and any(getattr(settings, name) != usual[name] for name in usual):
+        lines.append(
+            f"EPSILON_* apply to gaussian and laplace noise; MECHANISM={settings.mechanism} fills *_BUDGET_TOTAL"
+        )
     if settings.mechanism == "laplace":
         lines.append("MECHANISM=laplace: at the default budgets about 10 DAU, 7 WAU and 7 MAU releases fit a month")
     if settings.expected_users and settings.delta > 1 / (10 * settings.expected_users):

@@ -80,7 +80,7 @@ def check_calendar(workspace: Workspace, days: DayRange) -> None:
 
 def cost(workspace: Workspace, days: DayRange) -> str:
     """What the missing releases of `days` would spend: a table by month and metric."""
-    from dpdau_assets.operations.report_budget import report_budget
+    from dpdau_assets.operations.report_budget import report_budget, spent_after
     from dpdau_assets.storage.budget import releases_between
 
     with workspace.ledger.read() as connection:
@@ -90,13 +90,13 @@ def cost(workspace: Workspace, days: DayRange) -> str:
     for (period, metric), count in sorted(missing.items()):
         budget = report_budget(workspace, metric, period)
         fits = min(count, budget["releases_remaining"])
-        spent = f"{budget['epsilon_spent']:.3f} of {budget['epsilon_cap']:g}"
-        rows.append((period, metric.upper(), str(count), str(fits), spent))
+        then = spent_after(workspace, metric, period, releases=fits)
+        losses = f"{budget['epsilon_spent']:.3f}", f"{then:.3f}", f"{budget['epsilon_cap']:g}"
+        rows.append((period, metric.upper(), str(count), str(fits), *losses))
     if not rows:
         return f"{len(days)} days, every one released: costs nothing"
-    headers = ("month", "metric", "missing releases", "of them fit", "epsilon spent so far")
-    each = ", ".join(f"{metric.upper()} {workspace.settings.epsilon_of(metric):g}" for metric in METRICS)
-    return f"{len(days)} days; each release costs epsilon {each}\n{table(headers, rows)}"
+    headers = ("month", "metric", "missing releases", "of them fit", "epsilon so far", "afterwards", "cap")
+    return f"{len(days)} days\n{table(headers, rows)}"
 
 
 if __name__ == "__main__":

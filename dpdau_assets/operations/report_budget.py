@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dpdau_assets.core.accounting.rdp import TRAILING_DAYS
-from dpdau_assets.core.accounting.snapshot import BudgetSnapshot, budget_snapshot
-from dpdau_assets.core.dp_events import EventCounts, merge_events
+from dpdau_assets.core.accounting.snapshot import BudgetSnapshot, budget_snapshot, smallest_epsilon
+from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.quantities import DayRange, days_of_period, period_of
 from dpdau_assets.core.release import ReleaseResult, body
 from dpdau_assets.operations.budget_check import BudgetBook
@@ -39,6 +39,32 @@ def report_budget(workspace: Workspace, metric: str, period: str | date) -> dict
     """
     day = days_of_period(period).last if isinstance(period, str) else period
     return snapshot(BudgetBook(workspace.ledger, workspace.settings), workspace, metric, day).to_json()
+
+
+def spent_after(workspace: Workspace, metric: str, period: str, *, releases: int) -> float:
+    """What would be spent of a month's budget after some more releases of a metric, accounts before a reset included.
+
+    A search for a first sampling threshold is left out; noise that fills its cap has room for it.
+
+    Args:
+        workspace: The open data folder.
+        metric: `dau`, `wau` or `mau`; in a month released jointly, of which a release makes all three.
+        period: Calendar month `YYYY-MM`.
+        releases: How many more, at least 0.
+    """
+    settings = workspace.settings
+    terms = BudgetBook(workspace.ledger, settings).terms(metric, period)
+    with workspace.ledger.read() as connection:
+        spent = merge_events(
+            *(budget.events_of_account(connection, one) for one in budget.accounts_of(connection, terms.name, period))
+        )
+    more = merge_events(terms.opening, repeat_event(terms.mechanism.event(), releases)) if releases else ()
+    return smallest_epsilon(
+        merge_events(spent, more),
+        delta=terms.cap_delta,
+        advanced_delta=settings.advanced_delta,
+        rdp_orders=settings.rdp_orders,
+    )
 
 
 def release_bodies(workspace: Workspace, results: Iterable[ReleaseResult]) -> list[dict[str, Any]]:

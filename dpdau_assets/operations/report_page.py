@@ -62,6 +62,7 @@ class Page:
         delta: The delta at which every epsilon on the page is stated.
         timezone: IANA name of the zone that days are taken in.
         is_private: False when any value shown was drawn from seeded noise.
+        shares_noise: Whether the days of a month share a part of their noise, in the newest value of any metric.
         true_positive_rate: Chance of recognising one person in the last month at 1 % false alarms, or None.
         version: Version of the software.
     """
@@ -72,6 +73,7 @@ class Page:
     delta: float
     timezone: str
     is_private: bool
+    shares_noise: bool
     true_positive_rate: float | None
     version: str
 
@@ -182,6 +184,12 @@ def _legend(page: Page) -> str:
 def _guarantee(page: Page) -> str:
     month = page.months[-1]
     delta = f"{page.delta:g}".replace("e-0", "e-")
+    days = (
+        "The days of a month share a part of their noise: compare two of them and it cancels, but from one month to "
+        "the next the level may jump a little."
+        if page.shares_noise
+        else "Every day was drawn on its own."
+    )
     meaning = ""
     if page.true_positive_rate is not None and page.is_private:
         meaning = (
@@ -197,9 +205,9 @@ def _guarantee(page: Page) -> str:
         f"<div><h3>How much</h3><p>All values of {month.period} together cost <b>ε {month.total.epsilon:.2f}</b> of "
         f"at most <b>{month.total.cap:.2f}</b>, at <span class='whole'>δ {delta}</span>. When a budget is used "
         f"up nothing more is released for that month.{meaning}</p></div>"
-        "<div><h3>How to read the band</h3><p>Whole-number noise was added to every count before it left the system; "
-        "the true count lies in the band 95 times out of 100. A wiggle smaller than the band is noise. Every day was "
-        "drawn on its own.</p></div>"
+        "<div><h3>How to read the band</h3><p>Noise was added to every count before it left the system; "
+        "the true count lies in the band 95 times out of 100. A wiggle smaller than the band is noise. "
+        f"{days}</p></div>"
         "<div><h3>What is not promised</h3><p>Losses add up over the months. A published value is final: erasing "
         "somebody changes later windows, never a number already here. Whether a person's habits are like everybody "
         "else's can be learned from any statistic.</p></div></div></section>"

@@ -60,6 +60,7 @@ def _page(workspace: Workspace) -> Page:
         delta=settings.delta,
         timezone=settings.timezone,
         is_private=all(result.private for result in results),
+        shares_noise=any(result.mechanism in ("correlated", "joint") for result in results[-len(METRICS) :]),
         true_positive_rate=true_positive_rate(book.month_events(this_month)),
         version=__version__,
     )

@@ -29,7 +29,8 @@ def dpdau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLi
     for name in (*Settings.model_fields, "dagster_home"):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
-    dpdau = CommandLine(tmp_path, SERIES_START="2024-01-30", DAU_BUDGET_TOTAL="0.35", DAGSTER_HISTORY_DAYS="20000")
+    tight = {"MECHANISM": "gaussian", "DAU_BUDGET_TOTAL": "0.35"}
+    dpdau = CommandLine(tmp_path, SERIES_START="2024-01-30", DAGSTER_HISTORY_DAYS="20000", **tight)
     dpdau.json("ingest", "--from", write_lines(tmp_path / "a.jsonl", [("a", "2024-01-30")]))
     yield dpdau
 

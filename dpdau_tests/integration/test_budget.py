@@ -45,16 +45,16 @@ class TestReportBudget:
         assert json.loads(json.dumps(document)) == document
 
     def test_an_untouched_month_is_whole(self, tmp_path: Path) -> None:
-        """Nothing spent, the cap remaining, 70 Gaussian DAU releases possible, the first day funded."""
+        """Nothing spent, the cap remaining, 31 days and two revisions possible, the first day funded."""
         document = report_budget(open_folder(tmp_path), "dau", "2025-01")
         assert (document["epsilon_spent"], document["epsilon_remaining"], document["release_count"]) == (0, 3.0, 0)
-        assert document["releases_remaining"] == 70
+        assert document["releases_remaining"] == 33
         assert document["next_funded_day"] == "2025-01-01"
         assert (document["trailing_365d_epsilon"], document["lifetime_epsilon"]) == (0, 0)
 
     def test_a_full_month_states_every_bound(self, tmp_path: Path) -> None:
         """31 Gaussian DAU releases: naive 11.07 at DELTA/n, PLD 1.904; the smallest is what is spent."""
-        workspace = open_folder(tmp_path)
+        workspace = open_folder(tmp_path, mechanism="gaussian")
         publish_releases(workspace, METRICS, JANUARY)
         document = report_budget(workspace, "dau", "2025-01")
         assert document["bounds"]["naive"]["epsilon"] == pytest.approx(11.07, abs=0.02)

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dpdau_assets.core.quantities import DayRange, close_time
+from dpdau_assets.core.quantities import METRICS, DayRange, close_time
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.orchestration import reconcile
@@ -98,7 +98,7 @@ class TestDailyReleaseSchedule:
         self, tmp_path: Path, instance: dg.DagsterInstance
     ) -> None:
         """A metric that has no budget left is left out; when nothing is funded the reason says so."""
-        folder = make_folder(tmp_path, instance, dau_budget_total=0.01)
+        folder = make_folder(tmp_path, instance, mechanism="gaussian", dau_budget_total=0.01)
         data = _evaluate_schedule(folder)
         assert data.run_requests is not None
         (request,) = data.run_requests
@@ -106,7 +106,7 @@ class TestDailyReleaseSchedule:
         assert "dau_release" not in chosen
         assert {"raw_events", "wau_release", "mau_release", "published_metrics"} <= chosen
         poor = make_folder(
-            tmp_path / "poor", instance, dau_budget_total=0.01, wau_budget_total=0.01, mau_budget_total=0.01
+            tmp_path / "poor", instance, mechanism="gaussian", **{f"{name}_budget_total": 0.01 for name in METRICS}
         )
         assert "no budget is left" in str(_evaluate_schedule(poor).skip_message)
 

@@ -167,7 +167,7 @@ class TestErasure:
 class TestRefusals:
     def test_a_refused_day_does_not_lose_the_released_ones(self, tmp_path: Path, instance: dg.DagsterInstance) -> None:
         """With budget for some days the step fails naming the others; the released ones are recorded and exported."""
-        folder = make_folder(tmp_path, instance, dau_budget_total=0.7)
+        folder = make_folder(tmp_path, instance, mechanism="gaussian", dau_budget_total=0.7)
         folder.ingest("activity.csv", activity(past(10)))
         days = past(min(10, max(2, TODAY.day - 1))) if TODAY.day > 2 else past(10, TODAY.day + 1)
         result = folder.run("daily_release_job", days)
@@ -190,7 +190,7 @@ class TestRefusals:
 
     def test_a_refusal_is_not_retried(self, tmp_path: Path, instance: dg.DagsterInstance) -> None:
         """A retry cannot help a spent budget, and must not look like an attempt to get past it."""
-        folder = make_folder(tmp_path, instance, dau_budget_total=0.01)
+        folder = make_folder(tmp_path, instance, mechanism="gaussian", dau_budget_total=0.01)
         folder.ingest("activity.csv", activity(past(2)))
         result = folder.run("daily_release_job", past(2))
         assert not result.success

@@ -42,7 +42,7 @@ class TestExportMetrics:
         )
         with csv_path.open(newline="") as stream:
             texts = list(csv.DictReader(stream))
-        assert [(row["metric"], row["day"], int(row["estimate"])) for row in texts] == [
+        assert [(row["metric"], row["day"], float(row["estimate"])) for row in texts] == [
             (row["metric"], row["day"].isoformat(), row["estimate"]) for row in rows
         ]
 

@@ -30,10 +30,10 @@ class TestForecast:
         [
             {},
             {"mechanism": "laplace"},
-            {"mechanism": "correlated"},
+            {"mechanism": "gaussian"},
             {"mechanism": "joint"},
-            {"total_budget_month": 2.0},
-            {"total_budget_365d": 1.0},
+            {"total_budget_month": 4.0},
+            {"mechanism": "gaussian", "total_budget_365d": 1.0},
             {"sketch_impl": "kmv", "mechanism": "laplace", "epsilon_dau": 0.45},
         ],
         ids=lambda settings: "-".join(map(str, settings.values())) or "defaults",
@@ -86,7 +86,7 @@ class TestForecast:
 
     def test_an_unknown_threshold_gives_no_width(self, tmp_path: Path) -> None:
         """While the first threshold has to be searched nothing is said about the error, and the search is budgeted."""
-        workspace = open_folder(tmp_path, sketch_impl="kmv")
+        workspace = open_folder(tmp_path, sketch_impl="kmv", mechanism="gaussian")
         plan = planned(workspace)["dau"]
         assert plan.precision.interval_width is None and plan.precision.share is None
         assert plan.epsilon_at_end > planned(workspace, sketch_impl="set")["dau"].epsilon_at_end
@@ -97,7 +97,7 @@ class TestProposals:
         """A change starts with the next month: an open one is refused by name, and left out by default."""
         workspace = open_folder(tmp_path, now=IN_JANUARY)
         publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
-        proposed = workspace.settings.model_copy(update={"mechanism": "correlated"})
+        proposed = workspace.settings.model_copy(update={"mechanism": "gaussian"})
         assert {each.period for each in plan_releases(workspace, proposed)} == {"2025-02"}
         assert {each.period for each in plan_releases(workspace, workspace.settings)} == {"2025-01"}
         with pytest.raises(UsageError):
@@ -105,7 +105,7 @@ class TestProposals:
 
     def test_more_noise_costs_less(self, tmp_path: Path) -> None:
         """Half of epsilon a release: a wider interval, more releases that fit."""
-        workspace = open_folder(tmp_path)
+        workspace = open_folder(tmp_path, mechanism="gaussian")
         usual, halved = planned(workspace)["mau"], planned(workspace, epsilon_mau=0.25)["mau"]
         assert (halved.precision.interval_width or 0) > 1.8 * (usual.precision.interval_width or 0)
         assert halved.releases_that_fit > 3 * usual.releases_that_fit
@@ -142,7 +142,10 @@ class TestCommand:
         dpdau.json("init")
         plans = dpdau.json("plan", "--month", "2025-01")
         assert [each["metric"] for each in plans] == list(METRICS)
-        assert plans[0]["releases_that_fit"] == 70
+        assert [each["releases_that_fit"] for each in plans] == [33, 33, 33]
+        assert {each["mechanism"] for each in plans} == {"correlated"}
+        (gaussian,) = dpdau.json("plan", "--month", "2025-01", "--metric", "dau", "--mechanism", "gaussian")
+        assert gaussian["releases_that_fit"] == 70
         options = ("--metric", "mau", "--mechanism", "laplace", "--epsilon", "0.25", "--cap", "2")
         (mau,) = dpdau.json("plan", "--month", "2025-01", *options)
         assert (mau["mechanism"], mau["epsilon"], mau["epsilon_cap"]) == ("laplace", 0.25, 2.0)
@@ -158,7 +161,8 @@ class TestCommand:
         for options, code in (
             (("--mechanism", "pear"), 3),
             (("--sketch", "pear"), 3),
-            (("--epsilon", "-1"), 3),
+            (("--mechanism", "gaussian", "--epsilon", "-1"), 3),
+            (("--epsilon", "0.3"), 2),
             (("--metric", "pear"), 2),
             (("--mechanism", "correlated", "--epsilon", "0.3"), 2),
             (("--mechanism", "tree"), 1),

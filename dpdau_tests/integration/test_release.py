@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -39,12 +40,17 @@ ONE_DAY = DayRange.single(NEW_YEAR)
 
 class TestDefaultBudget:
     def test_a_month_of_31_days_fits(self, tmp_path: Path) -> None:
-        """With the defaults all 31 days of DAU, WAU and MAU are released, whatever the order of the metrics."""
+        """With the defaults all 31 days of DAU, WAU and MAU are released, each metric with one opening; the three are
+        correlated noise, stated with its error."""
         workspace = open_folder(tmp_path)
         published = publish_releases(workspace, METRICS, JANUARY)
         assert len(published.results) == 93
         assert published.refused == ()
-        assert len(charges_of(workspace)) == 93
+        kinds = Counter((metric, kind) for metric, _, kind in charges_of(workspace))
+        assert kinds == {**{(name, "opening"): 1 for name in METRICS}, **{(name, "release"): 31 for name in METRICS}}
+        assert {result.mechanism for result in published.results} == {"correlated"}
+        stated = {result.metric: result.noise_stddev for result in published.results}
+        assert stated == pytest.approx({"dau": 5.206, "wau": 5.206, "mau": 4.529}, abs=0.005)
 
     def test_the_first_that_does_not_fit_is_refused_with_the_amounts(self, tmp_path: Path) -> None:
         """Discrete Laplace at epsilon 0.3 fits ten times under 3.0; the eleventh names what is spent and needed."""
@@ -70,7 +76,7 @@ class TestDefaultBudget:
 
     def test_gaussian_releases_fit_as_often_as_stated(self, tmp_path: Path) -> None:
         """At the defaults 35 MAU releases fit a month: 31 days and 4 revisions; the fifth is refused."""
-        workspace = open_folder(tmp_path)
+        workspace = open_folder(tmp_path, mechanism="gaussian")
         publish_releases(workspace, ("mau",), JANUARY)
         revised = publish_releases(workspace, ("mau",), FIRST_WEEK, revise=True, reason="calendar corrected")
         assert len(revised.newly_released) == 4
@@ -87,7 +93,7 @@ class TestFinality:
         again = publish_releases(workspace, METRICS, FIRST_WEEK)
         assert again.results == first.results
         assert again.newly_released == ()
-        assert len(charges_of(workspace)) == 21
+        assert [kind for _, _, kind in charges_of(workspace)].count("release") == 21
 
     def test_late_events_and_erasures_change_later_releases_only(self, tmp_path: Path) -> None:
         """A stored value stays when its day's data change; the next day's window counts what is live then."""
@@ -176,7 +182,7 @@ class TestRevisions:
         revised = publish_releases(workspace, ("dau",), ONE_DAY, revise=True, reason="time zone was wrong")
         assert [result.revision for result in revised.results] == [1]
         assert publish_releases(workspace, ("dau",), ONE_DAY).results == revised.results
-        assert [kind for _, _, kind in charges_of(workspace)] == ["release", "revision"]
+        assert [kind for _, _, kind in charges_of(workspace)] == ["opening", "release", "revision"]
         assert [release.reason for release in releases_of(workspace)] == [None, "time zone was wrong"]
 
     def test_a_revision_needs_a_reason_and_a_value_to_revise(self, tmp_path: Path) -> None:
@@ -192,7 +198,7 @@ class TestRevisions:
 class TestFrozenTerms:
     def test_an_open_account_keeps_its_noise(self, tmp_path: Path) -> None:
         """Settings changed within a month apply from the next month on; bodies say what was used."""
-        publish_releases(open_folder(tmp_path), ("dau",), ONE_DAY)
+        publish_releases(open_folder(tmp_path, mechanism="gaussian"), ("dau",), ONE_DAY)
         changed = open_folder(tmp_path, mechanism="laplace", epsilon_dau=0.1)
         published = publish_releases(changed, ("dau",), DayRange(date(2025, 1, 31), date(2025, 2, 1)))
         january, february = published.results
@@ -211,10 +217,10 @@ class TestFrozenTerms:
 
     def test_two_processes_with_different_settings_share_one_account(self, tmp_path: Path) -> None:
         """Whoever opens the month decides its terms; both see the same values."""
-        gaussian = open_folder(tmp_path)
+        usual = open_folder(tmp_path)
         laplace = open_folder(tmp_path, mechanism="laplace")
         one = publish_releases(laplace, ("dau",), ONE_DAY)
-        two = publish_releases(gaussian, ("dau",), DayRange(NEW_YEAR, date(2025, 1, 2)))
+        two = publish_releases(usual, ("dau",), DayRange(NEW_YEAR, date(2025, 1, 2)))
         assert {result.mechanism for result in two.results} == {"laplace"}
         assert two.results[0] == one.results[0]
 
@@ -240,7 +246,7 @@ class TestTotals:
 
     def test_every_window_of_365_days_is_capped(self, tmp_path: Path) -> None:
         """TOTAL_BUDGET_365D is looked up in every window that the day lies in, later days included."""
-        workspace = open_folder(tmp_path, total_budget_365d=2.0)
+        workspace = open_folder(tmp_path, mechanism="gaussian", total_budget_365d=2.0)
         late = publish_releases(workspace, METRICS, DayRange(date(2025, 11, 1), date(2025, 11, 10)))
         assert {refusal.scope for refusal in late.refused} == {"trailing_365d"}
         refused = publish_releases(workspace, ("mau",), ONE_DAY).refused
@@ -283,7 +289,8 @@ class TestBodies:
         assert json.loads(json.dumps(body)) == body
         assert body["budget"]["release_count"] == 1
         assert body["budget"]["period"] == "2025-01"
-        assert body["budget_remaining"] == body["budget"]["budget_remaining"] == pytest.approx(2.6, abs=0.01)
+        assert body["budget_remaining"] == body["budget"]["budget_remaining"] == pytest.approx(1.84, abs=0.02)
+        assert body["epsilon_used"] == pytest.approx(0.42, abs=0.01)
 
 
 class TestRequests:
@@ -297,7 +304,7 @@ class TestRequests:
         workspace = open_folder(tmp_path)
         assert len(publish_releases(workspace, ("dau", "dau"), ONE_DAY).results) == 1
         publish_releases(workspace, ("dau", "dau"), ONE_DAY, revise=True, reason="typo")
-        assert [kind for _, _, kind in charges_of(workspace)] == ["release", "revision"]
+        assert [kind for _, _, kind in charges_of(workspace)] == ["opening", "release", "revision"]
 
     def test_seeded_noise_set_after_opening_is_refused(self, tmp_path: Path) -> None:
         """The rule is checked at the release too, not only where the folder is opened."""

@@ -40,7 +40,7 @@ class TestFirstThreshold:
         """The first release of a metric charges AboveThreshold with its outcome and counts below what it found."""
         workspace = kmv_folder(tmp_path, users=9000)
         results = publish_releases(workspace, ("dau",), THREE_DAYS).results
-        assert [kind for _, _, kind in charges_of(workspace)] == ["threshold", "release", "release", "release"]
+        assert [kind for _, _, kind in charges_of(workspace)] == ["opening", "threshold", *["release"] * 3]
         assert thresholds_found(workspace, "dau") == [results[0].threshold]
         assert results[0].threshold < KEY_SPACE
         with workspace.ledger.read() as connection:
@@ -53,7 +53,7 @@ class TestFirstThreshold:
         workspace = kmv_folder(tmp_path, users=500, expected=20_000)
         result = publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR)).results[0]
         assert result.threshold == threshold_for(20_000, k=4096)
-        assert [kind for _, _, kind in charges_of(workspace)] == ["release"]
+        assert [kind for _, _, kind in charges_of(workspace)] == ["opening", "release"]
 
     def test_a_sketch_too_small_for_a_search_is_refused(self, tmp_path: Path) -> None:
         """Below k = 4096 a public size is needed; nothing is charged."""
@@ -111,4 +111,4 @@ class TestLaterThresholds:
         sketched = open_folder(tmp_path, sketch_impl="kmv", sketch_k=4096)
         second = publish_releases(sketched, ("dau",), DayRange.single(NEW_YEAR + timedelta(days=1))).results[0]
         assert second.threshold == next_threshold(first, k=4096) < KEY_SPACE
-        assert [kind for _, _, kind in charges_of(sketched)] == ["release", "release"]
+        assert [kind for _, _, kind in charges_of(sketched)] == ["opening", "release", "release"]

@@ -271,4 +271,4 @@ class TestSwitches:
         second = publish_releases(hll, ("dau",), DayRange.single(NEW_YEAR + timedelta(days=1))).results[0]
         assert second.threshold == next_threshold(first, k=4096, impl="hll")
         assert abs(second.estimate - 9000) < 6 * second.sampling_stddev + 6 * second.noise_stddev
-        assert [kind for _, _, kind in charges_of(hll)] == ["release", "release"]
+        assert [kind for _, _, kind in charges_of(hll)] == ["opening", "release", "release"]

@@ -1,4 +1,4 @@
-"""The noise in released values is the stated noise: over 2,000 secure draws through the whole release path.
+"""Independent noise in released values is the stated noise: over 2,000 secure draws through the whole release path.
 
 Standardised noise is (drawn - true count) / stated sd, over three metrics. With n = 2,100 draws the mean of true noise
 lies within 4 standard errors except with probability 6e-5. The sd's standard error is 1 / sqrt(2 n) = 1.5 %, so true
@@ -38,7 +38,7 @@ def true_counts() -> dict[tuple[str, date], int]:
 
 def released_noise(folder: Path) -> npt.NDArray[np.float64]:
     """Standardised noise of 2,100 releases: float64[2100], by metric and day."""
-    workspace = open_folder(folder, series_start=FIRST)
+    workspace = open_folder(folder, series_start=FIRST, mechanism="gaussian")
     active = {
         FIRST + timedelta(days=offset): [f"user-{user}" for user in range(USERS) if offset % (user + 2) == 0]
         for offset in range(DAYS)

@@ -231,11 +231,12 @@ class TestTelling:
             ({"sketch_k": 1024, "sketch_impl": "hll"}, "SKETCH_K"),
             pytest.param({"sketch_impl": "theta"}, "EXPECTED_USERS", marks=pytest.mark.requires_theta),
             ({"mechanism": "laplace"}, "laplace"),
+            ({"epsilon_mau": 0.1}, "EPSILON_"),
             ({"expected_users": 1_000_000}, "DELTA"),
         ],
     )
     def test_what_is_probably_not_meant_is_noted(self, project: Path, overrides: dict[str, object], word: str) -> None:
-        """Sound but odd settings give one line each; the defaults give none."""
-        assert notices(load_settings()) == ()
+        """Sound but odd settings give one line each; the defaults give none, nor does an epsilon that counts."""
+        assert notices(load_settings()) == notices(load_settings(mechanism="gaussian", epsilon_mau=0.1)) == ()
         (line,) = notices(load_settings(**overrides))
         assert word in line
