@@ -49,8 +49,8 @@ test-slow: $(INSTALLED) ## the long tests: campaigns of minutes
 architecture: $(INSTALLED)
 	@$(PY) -m pytest -q dpdau_tests/architecture
 
-bench: $(INSTALLED) ## speed and memory against the plain query; QUICK=1 for the small workload
-	@$(PY) -m dpdau_assets.evaluation.benchmarks $(if $(QUICK),--quick)
+bench: $(INSTALLED) ## speed and memory against the plain query; QUICK=1 small, ERASURE=1 erasing against a rebuild
+	@$(PY) -m dpdau_assets.evaluation.benchmarks $(if $(QUICK),--quick) $(if $(ERASURE),--erasure)
 
 backup-ledger: $(INSTALLED) ## a checked copy of the ledger in DATA_DIR/backups; LAKE=1 for the data too
 	@$(PY) -m dpdau_assets.cli.main backup $(if $(LAKE),--lake)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dpdau_assets.errors import DataError, DpdauError
+from dpdau_assets.evaluation.benchmarks.erasing import compare_erasing
 from dpdau_assets.evaluation.benchmarks.measuring import Measured, measure
 from dpdau_assets.evaluation.benchmarks.workload import DAYS, FIRST_DAY, LARGE, SMALL, Workload, parquet_of
 from dpdau_assets.settings import child_environment, create_project, project_root
@@ -34,13 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the workload SMALL instead of LARGE")
     parser.add_argument("--runs", type=int, default=3, help="runs of each side")
+    parser.add_argument("--erasure", action="store_true", help="erasing users of a year of activity, instead")
     options = parser.parse_args(arguments)
     workload = SMALL if options.quick else LARGE
     folder = project_root() / "data" / "bench"
-    parquet = parquet_of(workload, folder, tell=_tell)
+    folder.mkdir(parents=True, exist_ok=True)
 
     try:
         with tempfile.TemporaryDirectory(prefix="home-", dir=folder) as home:
+            if options.erasure:
+                return compare_erasing(folder, Path(home), is_quick=options.quick, runs=options.runs, tell=_tell)
+            parquet = parquet_of(workload, folder, tell=_tell)
             return _compare(workload, parquet, Path(home) / "project", runs=options.runs)
     except DpdauError as error:
         _tell(f"make bench: {error.message}")
