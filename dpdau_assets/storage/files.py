@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from dpdau_assets.errors import DataError
 from dpdau_assets.storage.columns import fixed_width
 from dpdau_assets.storage.faults import make_folder, storage_error, storage_errors
+from dpdau_assets.storage.plain_pages import plain_page
 
 Keys = npt.NDArray[np.uint64]
 
@@ -35,8 +36,8 @@ TEMPORARY_MARK = ".tmp-"
 """Part of the name of every file that has not taken its place yet."""
 EMPTY_DIGEST = hashlib.sha256(b"").hexdigest()
 FSYNC_EACH_LIMIT = 16
-MAXIMUM_HEADER_BYTES = 96
-"""Longest start of a key file before its first key; a second page could not hide in it."""
+MAGIC = b"PAR1"
+"""How every Parquet file starts and ends."""
 
 _serial = itertools.count()
 
@@ -225,25 +226,14 @@ def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
 
 
 def single_page(content: bytes | mmap.mmap) -> Keys | None:
-    """The keys of a file with one data page, six times faster than through Arrow; None for any other file.
-
-    Reference: Parquet format, PageHeader in Thrift's compact protocol: type 0 (data page), then the page's size.
-    """
-    if content[:4] != b"PAR1" or content[-4:] != b"PAR1" or content[4:7] != b"\x15\x00\x15":
+    """The keys of a file with one plain page, six times faster than through Arrow; None for any other file."""
+    if content[:4] != MAGIC or content[-4:] != MAGIC:
         return None
-    footer_bytes = int.from_bytes(content[-8:-4], "little")
-    zigzag, shift, position = 0, 0, 7
-    while position < 12:
-        zigzag |= (content[position] & 0x7F) << shift
-        if content[position] < 0x80:
-            break
-        shift, position = shift + 7, position + 1
-    page_bytes = zigzag >> 1
-    start = len(content) - 8 - footer_bytes - page_bytes
-    is_ours = content.find(b"\x18\x08user_key", start + page_bytes) > 0 and page_bytes % 8 == 0
-    if not (is_ours and position < start <= MAXIMUM_HEADER_BYTES):
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    page = plain_page(content, len(MAGIC))
+    if page is None or page.end != footer or content.find(b"\x18\x08user_key", footer) < 0:
         return None
-    return np.frombuffer(content, np.uint64, page_bytes // 8, start)
+    return np.frombuffer(content, np.uint64, page.count, page.start)
 
 
 def _column(path: Path, content: bytes, name: str) -> pa.ChunkedArray:

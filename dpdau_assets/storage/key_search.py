@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from dpdau_assets.storage.faults import storage_error
 from dpdau_assets.storage.files import Keys, missing_file, read_keys, single_page
+from dpdau_assets.storage.plain_pages import plain_page
 
 KEYS_PER_READ = 256
 """Looking for more than one key in so many touches every page of a file: reading it whole costs the same."""
@@ -107,7 +108,7 @@ def _pages(content: mmap.mmap, keys: Keys) -> list[tuple[Keys, Keys]] | None:
 def _chosen_pages(content: mmap.mmap, keys: Keys) -> Iterator[tuple[Keys, Keys]]:
     """The page of each row group whose statistics allow some of `keys`.
 
-    A column chunk of ours is one plain page: its header, then the keys, so the keys end where the chunk ends.
+    A column chunk of ours is one plain page: its header, then the keys, which end where the chunk ends.
     """
     footer_bytes = int.from_bytes(content[-8:-4], "little")
     footer = pq.read_metadata(pa.BufferReader(content[-8 - footer_bytes :]))
@@ -118,10 +119,10 @@ def _chosen_pages(content: mmap.mmap, keys: Keys) -> Iterator[tuple[Keys, Keys]]
         last = int(np.searchsorted(keys, np.uint64(high), side="right"))
         if first == last:
             continue
-        if chunk.compression != "UNCOMPRESSED" or chunk.total_compressed_size <= 8 * chunk.num_values:
+        found = plain_page(content, chunk.data_page_offset)
+        if found is None or found.end != chunk.data_page_offset + chunk.total_compressed_size:
             raise ValueError
-        start = chunk.data_page_offset + chunk.total_compressed_size - 8 * chunk.num_values
-        page = np.frombuffer(content, np.uint64, chunk.num_values, start)
-        if (int(page[0]), int(page[-1])) != (low, high):
+        page = np.frombuffer(content, np.uint64, found.count, found.start)
+        if chunk.compression != "UNCOMPRESSED" or (int(page[0]), int(page[-1])) != (low, high):
             raise ValueError
         yield page, keys[first:last]
