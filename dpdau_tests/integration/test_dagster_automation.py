@@ -12,6 +12,8 @@ import pytest
 from dpdau_assets.core.quantities import METRICS, DayRange, close_time
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.verify import verify
 from dpdau_assets.orchestration import reconcile
 from dpdau_assets.orchestration.errands import ERRAND_TAG
 from dpdau_assets.orchestration.partitions import RANGE_END, RANGE_START
@@ -19,6 +21,8 @@ from dpdau_assets.orchestration.resources import resources
 from dpdau_assets.orchestration.schedules import cron_times
 from dpdau_assets.settings import Settings
 from dpdau_tests.integration.dagster_folder import NOW, TODAY, Folder, activity, ago, make_folder, past
+from dpdau_tests.support.crashes import Interrupted, Interruption, count_steps
+from dpdau_tests.support.workspaces import copy_of, digests
 
 
 @pytest.fixture
@@ -232,6 +236,67 @@ class TestErasureSensor:
         assert second.run_key != first.run_key
         assert second.tags[ERRAND_TAG] == first.tags[ERRAND_TAG]
 
+    def test_nothing_recorded_tells_a_persons_days(self, tmp_path: Path) -> None:
+        """Two people active on other days: the same request, partitions, logs and order of rows in the ledger."""
+        recorded = []
+        for own_days in ([ago(18)], [ago(12), ago(9), ago(8)]):
+            with dg.DagsterInstance.ephemeral() as instance:
+                folder = make_folder(tmp_path / str(len(recorded)), instance, series_start=ago(22))
+                folder.ingest("events.csv", [*activity(past(20, 4)), *(("lonely", day) for day in own_days)])
+                with folder.lake.open() as workspace:
+                    bring_up_to_date(workspace, past(20, 4))
+                folder.erase("lonely", through=ago(6))
+                (request,) = Ticks(folder, "erasure_sensor").tick().run_requests or []
+                _execute(folder, request.with_replaced_attrs(job_name="erasure_replay_job"))
+                recorded.append(
+                    (request.run_key, request.tags, request.run_config, _told(instance), _order_of_rows(folder))
+                )
+        assert recorded[0] == recorded[1]
+        assert {day for asset, day in recorded[0][-1] if asset == "raw_events"} >= {str(day) for day in past(20, 4)}
+
+    def test_stored_releases_stay_as_they_are(self, folder: Folder) -> None:
+        """The job of an erasure leaves every row of releases, charges and accounts as it is, whoever it erases."""
+        folder.ingest("events.csv", activity(past(5)))
+        with folder.lake.open() as workspace:
+            publish_releases(workspace, ["dau", "wau", "mau"], past(5))
+        before = _released(folder)
+        assert before["releases"]
+        folder.erase("user-1", "user-2", through=TODAY)
+        (request,) = Ticks(folder, "erasure_sensor").tick().run_requests or []
+        _execute(folder, request.with_replaced_attrs(job_name="erasure_replay_job"))
+        assert folder.pending_erasures() == 0
+        assert _released(folder) == before
+        assert not any(folder.materialised(f"{metric}_release") for metric in ("dau", "wau", "mau"))
+
+    def test_a_run_that_died_midway_is_taken_up_again(self, folder: Folder, tmp_path: Path) -> None:
+        """A run killed between two files stays under way for an hour; then another one ends where it would have."""
+        folder.ingest("events.csv", activity(past(4)))
+        with folder.lake.open() as workspace:
+            bring_up_to_date(workspace, past(4))
+        folder.erase("user-1", through=TODAY)
+        (first,) = Ticks(folder, "erasure_sensor").tick().run_requests or []
+        with folder.lake.open() as workspace:
+            at_once = copy_of(workspace, tmp_path / "at-once")
+        steps = count_steps(flush_deletes, at_once)
+        job = folder.definitions.resolve_job_def("erasure_replay_job")
+        folder.instance.create_run_for_job(job, tags=dict(first.tags), status=dg.DagsterRunStatus.STARTED)
+        with folder.lake.open() as workspace, pytest.raises(Interrupted), Interruption(steps // 2):
+            flush_deletes(workspace)
+        assert folder.pending_erasures() == 1
+        assert "under way" in str(Ticks(folder, "erasure_sensor").tick().skip_message)
+        later = make_folder(
+            folder.settings.root.parent, folder.instance, clock_offset=datetime.now(UTC) - NOW + timedelta(hours=2)
+        )
+        (second,) = Ticks(later, "erasure_sensor").tick().run_requests or []
+        assert second.run_key != first.run_key
+        assert second.tags[ERRAND_TAG] == first.tags[ERRAND_TAG]
+        _execute(later, second.with_replaced_attrs(job_name="erasure_replay_job"))
+        assert folder.pending_erasures() == 0
+        with folder.lake.open() as workspace:
+            found = {key: digest for key, digest in digests(workspace).items() if key[1] < TODAY}
+            assert found == digests(at_once)  # two hours later today may have closed
+            assert verify(workspace).findings == ()
+
     def test_erasures_of_people_without_any_day_complete_as_well(self, folder: Folder) -> None:
         """A request for somebody never seen runs over the newest day and becomes complete."""
         folder.erase("never-seen", through=TODAY)
@@ -291,6 +356,39 @@ class TestReconcileSensor:
             ticks.tick()
         assert folder.materialised("raw_events") >= {day.isoformat() for day in past(5)}
         assert "knows everything" in str(ticks.tick().skip_message)
+
+
+def _told(instance: dg.DagsterInstance) -> list[tuple[str, str | None, str]]:
+    """Every materialization in an instance: asset, partition and metadata."""
+    records = [
+        record
+        for asset in instance.all_asset_keys()
+        for record in instance.fetch_materializations(asset, limit=1000).records
+    ]
+    return sorted(
+        (
+            str(record.asset_key),
+            record.partition_key,
+            str(record.asset_materialization.metadata if record.asset_materialization else None),
+        )
+        for record in records
+    )
+
+
+def _order_of_rows(folder: Folder) -> list[tuple[str, str]]:
+    """Asset and day of the ledger's partitions in the order in which their rows were last saved."""
+    with folder.lake.open() as workspace, workspace.ledger.read() as connection:
+        rows = connection.exec_driver_sql("SELECT asset, day FROM partitions ORDER BY version").all()
+    return [(row[0], row[1]) for row in rows]
+
+
+def _released(folder: Folder) -> dict[str, list[tuple[object, ...]]]:
+    """Every column of what was released and charged."""
+    with folder.lake.open() as workspace, workspace.ledger.read() as connection:
+        return {
+            table: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table}").all()]
+            for table in ("accounts", "charges", "releases", "resets")
+        }
 
 
 def _events(folder: Folder, asset: str) -> list[dg.EventLogRecord]:
