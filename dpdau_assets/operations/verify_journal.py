@@ -34,7 +34,7 @@ TABLES = {
     "erasure": schema.erasure_requests,
 }
 """Notes that are rows which never change, with their tables."""
-ELSEWHERE = ("note", "opened", "tombstones", "sealed_offset", "completed_at")
+ELSEWHERE = ("note", "opened", "tombstones", "reach", "sealed_offset", "completed_at")
 """Members of notes that are no column of their row, or change in it."""
 Rows = dict[str, dict[Any, Mapping[str, Any]]]
 """Rows by kind of note and primary key."""

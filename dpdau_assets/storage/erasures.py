@@ -65,7 +65,8 @@ class Tombstones:
 
     def erased_on(self, day: date) -> Keys:
         """The keys that are erased on `day`: uint64[m], sorted; sensitive."""
-        return self.keys[self.through >= np.datetime64(day, "D")]
+        is_erased = self.through >= np.datetime64(day, "D")
+        return self.keys if is_erased.all() else self.keys[is_erased]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +142,24 @@ def request(
         fewest = min(fewest, len(stones) - upsert_tombstones(connection, epoch, stones, seq=seq))
     row = {"seq": seq, "request": name, "requested_at": requested_at, "through_day": str(through_day), "users": users}
     sealed = {str(epoch): Sealed(epoch, stones.to_bytes()) for epoch, stones in tombstones.items() if len(stones)}
-    note(connection, "erasure", {**row, "tombstones": sealed})
+    note(connection, "erasure", {**row, "tombstones": sealed, "reach": _reach(connection)})
     return Recorded(seq, is_repeat=False, unchanged_users=max(0, fewest))
+
+
+def restore_reach(connection: Connection, reach: Mapping[str, str]) -> None:
+    """Sets the floor and the base that a noted request was made with, where the lines that settled them are lost.
+
+    Without them its tombstones would pass for ones that leave out no epoch, and nobody would ask at the door.
+    """
+    for key in (FLOOR_KEY, BASE_KEY):
+        if key in reach and get_meta(connection, key) is None:
+            set_meta(connection, key, reach[key])
+
+
+def _reach(connection: Connection) -> dict[str, str]:
+    """The floor and the base as the journal holds them with every request."""
+    found = {key: get_meta(connection, key) for key in (FLOOR_KEY, BASE_KEY)}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def upsert_tombstones(connection: Connection, epoch: int, stones: Tombstones, *, seq: int) -> int:

@@ -98,6 +98,7 @@ class Replay:
 
     def _erasure(self, connection: Connection, line: Line, row: dict[str, Any]) -> None:
         sealed = row.pop("tombstones")
+        erasures.restore_reach(connection, row.pop("reach", {}))  # lines of before the reach was noted hold none
         put_row(connection, schema.erasure_requests, row, default={"completed_at": None})
         for name, item in sealed.items():
             epoch = int(name)

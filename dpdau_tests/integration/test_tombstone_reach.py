@@ -17,14 +17,18 @@ from hypothesis import strategies as st
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations import record_batch
 from dpdau_assets.operations import request_erasure as request_module
+from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.stage import stage_files
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.storage import erasures
+from dpdau_assets.storage.journal_lines import read
 from dpdau_tests.support.naive import live_users
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, files_holding, new_workspace
 
@@ -165,6 +169,61 @@ class TestReach:
         assert tombstone_count(workspace) > 200
         with workspace.ledger.read() as connection:
             assert erasures.tombstone_base(connection) is None
+
+
+class TestAfterAGap:
+    """The journal lost lines of the first erasure, and the ledger with them."""
+
+    def lose(self, workspace: Workspace, *, is_request_lost: bool) -> Workspace:
+        """The folder restored without the line that settled the base, and without the request if so chosen."""
+        kinds = {"fact", "erasure"} if is_request_lost else {"fact"}
+        for line in read(workspace.lake.journal_folder).lines:
+            notes = line.document()["notes"]
+            if {note["note"] for note in notes} <= kinds and any(
+                note["note"] == "erasure" or note["key"] == "tombstone_base" for note in notes
+            ):
+                content = bytearray(line.path.read_bytes())
+                content[line.offset + 20] ^= 1
+                line.path.write_bytes(content)
+        workspace.close()
+        for path in workspace.lake.ledger_path.parent.glob("ledger.sqlite*"):
+            path.unlink()
+        report = restore(workspace.settings, clock=workspace.clock)
+        assert len(report.gaps) == 1
+        return open_workspace(workspace.settings, clock=workspace.clock, create=False)
+
+    def assert_left_out(self, workspace: Workspace, source: Path) -> None:
+        """Activity of decades ago counts for `b` only."""
+        ingest(workspace, source, [("a", OLD), ("b", OLD)])
+        assert users_of(workspace, OLD) == 1
+        assert files_holding(workspace, "a", first=OLD, last=OLD) == []
+
+    def test_a_request_noted_after_the_gap_brings_its_reach(self, workspace: Workspace, tmp_path: Path) -> None:
+        """Where only the line that settled the base is lost, the request still keeps its user out of old sources."""
+        backup(workspace)
+        erase(workspace, "a")
+        with workspace.ledger.read() as connection:
+            base, floor = erasures.tombstone_base(connection), erasures.tombstone_floor(connection)
+        assert base is not None
+        workspace = self.lose(workspace, is_request_lost=False)
+        with workspace.ledger.read() as connection:
+            assert (erasures.tombstone_base(connection), erasures.tombstone_floor(connection)) == (base, floor)
+        self.assert_left_out(workspace, tmp_path / "late.jsonl")
+        assert verify(workspace).findings == ()
+
+    def test_a_lost_request_that_is_made_again_holds(self, workspace: Workspace, tmp_path: Path) -> None:
+        """Where the request is lost as well, asking again settles a base anew, and old sources that came before and
+        after it are both without the user."""
+        backup(workspace)
+        erase(workspace, "a")
+        workspace = self.lose(workspace, is_request_lost=True)
+        with workspace.ledger.read() as connection:
+            assert erasures.tombstone_base(connection) is None
+        ingest(workspace, tmp_path / "before.jsonl", [("a", OLD - timedelta(days=500)), ("b", OLD)])
+        erase(workspace, "a")
+        self.assert_left_out(workspace, tmp_path / "late.jsonl")
+        flush_deletes(workspace)
+        assert files_holding(workspace, "a", first=OLD - timedelta(days=500), last=OLD - timedelta(days=500)) == []
 
 
 days = st.sampled_from([date(1970, 1, 1), OLD, date(2009, 2, 3), date(2025, 11, 30), RECENT]).flatmap(
