@@ -11,7 +11,7 @@ PORT ?= 3000
 # Tests wait for thousands of fsyncs and never for a power cut: memory is disk enough where it has 6 GB to spare.
 export PYTEST_DEBUG_TEMPROOT ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 6000000 {print "/dev/shm"}')
 
-.PHONY: help setup demo ui backfill test test-slow architecture bench audit backup-ledger lint types check clean
+.PHONY: help setup demo ui backfill test test-slow architecture bench audit evaluate plots backup-ledger lint types check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ backup-ledger: $(INSTALLED) ## a checked copy of the ledger in DATA_DIR/backups;
 
 audit: $(INSTALLED) ## try to tell from released values whether one user is in them; LONG=1 for every mechanism
 	@$(PY) -m dpdau_assets.cli.main audit $(if $(LONG),--long)
+
+evaluate: $(INSTALLED) ## error, coverage, loss and time of every mechanism, sketch and budget; QUICK=1 in seconds
+	@$(PY) -m dpdau_assets.cli.main evaluate $(if $(QUICK),--quick)
+
+plots: $(INSTALLED) ## pictures of what `make evaluate` measured
+	@$(PY) -m dpdau_assets.cli.main plots
 
 lint: $(INSTALLED) ## ruff, and no unresolved placeholder in a tracked file
 	@$(PY) -m ruff check .

@@ -21,6 +21,7 @@ from dpdau_assets.cli import (
     budgets,
     data,
     erasing,
+    evaluating,
     generate,
     inspecting,
     planning,
@@ -48,6 +49,7 @@ app = typer.Typer(
 for group in (data, erasing, releases, budgets, inspecting, verifying, recovery, salts, retention, generate, streams):
     group.register(app)
 auditing.register(app)
+evaluating.register(app)
 planning.register(app)
 
 
