@@ -1,0 +1,89 @@
+"""What killed backups leave below `backups/`: finished where all of it is there, else removed.
+
+Belongs here: going on from names in waiting. Making copies belongs to `backups`. A copy takes its place by two renames:
+of the ledger, the file's and then its manifest's; of the lake, the older copy's out of its way and then its own. What a
+kill in between leaves is whole and durable, and nothing in place looks like a sound copy that is none.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from dpdau_assets.errors import DataError
+from dpdau_assets.storage.backups import Backup, is_sound, manifest_in, read_manifest
+from dpdau_assets.storage.faults import storage_errors
+from dpdau_assets.storage.files import (
+    TEMPORARY_MARK,
+    file_digest,
+    make_durable,
+    make_names_durable,
+    remove,
+    replace,
+)
+
+
+def settle_unfinished(folder: Path, *, before: datetime | None = None) -> None:
+    """Finishes what is whole and removes the rest, by default all of it: hold the lock of the folder then.
+
+    Args:
+        folder: `DATA_DIR/backups`.
+        before: Only what is older.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    for waiting in _left(folder, "ledger-*.json", before):
+        _finish_ledger(waiting)
+    copies = [copy for path in _left(folder, "lake-*", before) if (copy := _whole(path)) is not None]
+    for copy in sorted(copies, key=lambda one: one.manifest.created_at, reverse=True):
+        _finish_lake(copy.path)
+    for left in _left(folder, "*", before):
+        if left.is_dir():
+            with storage_errors(left, "remove"):
+                shutil.rmtree(left)
+        else:
+            remove([left])
+
+
+def place_of(waiting: Path) -> Path:
+    """The place that a name in waiting is to take."""
+    return waiting.with_name(waiting.name.removeprefix(".").split(TEMPORARY_MARK)[0])
+
+
+def _left(folder: Path, names: str, before: datetime | None) -> list[Path]:
+    found = sorted(folder.glob(f".{names}{TEMPORARY_MARK}*"))
+    return [path for path in found if before is None or path.stat().st_mtime < before.timestamp()]
+
+
+def _finish_ledger(waiting: Path) -> None:
+    """Puts a manifest into its place, and before it the copy that it names when that waits as well."""
+    place = place_of(waiting)
+    path, manifest = place.with_suffix(".sqlite"), manifest_in(waiting)
+    if manifest is None or place.exists():
+        return
+    for copy in (path, *sorted(path.parent.glob(f".{path.name}{TEMPORARY_MARK}*"))):
+        if copy.is_file() and file_digest(copy) == manifest.sha256:
+            if copy != path:
+                replace(copy, path)
+            replace(waiting, place)
+            make_durable([path, place])
+            return
+
+
+def _whole(waiting: Path) -> Backup | None:
+    """A copy of the lake in waiting, None when it is not all there."""
+    with suppress(DataError):
+        copy = read_manifest(waiting)
+        if is_sound(copy):
+            return copy
+    return None
+
+
+def _finish_lake(waiting: Path) -> None:
+    place = place_of(waiting)
+    if not place.exists():
+        replace(waiting, place)
+        make_names_durable({place.parent})
