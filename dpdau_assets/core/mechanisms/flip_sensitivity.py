@@ -37,7 +37,7 @@ STATE_SHIFT = 56
 WINDOWS = (56, 48, 40, 32, 24, 16)
 """Lengths of the exact window that are tried, the best first; the first one only where it holds the whole horizon, for
 beyond that it takes four times as long as the second and proves no more."""
-MOST_ENDS = 60_000
+MOST_ENDS = 35_000
 """Ends of series kept at a time; with more the next shorter window is tried."""
 WIDEST_GAP = 0.02
 """Share of its value by which a certificate may exceed what a series reaches; beyond it the set is refused."""
