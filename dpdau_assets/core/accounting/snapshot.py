@@ -20,6 +20,7 @@ from typing import Any
 from dpdau_assets.core.accounting.accountant import Accountant, Bound
 from dpdau_assets.core.accounting.advanced import AdvancedAccountant
 from dpdau_assets.core.accounting.gdp import GdpAccountant
+from dpdau_assets.core.accounting.lattice import LatticeAccountant
 from dpdau_assets.core.accounting.naive import NaiveAccountant
 from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.accounting.rdp import RdpAccountant, best_order
@@ -90,8 +91,8 @@ def fits(
         advanced_delta: Slack of advanced composition.
         rdp_orders: Orders of the RDP bound.
     """
-    accountants: tuple[Accountant, ...] = (GdpAccountant(), *_cheap(advanced_delta, rdp_orders), PldAccountant())
-    found = (accountant.bound(events, delta=delta) for accountant in accountants)
+    cheap: tuple[Accountant, ...] = (GdpAccountant(), *_cheap(advanced_delta, rdp_orders), LatticeAccountant())
+    found = (accountant.bound(events, delta=delta) for accountant in (*cheap, PldAccountant()))
     return any(bound.delta <= delta and bound.epsilon <= cap for bound in found)
 
 

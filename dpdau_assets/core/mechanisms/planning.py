@@ -6,10 +6,12 @@ not belong here: the shape of that noise (`correlated`, `joint`), nor whether a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from dpdau_assets.core.accounting.gdp import GdpAccountant
+from dpdau_assets.core.accounting.lattice import LatticeAccountant
 from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events
 from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
@@ -53,9 +55,10 @@ class PeriodPlan:
 def smallest_noise_factor(events_at: Callable[[float], EventCounts], plan: PeriodPlan) -> float:
     """A factor f >= 1, within a relative 1e-4 of the smallest, at which the whole plan costs at most its cap.
 
-    The loss is the discrete privacy loss distribution of all planned events, rounded pessimistically, or the closed
-    form where noise is so wide that the lattice does not matter: the same numbers that decide about each release later,
-    so that none of them is refused for a rounding. f is below 1.0001 at the default caps.
+    The loss is the closed form where noise is so wide that the lattice does not matter, else the sum over the lattice
+    where that is short, else the discrete privacy loss distribution of all planned events, rounded pessimistically: the
+    same numbers that decide about each release later, so that none of them is refused for a rounding. f is below 1.0001
+    at the default caps.
 
     Args:
         events_at: What the period releases in all when its noise is f times the continuous optimum, decreasing in cost.
@@ -69,6 +72,8 @@ def smallest_noise_factor(events_at: Callable[[float], EventCounts], plan: Perio
         total = merge_events(events_at(factor), plan.reserved)
         epsilon = GdpAccountant().bound(total, delta=plan.delta).epsilon
         if epsilon > goal * (1 + CLOSE):
+            epsilon = LatticeAccountant().bound(total, delta=plan.delta).epsilon
+        if epsilon == math.inf:
             epsilon = PldAccountant().bound(total, delta=plan.delta).epsilon
         if epsilon <= goal:
             return factor
