@@ -11,7 +11,7 @@ PORT ?= 3000
 # Tests wait for thousands of fsyncs and never for a power cut: memory is disk enough where it has 6 GB to spare.
 export PYTEST_DEBUG_TEMPROOT ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 6000000 {print "/dev/shm"}')
 
-.PHONY: help setup demo ui backfill test test-slow architecture bench audit evaluate plots backup-ledger lint types check clean
+.PHONY: help setup demo ui backfill test test-slow architecture bench audit evaluate privacy-tables plots backup-ledger lint types check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ evaluate: $(INSTALLED) ## error, coverage, loss and time of every mechanism, ske
 
 plots: $(INSTALLED) ## pictures of what `make evaluate` measured
 	@$(PY) -m dpdau_assets.cli.main plots
+
+privacy-tables: $(INSTALLED) ## compute every table and figure of docs/privacy.md; CHECK=1 compares and writes nothing
+	@$(PY) -m dpdau_assets.evaluation.privacy_tables $(if $(CHECK),--check)
 
 lint: $(INSTALLED) ## ruff, and no unresolved placeholder in a tracked file
 	@$(PY) -m ruff check .

@@ -39,13 +39,28 @@ class PldAccountant:
         return Bound(_composed_epsilon(events, delta), delta)
 
 
+def pld_delta(events: EventCounts, epsilon: float) -> float:
+    """A delta at which the composed releases are (epsilon, delta)-DP, in both directions; rounded upwards.
+
+    Args:
+        events: What was released; not empty.
+        epsilon: Loss, >= 0.
+    """
+    return float(_composed(events).get_delta_for_epsilon(epsilon))
+
+
 @lru_cache(maxsize=65536)
 def _composed_epsilon(events: EventCounts, delta: float) -> float:
+    return float(_composed(events).get_epsilon_for_delta(delta))
+
+
+@lru_cache(maxsize=2)
+def _composed(events: EventCounts) -> Any:
     composed: Any = None
     for event, count in events:
         repeated = _repeated(event, count)
         composed = repeated if composed is None else composed.compose(repeated)
-    return float(composed.get_epsilon_for_delta(delta))
+    return composed
 
 
 @lru_cache(maxsize=64)
