@@ -32,8 +32,9 @@ from dpdau_assets.cli import (
     streams,
     verifying,
 )
-from dpdau_assets.cli.output import fail, fail_with, say, where_it_broke
+from dpdau_assets.cli.output import fail, fail_with, say, wait_line, where_it_broke
 from dpdau_assets.errors import DpdauError
+from dpdau_assets.storage.lock import waits_told_to
 
 INTERRUPTED = 130
 
@@ -85,7 +86,8 @@ def run(arguments: Sequence[str]) -> int:
 def guarded(action: Callable[[], Any], *, as_json: bool) -> int:
     """The exit code after `action`: every failure becomes one line without a traceback or a value of the data."""
     try:
-        result = action()
+        with waits_told_to(wait_line):
+            result = action()
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except DpdauError as error:

@@ -33,6 +33,12 @@ def warn(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
+def wait_line(line: str) -> None:
+    """Print, for a person at a terminal, what this process waits for."""
+    if sys.stderr.isatty():
+        warn(f"dpdau: {line}")
+
+
 def emit(document: Any, *, as_json: bool, text: Callable[[], str]) -> None:
     """Print `document` as one JSON document, or else what `text` makes of it.
 

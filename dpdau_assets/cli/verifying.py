@@ -23,14 +23,10 @@ def verify(as_json: Json = False) -> int:
     for line in notices(settings):
         warn(f"dpdau: note: {line}")
     with progress_bar() as progress:
-        found = verify_folder(settings, progress=progress, on_wait=_waiting)
+        found = verify_folder(settings, progress=progress)
     document = found.to_json()
     emit(document, as_json=as_json, text=lambda: verification_text(document))
     return 0 if found.ok else 1
-
-
-def _waiting(line: str) -> None:
-    warn(f"dpdau: {line}")
 
 
 def verification_text(document: dict[str, Any]) -> str:
@@ -57,7 +53,7 @@ def certificate(
     from dpdau_assets.operations.certificate import certify
 
     with progress_bar() as progress:
-        document = certify(open_existing(), request, progress=progress, on_wait=_waiting)
+        document = certify(open_existing(), request, progress=progress)
     emit(document.to_json(), as_json=as_json, text=document.text)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,8 +20,11 @@ from dpdau_assets.storage import backups, batches, partitions
 from dpdau_assets.storage.backups import Backup, Terms
 from dpdau_assets.storage.journal import anchor_of
 from dpdau_assets.storage.lock import FileLock
+from dpdau_assets.storage.unfinished_backups import settle_unfinished
 
 LOCK_SECONDS = 600
+SURELY_DEAD = timedelta(days=1)
+"""What waits in backups/ for longer belongs to no living process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def backup(workspace: Workspace, *, with_lake: bool = False) -> BackupReport:
             held.enter_context(lake.lock())
             recover(workspace)
         held.enter_context(FileLock(lake.backups / ".lock", timeout_seconds=LOCK_SECONDS))
-        backups.remove_unfinished(lake.backups)
+        settle_unfinished(lake.backups)
         made = _copies(workspace, _terms(workspace, now), with_lake=with_lake)
     removed = remove_expired_backups(workspace, now=now)
     folders = [lake.journal_folder, *([mirror] if (mirror := workspace.settings.journal_mirror) else [])]
@@ -104,8 +107,9 @@ def remove_expired_backups(workspace: Workspace, *, now: datetime | None = None)
     Raises:
         StorageError: The disk refused.
     """
-    moment = now or workspace.now()
-    return tuple(path.name for path in backups.remove_expired(workspace.lake.backups, now=moment.astimezone(UTC)))
+    folder, moment = workspace.lake.backups, (now or workspace.now()).astimezone(UTC)
+    settle_unfinished(folder, before=datetime.now(UTC) - SURELY_DEAD)
+    return tuple(path.name for path in backups.remove_expired(folder, now=moment))
 
 
 def _terms(workspace: Workspace, now: datetime) -> Terms:

@@ -6,7 +6,6 @@ backups (`verify_backups`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -20,6 +19,7 @@ from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.verification import AT_WORK, Verification
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.verify_backups import last_expiry
+from dpdau_assets.operations.verify_ledger import OVERFILLED
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import erasures
 from dpdau_assets.storage.erasures import ErasureRequest
@@ -97,13 +97,7 @@ class Certificate:
         return "\n".join(lines)
 
 
-def certify(
-    workspace: Workspace,
-    request: str,
-    *,
-    progress: Progress = no_progress,
-    on_wait: Callable[[str], None] | None = None,
-) -> Certificate:
+def certify(workspace: Workspace, request: str, *, progress: Progress = no_progress) -> Certificate:
     """Verifies the whole data folder and certifies that the users of a request are gone from it.
 
     Guarantee: given only when the request is complete, nothing at all was found, and nobody was writing files in
@@ -113,7 +107,6 @@ def certify(
         workspace: The open data folder.
         request: Name of the request.
         progress: Shows how far the verification is.
-        on_wait: As for `verify`.
 
     Raises:
         InputError: There is no such request.
@@ -121,12 +114,12 @@ def certify(
         StorageError: The disk refused.
     """
     known = _complete_request(workspace, request)
-    found = verify(workspace, progress=progress, on_wait=on_wait)
+    found = verify(workspace, progress=progress)
     _refuse(found)
     with workspace.ledger.read() as connection:
         first = _first_day(connection, known.through_day)
     path = f"{FOLDER}/{known.request}.md"
-    notes = tuple(note for note in found.notes if note != AT_WORK)
+    notes = tuple(note for note in found.notes if OVERFILLED not in note)  # which tells of no user
     certificate = Certificate(
         request=known.request,
         certified_at=workspace.now().isoformat(timespec="seconds"),

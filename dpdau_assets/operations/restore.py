@@ -35,14 +35,14 @@ from dpdau_assets.operations.orphans import remove_orphans
 from dpdau_assets.operations.publication import intent_path
 from dpdau_assets.operations.put_lake_back import drop_batches, put_lake_back
 from dpdau_assets.operations.replay_erasures import complete_locked
-from dpdau_assets.operations.restore_source import Base, Present, RestoreSource, find_gaps, is_published_beyond
+from dpdau_assets.operations.restore_source import Base, RestoreSource, find_gaps, is_published_beyond
 from dpdau_assets.operations.unaccounted import (
     days_that_may_be_lost,
     ranges_document,
     set_unaccounted,
     unaccounted,
 )
-from dpdau_assets.operations.workspace import Clock, Workspace, ledger_url, open_workspace, utc_now
+from dpdau_assets.operations.workspace import Clock, Workspace, journal_end_path, ledger_url, open_workspace, utc_now
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import backups, epoch_facts, erasures, notes, salt_file, schema
 from dpdau_assets.storage.files import TEMPORARY_MARK, make_durable, read_bytes, remove, replace, temporary_name
@@ -166,7 +166,7 @@ class _Work:
         self._lake = lake
         self._path = path
         self._now = now
-        self._journal = Journal(lake.journal_folder, mirror=settings.journal_mirror)
+        self._journal = Journal(lake.journal_folder, mirror=settings.journal_mirror, end=journal_end_path(lake))
         self._salts = _salts(lake)
         self._ledger_id = _lake_ledger_id(lake)
 
@@ -174,17 +174,16 @@ class _Work:
         """Makes the new ledger and swaps it in; what to call with the number of erasures applied afterwards."""
         self._journal.align()
         remove(self._path.parent.glob(f".{self._path.name}{TEMPORARY_MARK}*"))
-        found = RestoreSource(self._lake, self._path, mirror=self._settings.journal_mirror, ledger_id=self._ledger_id)
-        present = found.present
+        found = RestoreSource(self._settings, self._lake, self._path, ledger_id=self._ledger_id)
         base = found.choose(source, with_lake=with_lake)
         lines = read(self._lake.journal_folder, self._settings.journal_mirror, after=base.anchor)
-        gaps = find_gaps(lines, base, present)
+        gaps = find_gaps(lines, base, known_seq=found.known_seq)
         temporary = self._path.parent / temporary_name(self._path)
         try:
             self._copy(base, temporary)
             ledger = open_copy(temporary)
             try:
-                report = self._fill(ledger, base, lines, gaps, present, with_lake=with_lake)
+                report = self._fill(ledger, base, lines, gaps, found.known_seq, with_lake=with_lake)
             finally:
                 ledger.close()
             self._swap(temporary)
@@ -199,7 +198,7 @@ class _Work:
             held.backup(copy)
 
     def _fill(
-        self, ledger: Ledger, base: Base, lines: Lines, gaps: tuple[Gap, ...], present: Present, *, with_lake: bool
+        self, ledger: Ledger, base: Base, lines: Lines, gaps: tuple[Gap, ...], known_seq: int, *, with_lake: bool
     ) -> Callable[[int], Restored]:
         """Replays, adopts and marks in one transaction, noted in the journal before it commits."""
         replay = Replay(self._salts, lowest_epoch=self._salts.lowest_epoch if self._salts else 0)
@@ -228,7 +227,7 @@ class _Work:
             strangers = self._fill_gap(connection, gaps) if gaps else 0
             _mark_erasures(connection)
             lost = unaccounted(connection)
-            self._note(connection, base, lines, gaps, max(present.anchor.seq, base.anchor.seq))
+            self._note(connection, base, lines, gaps, max(known_seq, base.anchor.seq))
         ledger.scrub()
         name = copy.path.name if copy else None
 

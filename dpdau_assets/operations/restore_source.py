@@ -1,6 +1,7 @@
 """What a restore starts from: the copies there are, the ledger in place, and which lines of the journal are missing.
 
-Belongs here: looking and choosing, without changing anything. Replaying belongs to `restore`.
+Belongs here: looking and choosing, without changing anything. Replaying belongs to `restore`. A ledger in which SQLite
+finds no fault may still contradict itself or its journal, by a hand or a disk: it is not started from either.
 """
 
 from __future__ import annotations
@@ -10,12 +11,20 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import Connection
 
-from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.errors import ConfigurationError, DataError, DpdauError
+from dpdau_assets.operations.verification import Report
+from dpdau_assets.operations.verify_journal import verify_journal
+from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
+from dpdau_assets.operations.workspace import journal_end_path, open_workspace
+from dpdau_assets.settings import Settings
 from dpdau_assets.storage import backups, budget
 from dpdau_assets.storage.backups import Backup
+from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.files import read_table
+from dpdau_assets.storage.journal_end import noted_end
 from dpdau_assets.storage.journal_lines import START, Anchor, Gap, Line, Lines, read
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY
@@ -47,19 +56,25 @@ class RestoreSource:
     """What there is to restore from.
 
     Args:
+        settings: All settings.
         lake: The data folder.
         ledger: The file of the ledger.
-        mirror: The second copy of the journal, None for none.
         ledger_id: The ledger that the files belong to, None when it is not known.
+
+    Attributes:
+        present: The ledger in place.
+        known_seq: The last line of the journal that anything in the folder knows of.
     """
 
-    def __init__(self, lake: Lake, ledger: Path, *, mirror: Path | None, ledger_id: str | None) -> None:
+    def __init__(self, settings: Settings, lake: Lake, ledger: Path, *, ledger_id: str | None) -> None:
+        self._settings = settings
         self._lake = lake
         self._ledger = ledger
-        self._mirror = mirror
+        self._mirror = settings.journal_mirror
         self._ledger_id = ledger_id
         found = look_at(ledger)
         self.present = found if ledger_id in (None, found.ledger_id) else NOT_THERE
+        self.known_seq = max(self.present.anchor.seq, noted_end(journal_end_path(lake), ledger_id=ledger_id))
 
     def choose(self, source: Path | None, *, with_lake: bool) -> Base:
         """What the journal is replayed onto.
@@ -75,17 +90,41 @@ class RestoreSource:
         present = self.present
         here = Base("the present ledger", self._ledger, present.anchor, "")
         is_ours = present.is_sound and self._ledger_id in (None, present.ledger_id)
+        if is_ours and self._is_contradicted():
+            return self._from_backup(backups.read_manifest(source)) if source else self._from_the_beginning()
         if is_ours and (source is not None or not with_lake):
             behind = read(self._lake.journal_folder, self._mirror, after=present.anchor).lines
-            if not behind or (len(behind) == 1 and behind[0].seq == present.anchor.seq + 1):  # what a crash left
+            last = behind[-1].seq if behind else present.anchor.seq
+            if last in (present.anchor.seq, present.anchor.seq + 1) and self.known_seq <= last:  # +1: what a crash left
                 raise ConfigurationError(
                     f"the ledger {self._ledger} is sound and lacks nothing of its journal: nothing is to be restored",
                     hint="`dpdau restore --lake` puts the data back; to go back to a copy, move the ledger away first",
                 )
         if source is not None:
             return self._from_backup(backups.read_manifest(source))
-        if is_ours:
-            return here
+        return here if is_ours else self._from_newest()
+
+    def _is_contradicted(self) -> bool:
+        """Whether rows of the present ledger disagree, with each other or with the journal, as only a restore mends."""
+        with suppress(DpdauError):
+            workspace = open_workspace(self._settings, create=False)
+            try:
+                report = Report()
+                verify_ledger(workspace, report, is_full=False)
+                verify_journal(workspace, KeySearch(np.empty(0, np.uint64)), report)
+            finally:
+                workspace.close()
+            return any(finding.repair == RESTORE for finding in report.findings)
+        return False
+
+    def _from_the_beginning(self) -> Base:
+        """The journal alone where it is whole, for a copy may hold the rows that are wrong; else the newest copy."""
+        if not read(self._lake.journal_folder, self._mirror).gaps:
+            with suppress(DataError):
+                return self._from_nothing()
+        return self._from_newest()
+
+    def _from_newest(self) -> Base:
         for backup in backups.known(self._lake.backups):
             if not backup.is_lake and self._fits(backup) and backups.is_sound(backup):
                 return _base_of(backup)
@@ -154,8 +193,8 @@ def is_published_beyond(connection: Connection, lake: Lake) -> bool:
     return False
 
 
-def find_gaps(lines: Lines, base: Base, present: Present) -> tuple[Gap, ...]:
-    """Where lines are missing: inside, before the first, and after the last that the damaged ledger knew of."""
+def find_gaps(lines: Lines, base: Base, *, known_seq: int) -> tuple[Gap, ...]:
+    """Where lines are missing: inside, before the first, and up to the last that the lost ledger or a note knew of."""
     gaps = [
         Gap(gap.after, gap.since or base.since, gap.until) if gap.after == base.anchor.seq else gap
         for gap in lines.gaps
@@ -163,6 +202,6 @@ def find_gaps(lines: Lines, base: Base, present: Present) -> tuple[Gap, ...]:
     last: Line | None = lines.lines[-1] if lines.lines else None
     if last is None and not lines.starts_at_anchor:
         gaps.append(Gap(base.anchor.seq, base.since, None))
-    elif present.anchor.seq > (last.seq if last else base.anchor.seq):
+    elif known_seq > (last.seq if last else base.anchor.seq):
         gaps.append(Gap(last.seq if last else base.anchor.seq, last.at if last else base.since, None))
     return tuple(gaps)

@@ -11,7 +11,7 @@ partitions of other days, tombstones of epochs under which nothing is held, Dags
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
@@ -36,13 +36,7 @@ LEDGER_IS_WRONG = ("is damaged", "is not an SQLite database", "is older than its
 """What the ledger's own errors say when it is the ledger that must be repaired, not the machine."""
 
 
-def verify(
-    workspace: Workspace,
-    days: DayRange | None = None,
-    *,
-    progress: Progress = no_progress,
-    on_wait: Callable[[str], None] | None = None,
-) -> Verification:
+def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Progress = no_progress) -> Verification:
     """Looks for everything that must not be in a data folder; changes nothing.
 
     Guarantee: when it is ok and nothing is pending, no file below DATA_DIR held a pseudonym of a complete erasure on an
@@ -53,14 +47,13 @@ def verify(
         workspace: The open data folder.
         days: Days of a run, for the daily check; None looks at everything.
         progress: Shows how far it is.
-        on_wait: Called once with one line when another process holds the lake lock.
 
     Raises:
         StorageError: The disk, or a lock that does not come free.
     """
     report = Report()
     try:
-        _look(workspace, days, report, progress, on_wait)
+        _look(workspace, days, report, progress)
     except (DataError, StorageError) as error:
         if not any(words in error.message for words in LEDGER_IS_WRONG):
             raise
@@ -68,13 +61,7 @@ def verify(
     return report.finish()
 
 
-def verify_folder(
-    settings: Settings,
-    *,
-    clock: Clock = utc_now,
-    progress: Progress = no_progress,
-    on_wait: Callable[[str], None] | None = None,
-) -> Verification:
+def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progress = no_progress) -> Verification:
     """As `verify`, of the data folder of `settings`; one that refuses to open is a finding, too.
 
     Raises:
@@ -96,22 +83,16 @@ def verify_folder(
         )
         return report.finish()
     try:
-        return verify(workspace, progress=progress, on_wait=on_wait)
+        return verify(workspace, progress=progress)
     finally:
         workspace.close()
 
 
-def _look(
-    workspace: Workspace,
-    days: DayRange | None,
-    report: Report,
-    progress: Progress,
-    on_wait: Callable[[str], None] | None,
-) -> None:
+def _look(workspace: Workspace, days: DayRange | None, report: Report, progress: Progress) -> None:
     progress("verify", 0, STEPS)
     verify_ledger(workspace, report, is_full=days is None)
     progress("verify", 1, STEPS)
-    with workspace.lake.lock(on_wait=on_wait):
+    with workspace.lake.lock():
         known, erased = _known(workspace, days)
         verify_lake(workspace, known, erased, report)
         verify_strays(workspace, known, erased, report)

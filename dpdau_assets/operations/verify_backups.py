@@ -8,6 +8,7 @@ that moment, or of an earlier one, says: tombstones are linked to no request, so
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +18,7 @@ import numpy as np
 
 from dpdau_assets.errors import DataError, StorageError
 from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.verification import AT_WORK, HOLDS, Report, remove_command
 from dpdau_assets.operations.verify_places import is_in_pages
 from dpdau_assets.operations.verify_sketches import holds_erased_rows
@@ -25,9 +27,10 @@ from dpdau_assets.storage import backups, erasures
 from dpdau_assets.storage.backups import Backup
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.erasures import Tombstones, to_unsigned
-from dpdau_assets.storage.files import read_keys
+from dpdau_assets.storage.files import TEMPORARY_MARK, read_keys
 from dpdau_assets.storage.lock import FileLock
 from dpdau_assets.storage.sqlite_pages import foreign_pages
+from dpdau_assets.storage.unfinished_backups import place_of
 
 LOCK_NAME = ".lock"
 """Held by a backup that is being made."""
@@ -63,7 +66,11 @@ class _Copied:
     @property
     def search(self) -> KeySearch:
         """A search for all of them."""
-        return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.keys for one in self.complete.values())]))
+        return _search_for(self.complete.values())
+
+
+def _search_for(tombstones: Iterable[Tombstones | None]) -> KeySearch:
+    return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.keys for one in tombstones if one is not None)]))
 
 
 def verify_backups(workspace: Workspace, report: Report) -> None:
@@ -86,8 +93,13 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
                 _report_erased(copy, report)
         elif copy.is_lake and _is_sound(copy, report):
             stones = _complete_before(workspace, copy, copies, ledgers)
-            if stones and _holds_erased(copy.path, stones):
+            listed = backups.listed_files(copy)
+            others = [path for path in sorted(copy.path.rglob("*")) if path.is_file() and path not in listed]
+            search = _search_for(stones.of_epoch(epoch) for epoch in stones.epochs)
+            if (stones and _holds_erased(listed, stones)) or any(holds_any(search, path) for path in others):
                 _report_erased(copy, report)
+            elif others:
+                report.find("backup", _place(copy), "it holds files that its list does not name", repair=_again(copy))
 
 
 def last_expiry(workspace: Workspace, completed_at: str) -> str | None:
@@ -131,16 +143,22 @@ def _report_others(folder: Path, known: set[Path], report: Report) -> None:
     except StorageError:
         report.note(AT_WORK)
         return
+    waiting = {place_of(path).with_suffix("") for path in others if _is_left(path)}
     for path in others:
         if path.name == LOCK_NAME:
             continue
-        is_left = path.name.startswith(".")
+        is_left = _is_left(path)
         report.find(
             "leftover" if is_left else "backup",
             f"backups/{path.name}",
             "a killed backup left this" if is_left else "it is no backup, or has no manifest that can be read",
-            repair=remove_command(path),
+            repair="dpdau backup" if is_left or path.with_suffix("") in waiting else remove_command(path),
         )
+
+
+def _is_left(path: Path) -> bool:
+    """Whether a name is one in waiting."""
+    return path.name.startswith(".") and TEMPORARY_MARK in path.name
 
 
 def _complete_before(
@@ -161,9 +179,9 @@ def _complete_before(
     return ErasedKeys(ledgers[older[0].path].complete) if older else ErasedKeys({})
 
 
-def _holds_erased(folder: Path, stones: ErasedKeys) -> bool:
+def _holds_erased(files: Iterable[Path], stones: ErasedKeys) -> bool:
     """Whether a file of a copy of the lake holds a pseudonym erased on its day."""
-    for path in sorted(folder.rglob("*.parquet")):
+    for path in sorted(path for path in files if path.suffix == ".parquet"):
         day = date.fromisoformat(path.parent.name.removeprefix("day="))
         if path.stem == "windows":
             if holds_erased_rows(path, stones):

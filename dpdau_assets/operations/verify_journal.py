@@ -1,13 +1,14 @@
 """Verifying the journal: a chain without a gap, equal copies, and the same rows as the ledger.
 
 Belongs here: what a restore would rely on. Does not belong here: restoring, the form of a line (`journal_lines`), caps
-(`verify_ledger`). Rows that are older than the journal's first line are not compared: a snapshot holds them.
+(`verify_ledger`). Lines that are missing are harmless while a copy of the ledger holds what they said: a restore starts
+from it. Rows that are older than the first line, or than the last such gap, are not compared.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from dpdau_assets.operations.file_scan import holds_any
-from dpdau_assets.operations.verification import Report
+from dpdau_assets.operations.verification import Report, remove_command
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import backups, schema
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.journal import anchor_of
-from dpdau_assets.storage.journal_lines import START, Anchor, Line, Lines, files_in, read
+from dpdau_assets.storage.journal_lines import START, Anchor, Gap, Line, Lines, files_in, lines_of, read
 from dpdau_assets.storage.ledger import get_meta
 
 JOURNAL = "the journal"
-BACKUP = "dpdau backup, from which a restore then starts"
+BACKUP = "dpdau backup"
+"""A restore then starts from that copy."""
 RESTORE = "dpdau restore"
 TABLES = {
     "account": schema.accounts,
@@ -52,14 +54,7 @@ def verify_journal(workspace: Workspace, search: KeySearch, report: Report) -> N
         StorageError: A file cannot be read.
     """
     folder, mirror = workspace.lake.journal_folder, workspace.settings.journal_mirror
-    for path in (*files_in(folder), *(files_in(mirror) if mirror else [])):
-        if holds_any(search, path):
-            report.find(
-                "erased",
-                f"{path.parent.name}/{path.name}",
-                "holds the pseudonym of an erased user in clear",
-                repair=f"dpdau backup, then rm {shlex.quote(str(path))}",
-            )
+    _search_files(folder, mirror, search, report)
     _verify_copies(folder, mirror, report)
     with workspace.ledger.read() as connection:
         anchor, ledger_id = anchor_of(connection), get_meta(connection, "ledger_id") or ""
@@ -67,12 +62,29 @@ def verify_journal(workspace: Workspace, search: KeySearch, report: Report) -> N
     if anchor == Anchor():
         return  # a ledger of before the journal that nobody has written to since
     found = read(folder, mirror)
-    lines = _upto(found, anchor)
+    lines, copied = _upto(found, anchor), _copied_upto(workspace)
     if lines is None:
-        report.find("journal", JOURNAL, "it does not hold the last transaction of the ledger", repair=BACKUP)
+        if copied < anchor.seq:
+            report.find("journal", JOURNAL, "it does not hold the last transaction of the ledger", repair=BACKUP)
         return
-    _verify_chain(workspace, found, lines, ledger_id, report)
-    _compare(_journal_rows(lines), rows, report)
+    is_whole = _verify_chain(found, lines, ledger_id, report, copied=copied)
+    since = _since_gap(found, lines, copied=copied)
+    is_all = is_whole and any(note["note"] == "created" for note in since[0].document()["notes"])
+    _compare(_journal_rows(since), rows, report, is_whole=is_whole, is_all=is_all)
+
+
+def _search_files(folder: Path, mirror: Path | None, search: KeySearch, report: Report) -> None:
+    """Reports files that hold a pseudonym in clear, and files of the first copy's folder that are no journal."""
+    own = [*files_in(folder), *(files_in(mirror) if mirror else [])]
+    others = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in own]
+    for path in (*own, *others):
+        is_journal = path in own
+        place = f"{path.parent.name}/{path.name}"
+        if holds_any(search, path):
+            message = "holds the pseudonym of an erased user in clear"
+            report.find("erased", place, message, repair=f"{'dpdau backup, then ' * is_journal}{remove_command(path)}")
+        elif not is_journal:
+            report.find("unknown", place, "this is no file of the journal", repair=remove_command(path))
 
 
 def _verify_copies(folder: Path, mirror: Path | None, report: Report) -> None:
@@ -87,10 +99,19 @@ def _verify_copies(folder: Path, mirror: Path | None, report: Report) -> None:
                 "journal",
                 f"{JOURNAL}'s {name}",
                 "the two copies differ; the better of each line counts",
-                repair="dpdau backup, then copy the whole file over the damaged one",
+                repair=_levelling(folder / name, mirror / name),
             )
         elif len(pair[0]) != len(pair[1]):
             report.wait(f"one copy of {JOURNAL} is behind the other: the next transaction brings it up")
+
+
+def _levelling(first: Path, second: Path) -> str:
+    """The command that makes two copies of one file the same: the one with more whole lines goes over the other."""
+    lines = {path: {line.digest for line in lines_of(path)} for path in (first, second)}
+    better, worse = (first, second) if lines[first] >= lines[second] else (second, first)
+    if lines[better] >= lines[worse]:
+        return shlex.join(["cp", str(better), str(worse)])
+    return f"dpdau backup, then {remove_command(first)} and {remove_command(second)}"
 
 
 def _upto(found: Lines, anchor: Anchor) -> list[Line] | None:
@@ -101,28 +122,48 @@ def _upto(found: Lines, anchor: Anchor) -> list[Line] | None:
     return None
 
 
-def _verify_chain(workspace: Workspace, found: Lines, lines: list[Line], ledger_id: str, report: Report) -> None:
+def _verify_chain(found: Lines, lines: list[Line], ledger_id: str, report: Report, *, copied: int) -> bool:
     """No line is missing between the first that is kept and the ledger's last, and all are of this ledger.
 
     A gap that a restore found and noted is accounted for: its days waited to be charged. So is one right before the
-    line of a restore: what is missing there was in the copy that it started from, or was noted as a gap.
+    line of a restore: what is missing there was in the copy that it started from, or was noted as a gap. So is one that
+    a copy of the ledger is newer than.
+
+    Returns:
+        Whether nothing that no copy holds is missing.
     """
-    if any(line.ledger != ledger_id for line in found.lines):
-        report.find("journal", JOURNAL, "it holds lines of another ledger", repair=BACKUP)
+    foreign = sorted({line.path for line in found.lines if line.ledger != ledger_id})
+    if foreign:
+        removal = " and ".join(remove_command(path) for path in foreign)
+        report.find("journal", JOURNAL, "it holds lines of another ledger", repair=f"dpdau backup, then {removal}")
     first, last = lines[0].seq, lines[-1].seq
     restores = [(line, note) for line in lines for note in line.document()["notes"] if note["note"] == "restored"]
     noted = {gap[0] for _, note in restores for gap in note["gaps"]}
     noted |= {max((one.seq for one in lines if one.seq < line.seq), default=0) for line, _ in restores}
-    inner = [gap for gap in found.gaps if first <= gap.after < last and gap.after not in noted]
-    is_cut = lines[0].previous != START and not _has_snapshot(workspace, first - 1)
-    if inner or is_cut:
+    ends = [_end_of(gap, lines) for gap in found.gaps if first <= gap.after < last and gap.after not in noted]
+    is_cut = lines[0].previous != START and copied < first - 1
+    is_whole = not is_cut and all(copied >= end - 1 for end in ends)
+    if not is_whole:
         report.find("journal", JOURNAL, "lines are missing from its chain", repair=BACKUP)
+    return is_whole
 
 
-def _has_snapshot(workspace: Workspace, seq: int) -> bool:
-    """Whether a backup of the ledger makes the lines up to `seq` dispensable."""
+def _end_of(gap: Gap, lines: Sequence[Line]) -> int:
+    """The first line after a gap, which is not the last of the chain."""
+    return min(line.seq for line in lines if line.seq > gap.after)
+
+
+def _since_gap(found: Lines, lines: list[Line], *, copied: int) -> list[Line]:
+    """The lines after the last gap that a copy of the ledger makes harmless: what it swallowed is in no line."""
+    ends = [_end_of(gap, lines) for gap in found.gaps if gap.after < lines[-1].seq]
+    start = max((end for end in ends if copied >= end - 1), default=0)
+    return [line for line in lines if line.seq >= start]
+
+
+def _copied_upto(workspace: Workspace) -> int:
+    """The last line of the journal that a copy of the ledger holds; 0 without any."""
     copies = backups.known(workspace.lake.backups)
-    return any(copy.manifest.journal_seq >= seq for copy in copies if not copy.is_lake)
+    return max((one.manifest.journal_seq for one in copies if not one.is_lake and one.path.exists()), default=0)
 
 
 def _ledger_rows(connection: Connection) -> Rows:
@@ -158,15 +199,20 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _compare(noted: Rows, stored: Rows, report: Report) -> None:
-    """Every noted row is in the ledger as it was noted, and every row since the first noted one was noted."""
+def _compare(noted: Rows, stored: Rows, report: Report, *, is_whole: bool, is_all: bool) -> None:
+    """Every noted row is in the ledger as it was noted, and every row since the first noted one was noted.
+
+    Where the lines go back to the ledger's creation (`is_all`), every row was.
+    """
     for kind, rows in noted.items():
         first = min(rows, default=None)
-        held = {key: row for key, row in stored[kind].items() if first is not None and key >= first}
+        is_since = {key: is_all or (first is not None and key >= first) for key in stored[kind]}
+        held = {key: row for key, row in stored[kind].items() if is_since[key]}
         place = f"{TABLES[kind].name.replace('_', ' ')} in ledger and journal"
         if set(rows) - set(held):
             report.find("journal", place, "the ledger lacks a row that the journal holds", repair=RESTORE)
         if set(held) - set(rows):
-            report.find("journal", place, "the journal lacks a row that the ledger holds", repair=BACKUP)
+            repair = RESTORE if is_whole else BACKUP  # nothing is in the ledger that was not in the journal before
+            report.find("journal", place, "the journal lacks a row that the ledger holds", repair=repair)
         if any(held[key] != row for key, row in rows.items() if key in held):
             report.find("journal", place, "a row differs between the two", repair=RESTORE)

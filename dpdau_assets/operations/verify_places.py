@@ -54,7 +54,7 @@ def verify_places(workspace: Workspace, search: KeySearch, report: Report, *, wi
     root, home = workspace.lake.root, dagster_home(workspace.settings)
     database = ledger_path(workspace)
     for path in _files_of(root):
-        if path.is_relative_to(home) or path.name.endswith(SHARED_MEMORY) or _is_ledger(path, database):
+        if path.is_relative_to(home) or _is_ledger(path, database):
             continue
         relative = str(path.relative_to(root))
         if search.is_in_bytes(relative.encode("utf-8", "surrogateescape")):
@@ -79,8 +79,9 @@ def _database(connection: Connection) -> Path:
 
 
 def _is_ledger(path: Path, database: Path) -> bool:
-    """Whether a file is the ledger or its log, which are read page by page."""
-    return path.name in (database.name, f"{database.name}-wal") and path.parent.samefile(database.parent)
+    """Whether a file is the ledger or its log, which are read page by page, or the index of its log."""
+    names = (database.name, f"{database.name}-wal", f"{database.name}{SHARED_MEMORY}")
+    return path.name in names and path.parent.samefile(database.parent)
 
 
 def _files_of(root: Path) -> Iterator[Path]:

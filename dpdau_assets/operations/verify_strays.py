@@ -24,11 +24,12 @@ from dpdau_assets.operations.verification import (
 )
 from dpdau_assets.operations.verify_lake import STAGING, KnownFiles, own_files
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import journal_end
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.files import TEMPORARY_MARK
 from dpdau_assets.storage.lake import Lake
 
-OWN_FILES = (".lock", ".ledger-id", ".intent.json")
+OWN_FILES = (".lock", ".ledger-id", ".intent.json", journal_end.NAME)
 """Files of lake/ that are not partitions."""
 
 
@@ -55,6 +56,10 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
     for row in known.rows.values():
         named.update(own_files(workspace, row))
     named.update(lake.root / "lake" / name for name in OWN_FILES)
+    for path in (*(lake.root / "lake" / name for name in OWN_FILES), lake.temporary_root / ".lock"):
+        if holds_any(erased.search, path):
+            repair = f"stop everything that works in the folder, then {remove_command(path)}"
+            report.find("erased", str(path.relative_to(lake.root)), HOLDS, repair=repair)
     orphans: dict[str, list[Path]] = {}
     for path in _files_below(lake.root / "lake", lake.root / "staging"):
         if path in named:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Connection
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import epoch_facts
+from dpdau_assets.storage import epoch_facts, journal_end
 from dpdau_assets.storage.files import read_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
@@ -184,12 +185,12 @@ def open_workspace(
     lake = Lake(settings.root, memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads)
     if create:
         lake.make_folders()
-    journal = Journal(lake.journal_folder, mirror=settings.journal_mirror)
+    journal = Journal(lake.journal_folder, mirror=settings.journal_mirror, end=journal_end_path(lake))
     ledger = _open_ledger(settings, lake, journal, create=create, synthetic=synthetic)
     try:
-        journal.check(lambda: _anchor(ledger))
         with ledger.read() as connection:
             known = facts(connection)
+        journal.check(lambda: _anchor(ledger), ledger_id=known.ledger_id)
         _check_ledger_id(lake, known.ledger_id)
         if settings.noise_source == "seeded" and not known.is_synthetic:
             raise ConfigurationError(
@@ -251,6 +252,11 @@ def _fix_series_floor(ledger: Ledger, settings: Settings) -> None:
 def _anchor(ledger: Ledger) -> Anchor:
     with ledger.read() as connection:
         return anchor_of(connection)
+
+
+def journal_end_path(lake: Lake) -> Path:
+    """Where the journal's last line is noted outside of it."""
+    return lake.ledger_id_path.with_name(journal_end.NAME)
 
 
 def ledger_url(settings: Settings, lake: Lake) -> str:

@@ -1,7 +1,8 @@
 """Backups: copies of the ledger and of the lake below `backups/`, each with a manifest; never a secret.
 
 Belongs here: making, checking, listing and removing copies, and dropping journal files that no copy needs. When that
-happens belongs to `operations.backup`, going back to one to `operations.restore`.
+happens belongs to `operations.backup`, going back to one to `operations.restore`, what a kill leaves to
+`unfinished_backups`.
 
     backups/ledger-20260301.sqlite   ledger-20260301.json
     backups/lake-20260301/           raw_events/ mau_unions/ staging/ files.json manifest.json
@@ -26,7 +27,6 @@ from typing import Any
 from dpdau_assets.errors import DataError
 from dpdau_assets.storage.faults import make_folder, storage_error, storage_errors
 from dpdau_assets.storage.files import (
-    TEMPORARY_MARK,
     file_digest,
     make_durable,
     make_names_durable,
@@ -34,6 +34,7 @@ from dpdau_assets.storage.files import (
     replace,
     temporary_name,
     write_bytes,
+    write_new,
 )
 from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
 from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, Ledger, parse_time, time_text
@@ -128,7 +129,8 @@ def copy_ledger(ledger: Ledger, folder: Path, terms: Terms) -> Backup:
     """
     make_folder(folder, mode=FOLDER_MODE)
     path = folder / f"ledger-{terms.now.astimezone(UTC):%Y%m%d}.sqlite"
-    temporary = folder / temporary_name(path)
+    place = path.with_suffix(".json")
+    temporary, waiting = folder / temporary_name(path), folder / temporary_name(place)
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
         ledger.copy_to(temporary)
@@ -137,16 +139,18 @@ def copy_ledger(ledger: Ledger, folder: Path, terms: Terms) -> Backup:
             raise DataError(f"the ledger is damaged: its copy failed {fault}", hint="run `dpdau restore`")
         anchor, batch_seq = _place_of(temporary)
         manifest = terms.manifest(anchor=anchor, batch_seq=batch_seq, sha256=file_digest(temporary))
-        make_durable([temporary])
-        remove([path.with_suffix(".json")])  # between the two renames there is no pair that does not match
+        write_new(waiting, json.dumps(asdict(manifest), indent=1).encode() + b"\n", mode=FILE_MODE)
+        make_durable([temporary, waiting])
+        remove([place])  # between the two renames there is no pair that does not match
         replace(temporary, path)
-        write_bytes(path.with_suffix(".json"), json.dumps(asdict(manifest), indent=1).encode() + b"\n", mode=FILE_MODE)
-        make_durable([path, path.with_suffix(".json")])
+        replace(waiting, place)
+        make_durable([path, place])
     except OSError as error:
         raise storage_error(error, path, "write") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for left in (temporary, waiting):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
     return Backup(path, manifest)
 
 
@@ -165,7 +169,7 @@ def copy_lake(root: Path, folder: Path, terms: Terms, *, anchor: Anchor, batch_s
     """
     make_folder(folder, mode=FOLDER_MODE)
     path = folder / f"lake-{terms.now.astimezone(UTC):%Y%m%d}"
-    temporary = folder / temporary_name(path)
+    temporary, older = folder / temporary_name(path), folder / temporary_name(path)
     try:
         files: dict[str, str] = {}
         temporary.mkdir(mode=FOLDER_MODE)
@@ -182,14 +186,14 @@ def copy_lake(root: Path, folder: Path, terms: Terms, *, anchor: Anchor, batch_s
         make_durable([found for found in temporary.rglob("*") if found.is_file()])
         make_names_durable({found for found in temporary.rglob("*") if found.is_dir()} | {temporary})
         if path.exists():
-            shutil.rmtree(path)
+            replace(path, older)
         replace(temporary, path)
-        make_durable([path / "manifest.json"])
         make_names_durable({folder})
     except OSError as error:
         raise storage_error(error, path, "write") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(older, ignore_errors=True)
     return Backup(path, manifest)
 
 
@@ -198,8 +202,9 @@ def known(folder: Path) -> list[Backup]:
     found = []
     for manifest in [*folder.glob("ledger-*.json"), *folder.glob("lake-*/manifest.json")]:
         path = manifest.parent if manifest.name == "manifest.json" else manifest.with_suffix(".sqlite")
-        with suppress(OSError, ValueError, TypeError):
-            found.append(Backup(path, Manifest(**json.loads(manifest.read_bytes()))))
+        content = manifest_in(manifest)
+        if content is not None:
+            found.append(Backup(path, content))
     return sorted(found, key=lambda one: (one.manifest.created_at, one.path.name), reverse=True)
 
 
@@ -209,14 +214,21 @@ def read_manifest(path: Path) -> Backup:
     Raises:
         DataError: There is no such pair.
     """
-    manifest = path / "manifest.json" if path.is_dir() else path.with_suffix(".json")
-    try:
-        return Backup(path, Manifest(**json.loads(manifest.read_bytes())))
-    except (OSError, ValueError, TypeError):
+    place = path / "manifest.json" if path.is_dir() else path.with_suffix(".json")
+    manifest = manifest_in(place)
+    if manifest is None:
         raise DataError(
-            f"{path} is no backup: its manifest {manifest.name} is missing or damaged",
+            f"{path} is no backup: its manifest {place.name} is missing or damaged",
             hint="name a file backups/ledger-*.sqlite",
-        ) from None
+        )
+    return Backup(path, manifest)
+
+
+def manifest_in(path: Path) -> Manifest | None:
+    """The manifest in a file, None when it is missing or damaged."""
+    with suppress(OSError, ValueError, TypeError):
+        return Manifest(**json.loads(path.read_bytes()))
+    return None
 
 
 def is_sound(backup: Backup) -> bool:
@@ -238,6 +250,12 @@ def _is_sound_lake(backup: Backup) -> bool:
     )
 
 
+def listed_files(backup: Backup) -> set[Path]:
+    """The files of a sound copy of the lake: those that its list names, the list and the manifest."""
+    names: dict[str, str] = json.loads((backup.path / "files.json").read_bytes())
+    return {backup.path / name for name in (*names, "files.json", "manifest.json")}
+
+
 def fault_in(path: Path) -> str | None:
     """Which check of SQLite a database file of its own fails; None when it is sound."""
     try:
@@ -252,7 +270,7 @@ def fault_in(path: Path) -> str | None:
 
 
 def remove_expired(folder: Path, *, now: datetime) -> list[Path]:
-    """Removes copies past their date, and what killed backups left; their paths.
+    """Removes copies past their date; their paths.
 
     Raises:
         StorageError: The disk refused.
@@ -263,23 +281,7 @@ def remove_expired(folder: Path, *, now: datetime) -> list[Path]:
             remove([path, path.with_suffix(".json")])
         else:
             _remove_folder(path)
-    remove_unfinished(folder, before=now - timedelta(days=1))
     return gone
-
-
-def remove_unfinished(folder: Path, *, before: datetime | None = None) -> None:
-    """Removes what killed backups left, by default all of it: hold the lock of the folder then.
-
-    Args:
-        folder: `DATA_DIR/backups`.
-        before: Only what is older.
-
-    Raises:
-        StorageError: The disk refused.
-    """
-    for left in folder.glob(f".*{TEMPORARY_MARK}*"):
-        if before is None or left.stat().st_mtime < before.timestamp():
-            _remove_folder(left) if left.is_dir() else remove([left])
 
 
 def _remove_folder(path: Path) -> None:

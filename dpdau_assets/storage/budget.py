@@ -15,23 +15,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, String, bindparam, func, insert, literal, select, type_coerce, update
 
-from dpdau_assets.core.dp_events import (
-    DpEvent,
-    EventCounts,
-    count_events,
-    event_from_json,
-    event_to_json,
-    merge_events,
-)
+from dpdau_assets.core.dp_events import DpEvent, EventCounts, count_events, event_from_json, event_to_json, merge_events
 from dpdau_assets.storage.ledger import inserted_number, time_text
 from dpdau_assets.storage.notes import note
 from dpdau_assets.storage.schema import accounts, charges, releases, resets
 
 ChargeKind = Literal["release", "revision", "threshold", "opening", "assumed"]
+CHARGE_KINDS: tuple[ChargeKind, ...] = get_args(ChargeKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +233,9 @@ def assumed_days(connection: Connection, names: Iterable[str]) -> set[date]:
     return set(connection.scalars(query))
 
 
-def events_of_account(connection: Connection, account: Account) -> EventCounts:
-    """Everything charged to one account."""
-    return _events(connection, charges.c.account == account.account)
+def events_of_account(connection: Connection, account: Account, *, kinds: Iterable[str] = CHARGE_KINDS) -> EventCounts:
+    """Everything charged to one account, by some kinds of charges."""
+    return _events(connection, charges.c.account == account.account, charges.c.kind.in_(kinds))
 
 
 def events_of_metric(connection: Connection, metric: str, period: str) -> EventCounts:
@@ -249,9 +243,9 @@ def events_of_metric(connection: Connection, metric: str, period: str) -> EventC
     return _events(connection, charges.c.metric == metric, charges.c.period == period)
 
 
-def events_of_period(connection: Connection, period: str) -> EventCounts:
-    """Everything charged in a month, over all metrics and generations."""
-    return _events(connection, charges.c.period == period)
+def events_of_period(connection: Connection, period: str, *, kinds: Iterable[str] = CHARGE_KINDS) -> EventCounts:
+    """Everything charged in a month, over all metrics and generations, by some kinds of charges."""
+    return _events(connection, charges.c.period == period, charges.c.kind.in_(kinds))
 
 
 def lifetime_events(connection: Connection, metric: str | None = None) -> EventCounts:
@@ -259,7 +253,9 @@ def lifetime_events(connection: Connection, metric: str | None = None) -> EventC
     return _events(connection, *(() if metric is None else (charges.c.metric == metric,)))
 
 
-def daily_events(connection: Connection, first: date, last: date) -> dict[date, EventCounts]:
+def daily_events(
+    connection: Connection, first: date, last: date, *, kinds: Iterable[str] = CHARGE_KINDS
+) -> dict[date, EventCounts]:
     """What was charged for each released day, over all metrics and generations; days without charges are left out.
 
     Without openings, which are charged to a month (`openings.openings_between`).
@@ -267,7 +263,7 @@ def daily_events(connection: Connection, first: date, last: date) -> dict[date, 
     stored = type_coerce(charges.c.events, String)
     query = (
         select(charges.c.day, stored, func.count())
-        .where(charges.c.day.between(first, last), charges.c.kind != "opening")
+        .where(charges.c.day.between(first, last), charges.c.kind != "opening", charges.c.kind.in_(kinds))
         .group_by(charges.c.day, stored)
     )
     parts: dict[date, list[EventCounts]] = {}

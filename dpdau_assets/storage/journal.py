@@ -31,7 +31,8 @@ from sqlalchemy import Connection
 from dpdau_assets.errors import DataError, InternalError
 from dpdau_assets.storage import notes
 from dpdau_assets.storage.faults import make_folder, storage_errors
-from dpdau_assets.storage.files import make_durable, replace, temporary_name
+from dpdau_assets.storage.files import TEMPORARY_MARK, make_durable, remove, replace, temporary_name
+from dpdau_assets.storage.journal_end import note_end, noted_end
 from dpdau_assets.storage.journal_lines import START, Anchor, Line, encode, file_number, files_in, last_line
 from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, get_meta, time_text
 from dpdau_assets.storage.notes import Sealed
@@ -70,11 +71,13 @@ class Journal:
     Args:
         folder: `DATA_DIR/journal`.
         mirror: A folder for the second copy, best on another disk; None for none.
+        end: Where the last line's number is noted outside of the journal; None for nowhere.
     """
 
-    def __init__(self, folder: Path, *, mirror: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, mirror: Path | None = None, end: Path | None = None) -> None:
         self.folder = folder
         self.mirror = mirror
+        self._end = end
         self.keys: EpochKeys | None = None
         self.redo: Redo | None = None
         self._seen: _Seen | None = None
@@ -91,7 +94,7 @@ class Journal:
             DataError: The ledger is older than its journal, or another one.
             StorageError: The journal cannot be read.
         """
-        if not self._is_aligned:
+        if not (self._is_aligned and self._is_level()):
             self.align()
         tail, known = self._tail(), anchor_of(connection)
         if tail is None or tail.seq < known.seq or tail.anchor == known:
@@ -104,17 +107,20 @@ class Journal:
         _set_anchor(connection, tail.anchor)
         return True
 
-    def check(self, read_anchor: Callable[[], Anchor]) -> None:
-        """Returns when the ledger is not older than its journal; for readers.
+    def check(self, read_anchor: Callable[[], Anchor], *, ledger_id: str) -> None:
+        """Returns when the ledger is not older than its journal, nor both older than what was noted; for readers.
 
         Args:
             read_anchor: Reads the ledger's anchor, called after the journal was read.
+            ledger_id: The ledger's name.
 
         Raises:
             DataError: The ledger is older than its journal.
         """
+        noted = noted_end(self._end, ledger_id=ledger_id) if self._end else 0
         tail = self._tail()
-        if tail is not None and tail.seq > read_anchor().seq + 1:
+        written, known = tail.seq if tail else 0, read_anchor().seq
+        if written > known + 1 or noted > max(written, known):
             raise self._is_older()
 
     def flush(self, connection: Connection, *, step: int = 1) -> None:
@@ -146,6 +152,8 @@ class Journal:
         identity = _identity(path)
         tail = Line(seq, known.digest, digest, body["at"], ledger_id, path, identity[2] - len(line), len(line))
         self._seen = _Seen(identity, tail)
+        if self._end is not None:
+            note_end(self._end, seq=seq, ledger_id=ledger_id)
         _set_anchor(connection, Anchor(seq, digest))
 
     def _sealed(self, value: Any, *, ledger_id: str, seq: int) -> dict[str, str]:
@@ -206,7 +214,16 @@ class Journal:
             longer, shorter = sorted((self.folder / name, self.mirror / name), key=_size, reverse=True)
             if _size(longer) != _size(shorter) and _is_start_of(shorter, longer):
                 _copy(longer, shorter)
+        for folder in (self.folder, self.mirror):
+            remove(folder.glob(f".journal-*{TEMPORARY_MARK}*"))  # of a copy that was killed
         self._seen, self._is_aligned = None, True
+
+    def _is_level(self) -> bool:
+        """Whether both copies end alike, by their newest files' sizes; a second copy that vanished does not."""
+        if self.mirror is None:
+            return True
+        first, second = (files_in(folder)[-1:] for folder in (self.folder, self.mirror))
+        return [(path.name, _size(path)) for path in first] == [(path.name, _size(path)) for path in second]
 
     def _is_older(self) -> DataError:
         return DataError(

@@ -1,17 +1,18 @@
 """Locks between processes, held by an open file: the kernel frees them when their holder dies.
 
-Belongs here: one exclusive lock per file. Does not belong here: what a lock protects (`lake`, `ledger`, `secrets`).
-Every acquisition opens its own descriptor, so threads exclude each other like processes do.
+Belongs here: one exclusive lock per file, and who hears of long waits. Does not belong here: what a lock protects
+(`lake`, `ledger`, `secrets`). Every acquisition opens its own descriptor, so threads exclude each other like processes.
 """
 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -19,7 +20,21 @@ from dpdau_assets.errors import InternalError, StorageError
 from dpdau_assets.storage.faults import make_folder, storage_errors
 
 POLL_SECONDS = 0.02
+QUIET_SECONDS = 2.0
+"""Nobody hears of a wait shorter than this."""
+Listener = Callable[[str], None]
 _held = threading.local()
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def waits_told_to(listener: Listener) -> Iterator[None]:
+    """Within the block `listener` hears, in one line, of every wait of this process that lasts longer than a moment."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 class FileLock:
@@ -28,16 +43,14 @@ class FileLock:
     Args:
         path: The lock file; made when absent, never removed.
         timeout_seconds: Longest wait; None waits until the lock is free.
-        on_wait: Called once with one line when another process holds the lock.
+        on_wait: Called once with one line when another process holds the lock for longer than a moment.
 
     Raises:
         StorageError: The lock file cannot be opened, or the wait took longer than `timeout_seconds`.
         InternalError: This thread holds the lock already and would wait for itself.
     """
 
-    def __init__(
-        self, path: Path, *, timeout_seconds: float | None = None, on_wait: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, timeout_seconds: float | None = None, on_wait: Listener | None = None) -> None:
         self._path = path
         self._timeout_seconds = timeout_seconds
         self._on_wait = on_wait
@@ -70,23 +83,34 @@ class FileLock:
             _held_by_this_thread().discard(self._path)
 
     def _acquire(self, descriptor: int) -> None:
+        limit = math.inf if self._timeout_seconds is None else self._timeout_seconds
         with storage_errors(self._path, "lock"):
-            if try_lock(descriptor):
+            if _is_taken_within(descriptor, min(QUIET_SECONDS, limit)):
                 return
-            if self._on_wait is not None:
-                self._on_wait(f"waiting for process {_holder(descriptor)}, which holds {self._path}")
-            if self._timeout_seconds is None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                return
-            deadline = time.monotonic() + self._timeout_seconds
-            while time.monotonic() < deadline:
-                time.sleep(POLL_SECONDS)
-                if try_lock(descriptor):
+            if limit > QUIET_SECONDS:
+                for listener in [*([self._on_wait] if self._on_wait else []), *_listeners]:
+                    listener(f"waiting for process {_holder(descriptor)}, which holds {self._path}")
+                if _is_taken_within(descriptor, limit - QUIET_SECONDS):
                     return
         raise StorageError(
-            f"{self._path} is still held by process {_holder(descriptor)} after {self._timeout_seconds:g} s",
+            f"{self._path} is still held by process {_holder(descriptor)} after {limit:g} s",
             hint="wait for that process to end, or stop it: its work is repeated safely",
         )
+
+
+def _is_taken_within(descriptor: int, seconds: float) -> bool:
+    """Whether the lock became free in that time, and is now held by `descriptor`."""
+    if try_lock(descriptor):
+        return True
+    if math.isinf(seconds):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        if try_lock(descriptor):
+            return True
+    return False
 
 
 def try_lock(descriptor: int) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
+from itertools import count
+from os import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +27,13 @@ from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import erasures
-from dpdau_assets.storage.backups import Backup
+from dpdau_assets.storage.backups import Backup, known
 from dpdau_assets.storage.files import file_digest, read_table, write_keys, write_table
 from dpdau_assets.storage.lock import FileLock
+from dpdau_assets.storage.unfinished_backups import settle_unfinished
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.integration.verified_folders import DAYS, FIRST, build, flip, follow, journal_file, key_of, the
+from dpdau_tests.support.crashes import Interrupted
 from dpdau_tests.support.workspaces import LONG_AFTER, copy_of
 
 
@@ -179,6 +185,43 @@ class TestBackups:
         finding = the("leftover", verify(workspace))
         follow(workspace, finding)
         assert verify(workspace) == Verification(())
+
+    def test_a_backup_killed_between_its_two_renames_is_finished(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Wherever the renames of a copy stop, the finding's command leaves sound copies and nothing else."""
+        whole = backup(workspace, with_lake=True).made
+        for step in range(1, 7):
+            renames = count(1)
+
+            def stops(source: Path, target: Path, *, at: int = step, renames: Iterator[int] = renames) -> None:
+                if Path(target).parent == workspace.lake.backups and next(renames) == at:
+                    raise Interrupted
+                replace(source, target)  # noqa: PTH105 - the very call that is replaced
+
+            def keeps(*_: object, **__: object) -> None:
+                """The process is dead: nothing is cleaned up."""
+
+            with monkeypatch.context() as patched:
+                patched.setattr("os.replace", stops)
+                patched.setattr(Path, "unlink", keeps)
+                patched.setattr(shutil, "rmtree", keeps)
+                with suppress(Interrupted):
+                    backup(workspace, with_lake=True)
+            for finding in verify(workspace).findings:
+                assert (finding.kind, finding.repair) in {("leftover", "dpdau backup"), ("backup", "dpdau backup")}
+            settle_unfinished(workspace.lake.backups)
+            assert verify(workspace) == Verification(())
+            assert {one.path for one in known(workspace.lake.backups)} == {one.path for one in whole}
+
+    def test_a_foreign_file_in_a_copy_of_the_lake(self, workspace: Workspace) -> None:
+        """A copy that holds more than its list is found, and for what it is when that holds somebody."""
+        _, copy = backup(workspace, with_lake=True).made
+        path = copy.path / "raw_events" / "notes.parquet"
+        path.write_bytes(b"x")
+        assert "its list does not name" in the("backup", verify(workspace)).message
+        path.write_bytes(key_of(workspace).to_bytes(8, "big"))
+        follow(workspace, the("erased", verify(workspace)))
 
     def test_a_journal_whose_beginning_a_backup_replaced(self, workspace: Workspace) -> None:
         """Lines that a copy of the ledger holds may be dropped; without the copy they are missing."""

@@ -204,6 +204,10 @@ PLACES: dict[str, Callable[[Workspace], Path]] = {
         "raw_events", FIRST - timedelta(days=2), epoch=200
     ),
     "staged file that no row names": lambda workspace: workspace.lake.staging_path(DAYS.last, batch="ab" * 16, epoch=3),
+    "file beside the journal": lambda workspace: workspace.lake.journal_folder / "journal-000001.jsonl.old",
+    "lock of the lake": lambda workspace: workspace.lake.root / "lake" / ".lock",
+    "lock of temporary files": lambda workspace: workspace.lake.temporary_root / ".lock",
+    "file that ends like an index of SQLite": lambda workspace: workspace.lake.published / "other-shm",
     "file beside the ledger": lambda workspace: workspace.lake.ledger_path.with_name("old.sqlite-journal"),
 }
 SPELLINGS: dict[str, Callable[[int], bytes]] = {

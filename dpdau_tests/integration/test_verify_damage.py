@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
+from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.discard_batch import discard_batch
 from dpdau_assets.operations.publication import intent_path
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.reset_budget import reset_budget
+from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.unaccounted import set_unaccounted
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify, verify_folder
@@ -216,6 +219,39 @@ class TestLedger:
             connection.exec_driver_sql(statement)
         assert (kind, place) in {(finding.kind, finding.place) for finding in verify(workspace).findings}
 
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "DELETE FROM releases WHERE metric = 'dau'",
+            "UPDATE releases SET drawn = drawn + 1 WHERE metric = 'dau'",
+            "UPDATE charges SET day = '2026-03-31'",
+            "UPDATE partitions SET digest = 'x' WHERE day = '2026-03-22'",
+            "UPDATE erasure_log SET seq = 1",
+            "INSERT INTO resets VALUES (9, 'dau', '2026-03', 2, '', '')",
+        ],
+    )
+    @pytest.mark.parametrize("with_copy", [False, True], ids=["journal", "copy"])
+    def test_the_restore_that_a_finding_names_mends_it(
+        self, workspace: Workspace, statement: str, with_copy: bool
+    ) -> None:
+        """Rows changed behind our back come back from the journal, although SQLite finds the file whole."""
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql(statement)
+        if with_copy:
+            backup(workspace)  # which holds the wrong rows as well
+        repairs = {finding.repair for finding in verify(workspace).findings}
+        assert repairs == {"dpdau restore"}
+        workspace.close()
+        restore(workspace.settings, clock=workspace.clock)
+        assert verify_folder(workspace.settings, clock=workspace.clock) == Verification(())
+
+    def test_the_rebuild_that_a_finding_names_mends_it(self, workspace: Workspace) -> None:
+        """A partition that lags behind a complete request is made again by the command as it is printed."""
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql("UPDATE partitions SET applied_erasure_seq = 1 WHERE asset = 'mau_unions'")
+        follow(workspace, the("ledger", verify(workspace)))
+        assert verify(workspace) == Verification(())
+
     def test_days_that_wait_to_be_charged_are_pending(self, workspace: Workspace) -> None:
         """Values that a gap of the journal lost are work that is due; the command that does it is named."""
         with workspace.ledger.write() as connection:
@@ -243,12 +279,44 @@ class TestJournal:
         found = verify(workspace)
         assert {finding.kind for finding in found.findings} == {"journal"}
         assert "lines are missing from its chain" in {finding.message for finding in found.findings}
+        for finding in found.findings:
+            follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+        publish_releases(workspace, ["wau"], DayRange.single(FIRST))
+        assert verify(workspace) == Verification(())
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql("UPDATE releases SET drawn = drawn + 1 WHERE metric = 'wau'")
+        assert "a row differs" in the("journal", verify(workspace)).message
 
     def test_a_lost_end_is_found(self, workspace: Workspace) -> None:
-        """A journal that ends before the ledger's last transaction is found."""
+        """A journal that ends before the ledger's last transaction is found, and harmless once there is a copy."""
         path = journal_file(workspace)
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-        assert "last transaction" in the("journal", verify(workspace)).message
+        finding = the("journal", verify(workspace))
+        assert "last transaction" in finding.message
+        follow(workspace, finding)
+        assert verify(workspace) == Verification(())
+        publish_releases(workspace, ["wau"], DayRange.single(FIRST))
+        assert verify(workspace) == Verification(())
+
+    def test_a_lost_journal_is_found(self, workspace: Workspace) -> None:
+        """Without any line left the same holds."""
+        journal_file(workspace).unlink()
+        follow(workspace, the("journal", verify(workspace)))
+        assert verify(workspace) == Verification(())
+
+    def test_lines_of_another_ledger(self, workspace: Workspace, tmp_path: Path) -> None:
+        """A foreign line is found; a backup makes the file that holds it dispensable, and it may be removed."""
+        other = new_workspace(tmp_path / "other")
+        stage_activity(other, [("user-1", FIRST)])
+        with journal_file(workspace).open("ab") as stream:
+            stream.write(journal_file(other).read_bytes())
+        found = verify(workspace).findings
+        assert {finding.kind for finding in found} == {"journal"}
+        assert found[0].repair.startswith("dpdau backup, then rm ")
+        backup(workspace)
+        follow(workspace, found[0])
+        assert verify(workspace) == Verification(())
 
     @pytest.mark.parametrize(
         ("statement", "place", "repair"),
@@ -261,7 +329,7 @@ class TestJournal:
             (
                 "INSERT INTO resets VALUES (9, 'dau', '2026-03', 2, '', '')",
                 "resets",
-                "dpdau backup",
+                "dpdau restore",
             ),
         ],
     )
@@ -294,4 +362,18 @@ class TestJournal:
         found = verify(workspace)
         assert found.ok and "behind" in found.pending[0]
         path.write_bytes(content[:40] + b"x" + content[41:])
-        assert the("journal", verify(workspace)).place == f"the journal's {path.name}"
+        finding = the("journal", verify(workspace))
+        assert finding.place == f"the journal's {path.name}"
+        assert finding.repair == f"cp {workspace.lake.journal_folder / path.name} {path}"
+        shutil.copyfile(*finding.repair.split()[1:])
+        assert verify(workspace) == Verification(())
+
+    def test_a_second_copy_that_vanishes_while_we_run_comes_back_whole(self, tmp_path: Path) -> None:
+        """The next transaction of a process that had it open makes all of it again."""
+        mirror = tmp_path / "mirror"
+        workspace = new_workspace(tmp_path / "data", journal_mirror_dir=mirror)
+        stage_activity(workspace, [("user-1", FIRST)])
+        shutil.rmtree(mirror)
+        stage_activity(workspace, [("user-2", FIRST)])
+        assert files_in(mirror)[0].read_bytes() == journal_file(workspace).read_bytes()
+        assert verify(workspace) == Verification(())

@@ -13,6 +13,7 @@ import pyarrow as pa
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.kmv import KmvSketch
+from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
@@ -118,6 +119,8 @@ def follow(workspace: Workspace, finding: Finding) -> None:
             path.unlink()
     elif words[1] == "flush-deletes":
         flush_deletes(workspace)
+    elif words[1] == "backup":
+        backup(workspace)
     elif words[1] == "rebuild":
         rebuild(workspace, DayRange(date.fromisoformat(words[3]), date.fromisoformat(words[5])))
     else:

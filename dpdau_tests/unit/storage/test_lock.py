@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.errors import InternalError, StorageError
-from dpdau_assets.storage.lock import FileLock
+from dpdau_assets.storage import lock
+from dpdau_assets.storage.lock import FileLock, waits_told_to
 
 HOLD = """
 import sys
@@ -23,8 +24,11 @@ with FileLock(Path(sys.argv[1])):
 
 
 class TestFileLock:
-    def test_a_second_process_is_refused_until_the_first_is_killed(self, tmp_path: Path) -> None:
-        """The lock excludes another process, names it, and is free once that process is killed."""
+    def test_a_second_process_is_refused_until_the_first_is_killed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The lock excludes another process, names it after a moment, and is free once that process is killed."""
+        monkeypatch.setattr(lock, "QUIET_SECONDS", 0.05)
         path = tmp_path / "deep" / ".lock"
         holder = subprocess.Popen(
             [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -32,12 +36,18 @@ class TestFileLock:
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "held\n"
             heard: list[str] = []
+            overheard: list[str] = []
             with (
+                waits_told_to(overheard.append),
                 pytest.raises(StorageError, match=f"still held by process {holder.pid} after 0.1 s"),
                 FileLock(path, timeout_seconds=0.1, on_wait=heard.append),
             ):
                 pytest.fail("the lock was given twice")
             assert len(heard) == 1 and str(holder.pid) in heard[0]
+            assert overheard == heard
+            with pytest.raises(StorageError, match=r"after 0\.01 s"), FileLock(path, timeout_seconds=0.01):
+                pytest.fail("the lock was given twice")
+            assert len(overheard) == 1
         finally:
             holder.kill()
             holder.communicate()
