@@ -5,10 +5,13 @@ Belongs here: the three rules, as a pure function of a stream's entries. Does no
 that needs it.
 
 1. An event counts only when it arrived before the release of its own day. A late one would begin a run that is too
-   short, because its window is partly over.
-2. A user has a counter of runs that began within the horizon and were cut short by an erasure. When it reaches
-   `short_cuts`, the user stays uncounted until the horizon ends.
+   short, because its window is partly over, and use up what the second rule allows.
+2. A user has a counter of runs that began within the horizon and were cut short, by an erasure or by anything else.
+   When it reaches `short_cuts`, the user stays uncounted until the horizon ends.
 3. Each day is released once, in order, from what had arrived by then. Nothing that arrives later changes it.
+
+The second rule alone bounds what a user can do to the answers, because it looks at the counted days and not at their
+cause; the first keeps users with late events in the count.
 
 Days are numbers: 1 is the first of the horizon, and activity of up to a window before it counts. The release of day r
 lies between arrivals numbered r and r + 1.
