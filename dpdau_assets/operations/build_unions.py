@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from dpdau_assets.core.windows import Window
 from dpdau_assets.operations.build_sketches import read_sketch, sketches_up_to_date
 from dpdau_assets.operations.count_differences import is_small, left_per_window
 from dpdau_assets.operations.exact_counts import count_windows
-from dpdau_assets.operations.lake_session import LakeSession, in_chunks, lake_session
+from dpdau_assets.operations.lake_session import LakeSession, in_chunks, in_threads, lake_session
 from dpdau_assets.operations.lineage import (
     DAILY_SKETCHES,
     MAU_UNIONS,
@@ -53,6 +54,9 @@ SCHEMA = pa.schema(
     ]
 )
 """`users` is exact and for `set` only, `sketch` for the others only; both are sensitive."""
+WindowsByDay = Mapping[date, Sequence[tuple[Window, int]]]
+"""For each last day its windows, each with the epoch that it is counted under."""
+NO_OTHER_FILES: Mapping[date, Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -105,20 +109,19 @@ def build_unions_locked(session: LakeSession, days: Sequence[date], *, progress:
 
     Windows that hold a day that retention has dropped are left out: their counts are frozen in the ledger.
     """
-    days = [day for day in days if _windows(session, day)]
-    inputs = {day: _inputs(session, day) for day in days}
-    stale = [day for day in days if not _is_current(session, day, inputs[day])]
+    windows = {day: pairs for day in days if (pairs := _windows(session, day))}
+    inputs = _inputs(session, windows)
+    stale = [day for day in windows if not _is_current(session, day, inputs[day])]
     changed: set[date] = set()
     impl = session.workspace.settings.sketch_impl
     size = UNIONS_PER_PUBLICATION[impl]
     for done, chunk in enumerate(in_chunks(stale, size)):
         progress("unions", done * size, len(stale))
         before = {day: dict(session.files(MAU_UNIONS, day)) for day in chunk}
-        outdated = [day for day in chunk if _needs_files(session, day, inputs[day])]
+        outdated = {day: windows[day] for day in chunk if _needs_files(session, day, inputs[day])}
         unions = _count(session, outdated) if impl == "set" else _merge(session, outdated)
         with session.publication() as new:
-            for day in chunk:
-                _add_row(session, new, day, unions.get(day), inputs=inputs[day])
+            new.rows.extend(in_threads(partial(_row, session, new, unions=unions, inputs=inputs), chunk))
         changed |= {day for day in chunk if dict(session.files(MAU_UNIONS, day)) != before[day]}
     progress("unions", len(stale), len(stale))
     return changed
@@ -146,13 +149,14 @@ def read_unions(session: LakeSession, day: date) -> dict[int, WindowUnion]:
     }
 
 
-def _inputs(session: LakeSession, day: date, *, before: Mapping[date, Mapping[str, str]] | None = None) -> str:
-    """The input digest of a day's unions: of the sketches now, or with other files of the days in `before`."""
-    windows = _windows(session, day)
-    days = max((window for window, _ in windows), key=len)
-    other = before or {}
-    files = {item: other.get(item) or session.files(DAILY_SKETCHES, item) for item in days}
-    return union_inputs(windows, files, plan=sketch_plan(session.workspace.settings))
+def _inputs(
+    session: LakeSession, windows: WindowsByDay, *, before: Mapping[date, Mapping[str, str]] = NO_OTHER_FILES
+) -> dict[date, str]:
+    """The input digest of each day's unions: of the sketches now, or with other files of the days in `before`."""
+    files = {day: row.files for (asset, day), row in session.partitions.items() if asset == DAILY_SKETCHES}
+    files.update(before)
+    plan = sketch_plan(session.workspace.settings)
+    return {day: union_inputs(pairs, files, plan=plan) for day, pairs in windows.items()}
 
 
 def _windows(session: LakeSession, day: date) -> list[tuple[Window, int]]:
@@ -171,62 +175,75 @@ def _needs_files(session: LakeSession, day: date, inputs: str) -> bool:
     return session.is_thorough or row is None or row.input_digest != inputs
 
 
-def _add_row(
-    session: LakeSession, new: Publication, day: date, unions: Sequence[WindowUnion] | None, *, inputs: str
-) -> None:
-    """Adds one partition to a publication; without `unions` its files stay as they are."""
+def _row(
+    session: LakeSession,
+    new: Publication,
+    day: date,
+    *,
+    unions: Mapping[date, Sequence[WindowUnion]],
+    inputs: Mapping[date, str],
+) -> Partition:
+    """The new row of one partition, whose file waits; a day without `unions` keeps its files."""
     files = dict(session.files(MAU_UNIONS, day))
-    if unions is not None:
+    if day in unions:
         files = {}
-        if any(union.users or union.sketch is not None for union in unions):
+        if any(union.users or union.sketch is not None for union in unions[day]):
             impl = session.workspace.settings.sketch_impl
             path = session.workspace.lake.windows_path(day)
-            files[WINDOWS_FILE] = new.files.write_table(path, _table(unions, impl=impl))
-    new.rows.append(Partition(MAU_UNIONS, day, files, inputs, session.erasure_seq))
+            files[WINDOWS_FILE] = new.files.write_table(path, _table(unions[day], impl=impl))
+    return Partition(MAU_UNIONS, day, files, inputs[day], session.erasure_seq)
 
 
-def _count(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[WindowUnion]]:
-    """The exact unions of the windows that end on `days`: continued from stored counts, or from the live users."""
-    windows = {day: _windows(session, day) for day in days}
-    continued = _continued(session, days)
+def _count(session: LakeSession, windows: WindowsByDay) -> Mapping[date, list[WindowUnion]]:
+    """The exact unions of the windows that end on each day: continued from stored counts, or from the live users."""
+    continued = _continued(session, windows)
     left = left_per_window(session, [window for day in continued for window, _ in windows[day]])
     counts = count_windows(
-        (window for day in days if day not in continued for window, _ in windows[day]),
+        (window for day, pairs in windows.items() if day not in continued for window, _ in pairs),
         calendar=session.workspace.salts.calendar,
         files=session.live_files,
         read=session.read_live,
     )
+    stored = dict(zip(continued, in_threads(partial(_stored_counts, session), continued), strict=True))
     for day in continued:
-        stored = read_unions(session, day)
         for window, _ in windows[day]:
-            union = stored.get(len(window))
-            counts[window] = ((union.users if union else None) or 0) - left[window]
+            counts[window] = stored[day].get(len(window), 0) - left[window]
     return {
         day: [WindowUnion(window, epoch, counts[window], None) for window, epoch in pairs]
         for day, pairs in windows.items()
     }
 
 
-def _continued(session: LakeSession, days: Sequence[date]) -> list[date]:
+def _stored_counts(session: LakeSession, day: date) -> dict[int, int]:
+    """The stored exact count of each window that ends on `day`, by its length; sensitive. Errors as `read_unions`."""
+    digest = session.files(MAU_UNIONS, day).get(WINDOWS_FILE)
+    if digest is None:
+        return {}
+    path = session.workspace.lake.windows_path(day)
+    lengths, users = read_table(path, digest=digest, columns=("window_days", "users")).columns
+    return dict(zip(lengths.to_pylist(), users.to_pylist(), strict=True))
+
+
+def _continued(session: LakeSession, windows: WindowsByDay) -> list[date]:
     """The days whose stored counts were made from the very files that the session removed users from.
 
     The recorded input digest proves it: it is that of the sketches now, with every removal of the session undone.
     """
-    if session.is_thorough or not days or not is_small(session):
+    if session.is_thorough or not windows or not is_small(session):
         return []
-    before = files_before(session.removals, lambda day: session.files(DAILY_SKETCHES, day))
-    rows = {day: session.partition(MAU_UNIONS, day) for day in days}
-    return [
-        day for day, row in rows.items() if row is not None and row.input_digest == _inputs(session, day, before=before)
-    ]
+    earlier = _inputs(
+        session, windows, before=files_before(session.removals, lambda day: session.files(DAILY_SKETCHES, day))
+    )
+    rows = {day: session.partition(MAU_UNIONS, day) for day in windows}
+    return [day for day, row in rows.items() if row is not None and row.input_digest == earlier[day]]
 
 
-def _merge(session: LakeSession, days: Sequence[date]) -> Mapping[date, list[WindowUnion]]:
-    """The united sketches of the windows that end on `days`, from the daily sketches."""
-    unions: dict[date, list[WindowUnion]] = {day: [] for day in days}
+def _merge(session: LakeSession, chosen: WindowsByDay) -> Mapping[date, list[WindowUnion]]:
+    """The united sketches of the windows that end on each day, from the daily sketches."""
+    unions: dict[date, list[WindowUnion]] = {day: [] for day in chosen}
     groups: dict[tuple[int, int], list[Window]] = {}
-    for day in days:
-        for window, epoch in _windows(session, day):
+    for pairs in chosen.values():
+        for window, epoch in pairs:
             groups.setdefault((epoch, len(window)), []).append(window)
     sketches: dict[tuple[date, int], DistinctSketch | None] = {}
     for (epoch, length), windows in sorted(groups.items()):

@@ -93,7 +93,14 @@ class ErasedKeys:
         """Where in `keys` the keys erased on `day` are."""
         if keys.size == 0:
             return np.empty(0, np.int64)
-        erased = self.erased_on(day, epoch=epoch)
-        positions = np.minimum(np.searchsorted(keys, erased), keys.size - 1)
-        found: NDArray[np.int64] = positions[keys[positions] == erased]
-        return found
+        return _places(self.erased_on(day, epoch=epoch), keys)
+
+
+def _places(wanted: Keys, keys: Keys) -> NDArray[np.int64]:
+    """Where in `keys`, which has some, those of `wanted` are, ascending; both sorted; the fewer are looked up."""
+    if wanted.size > keys.size:
+        matches = np.minimum(np.searchsorted(wanted, keys), wanted.size - 1)
+        return np.flatnonzero(wanted[matches] == keys)
+    places = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
+    found: NDArray[np.int64] = places[keys[places] == wanted]
+    return found

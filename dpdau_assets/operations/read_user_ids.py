@@ -24,7 +24,6 @@ from dpdau_assets.engines.sources import (
     open_source,
 )
 from dpdau_assets.engines.text_blocks import BYTE_ORDER_MARK
-from dpdau_assets.engines.user_ids import user_ids
 from dpdau_assets.errors import InputError
 from dpdau_assets.operations.workspace import Workspace
 
@@ -59,6 +58,8 @@ def read_user_ids(workspace: Workspace, path: Path, *, user_column: str | None =
             )
         return _lines_of_file(path)
     source = open_source(path, ColumnMapping(user=user_column), source_format=source_format, is_ids_only=True)
+    from dpdau_assets.engines.user_ids import user_ids  # the engines of tables: a list of lines is read without them
+
     settings = workspace.settings
     found = user_ids(source, memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads)
     for reason, (count, first) in sorted(found.refused.items()):

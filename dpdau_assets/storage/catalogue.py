@@ -11,7 +11,6 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from dpdau_assets.errors import StorageError
@@ -69,6 +68,8 @@ def write_catalogue(root: Path, target: Path) -> Path:
     Raises:
         StorageError: `target` cannot be written.
     """
+    import duckdb  # half a tenth of a second that no other command needs
+
     _write_placeholders(root)
     make_folder(target.parent)
     temporary = target.parent / temporary_name(target)

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import mmap
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -216,11 +216,11 @@ def check_key_file(path: Path) -> str | None:
     return hashlib.sha256(content).hexdigest() if is_sorted else None
 
 
-def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
-    """The table in a Parquet file; errors as `read_keys`."""
+def read_table(path: Path, *, digest: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a Parquet file, or some of its columns in the file's order; errors as `read_keys`."""
     content = read_bytes(path, digest=digest)
     try:
-        return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        return pq.ParquetFile(pa.BufferReader(content)).read(columns=columns, use_threads=False)
     except (pa.ArrowException, OSError):
         raise _not_parquet(path) from None
 
