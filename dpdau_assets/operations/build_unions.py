@@ -27,6 +27,7 @@ from dpdau_assets.operations.lineage import (
     DAILY_SKETCHES,
     MAU_UNIONS,
     WINDOWS_FILE,
+    by_epoch,
     days_behind_windows,
     union_inputs,
     union_windows,
@@ -153,9 +154,8 @@ def _inputs(
     session: LakeSession, windows: WindowsByDay, *, before: Mapping[date, Mapping[str, str]] = NO_OTHER_FILES
 ) -> dict[date, str]:
     """The input digest of each day's unions: of the sketches now, or with other files of the days in `before`."""
-    files = {day: row.files for (asset, day), row in session.partitions.items() if asset == DAILY_SKETCHES}
-    files.update(before)
-    plan = sketch_plan(session.workspace.settings)
+    now = {day: row.files for (asset, day), row in session.partitions.items() if asset == DAILY_SKETCHES}
+    files, plan = by_epoch({**now, **before}), sketch_plan(session.workspace.settings)
     return {day: union_inputs(pairs, files, plan=plan) for day, pairs in windows.items()}
 
 

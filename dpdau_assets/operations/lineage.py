@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
+from itertools import repeat
 
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY, DayRange
@@ -25,7 +26,7 @@ ASSETS = (RAW_EVENTS, ERASURE_REPLAY, DAILY_SKETCHES, MAU_UNIONS)
 WINDOWS_FILE = "windows"
 """Name of the only file of a `mau_unions` partition in its ledger row."""
 WAU_WINDOW_DAYS = 7
-NO_FILES: Mapping[str, str] = {}
+NO_FILES: Mapping[date, str] = {}
 
 
 def sketch_inputs(live_digest: str, *, plan: SketchPlan) -> str:
@@ -34,21 +35,29 @@ def sketch_inputs(live_digest: str, *, plan: SketchPlan) -> str:
 
 
 def union_inputs(
-    windows: Sequence[tuple[Window, int]], files: Mapping[date, Mapping[str, str]], *, plan: SketchPlan
+    windows: Sequence[tuple[Window, int]], files: Mapping[str, Mapping[date, str]], *, plan: SketchPlan
 ) -> str:
     """The input digest of the windows that end on one day.
 
     Args:
         windows: Each window with the epoch it is counted under.
-        files: For each day that has any, the files of its sketches by epoch.
+        files: For each epoch the files of its days' sketches, see `by_epoch`.
         plan: How sketches are made.
     """
     lines = [plan.impl, str(plan.size)]
     for window, epoch in windows:
-        name = str(epoch)
-        lines.append(f"{len(window)} {window.last} e{name}")
-        lines.extend([files.get(day, NO_FILES).get(name, "-") for day in _days(window.first, window.last)])
+        lines.append(f"{len(window)} {window.last} e{epoch}")
+        lines.extend(map(files.get(str(epoch), NO_FILES).get, _days(window.first, window.last), repeat("-")))
     return _digest(lines)
+
+
+def by_epoch(files: Mapping[date, Mapping[str, str]]) -> dict[str, dict[date, str]]:
+    """The files of days, each with its files by epoch, turned round: by epoch, then by day."""
+    turned: dict[str, dict[date, str]] = {}
+    for day, named in files.items():
+        for epoch, digest in named.items():
+            turned.setdefault(epoch, {})[day] = digest
+    return turned
 
 
 def union_windows(day: date, *, mau_window_days: int, calendar: EpochCalendar) -> list[tuple[Window, int]]:

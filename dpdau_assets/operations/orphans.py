@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dpdau_assets.operations.lineage import ASSETS, DAILY_SKETCHES
-from dpdau_assets.operations.publication import partition_files
+from dpdau_assets.operations.publication import file_names
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.files import remove
@@ -30,37 +30,38 @@ def remove_orphans(workspace: Workspace) -> int:
     Raises:
         StorageError: A file cannot be removed.
     """
-    lake = workspace.lake
+    root = workspace.lake.root
     with workspace.ledger.read() as connection:
         rows = partitions.load(connection, ASSETS)
         staged = batches.staged_between(connection)
-    named = {lake.staging_path(file.day, batch=file.batch, epoch=file.epoch) for file in staged}
+    known = {f"{root}/staging/day={file.day}/{file.batch}-e{file.epoch}.parquet" for file in staged}
     for row in rows.values():
         if row.asset != DAILY_SKETCHES or workspace.settings.sketch_impl != "set":
-            named.update(partition_files(lake, row.asset, row.day, row.files))
-    known = {str(path) for path in named}
-    orphans = [Path(path) for path in _key_files(lake.root) if path not in known]
+            known.update(f"{root}/lake/{row.asset}/day={row.day}/{name}" for name in file_names(row.asset, row.files))
+    orphans = [Path(path) for path in _key_files(str(root)) if path not in known]
     remove(orphans)
-    staging = lake.root / "staging"
+    folders = {f"{root}/staging/{day}" for day in _entries(f"{root}/staging")} | {str(one.parent) for one in orphans}
     with ThreadPoolExecutor(FOLDER_THREADS) as pool:
-        list(pool.map(_remove_empty, {*(staging / day for day in _entries(staging)), *(one.parent for one in orphans)}))
+        list(pool.map(_remove_empty, folders))
     return len(orphans)
 
 
-def _remove_empty(folder: Path) -> None:
+def _remove_empty(folder: str) -> None:
     with suppress(OSError):  # one that is not empty stays
-        folder.rmdir()
+        os.rmdir(folder)  # noqa: PTH106 - see `_entries`
 
 
-def _key_files(root: Path) -> Iterator[str]:
+def _key_files(root: str) -> Iterator[str]:
     """Every file in its place below staging/ and below the folders of the assets."""
-    for folder in [root / "staging", *(root / "lake" / asset for asset in ASSETS)]:
+    for folder in [f"{root}/staging", *(f"{root}/lake/{asset}" for asset in ASSETS)]:
         for day in _entries(folder):
             if day.startswith("day="):
-                yield from (f"{folder}/{day}/{name}" for name in _entries(folder / day) if name.endswith(".parquet"))
+                yield from (
+                    f"{folder}/{day}/{name}" for name in _entries(f"{folder}/{day}") if name.endswith(".parquet")
+                )
 
 
-def _entries(folder: Path) -> list[str]:
+def _entries(folder: str) -> list[str]:
     """The names in a folder; none when it is not there or no folder."""
     try:
         return os.listdir(folder)  # noqa: PTH208 - a path object for each of thousands of names costs more than the call

@@ -16,7 +16,7 @@ the ledger knows or the one the intent knows: `recover` believes no other. The i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -138,6 +138,11 @@ def partition_files(lake: Lake, asset: str, day: date, files: Mapping[str, str])
     return {lake.partition_path(asset, day, epoch=int(epoch)): digest for epoch, digest in files.items()}
 
 
+def file_names(asset: str, files: Iterable[str]) -> list[str]:
+    """The names of a partition's files within its folder, as `partition_files` has them."""
+    return [f"{name}.parquet" if asset == MAU_UNIONS else f"e{name}.parquet" for name in files]
+
+
 def _changes_files(row: Partition, known: Partition | None) -> bool:
     """Whether the files of the partition change."""
     return dict(row.files) != dict(known.files if known else {})
@@ -243,7 +248,7 @@ def _remove_others(lake: Lake, asset: str, day: date, *, kept: Mapping[str, str]
     """Removes every file of a partition that is not in `kept`."""
     folder = lake.partition_folder(asset, day)
     if folder.is_dir():
-        names = {path.name for path in partition_files(lake, asset, day, kept)}
+        names = set(file_names(asset, kept))
         remove(path for path in sorted(folder.glob("*.parquet")) if path.name not in names)
         if not kept:
             with suppress(OSError):

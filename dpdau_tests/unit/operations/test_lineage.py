@@ -10,7 +10,7 @@ from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.codec import IMPLEMENTATIONS
 from dpdau_assets.core.sketches.plan import SketchPlan
-from dpdau_assets.operations.lineage import days_behind_windows, sketch_inputs, union_inputs, union_windows
+from dpdau_assets.operations.lineage import by_epoch, days_behind_windows, sketch_inputs, union_inputs, union_windows
 
 DAY = date(2026, 3, 12)
 CALENDAR = EpochCalendar.every(90)
@@ -43,21 +43,23 @@ class TestUnionInputs:
 
     def test_a_file_of_the_window_and_epoch_matters(self) -> None:
         """A changed, new or missing file under the windows' epoch changes the digest."""
-        before = union_inputs(WINDOWS, files(), plan=EXACT)
+        before = union_inputs(WINDOWS, by_epoch(files()), plan=EXACT)
         without = files()
         del without[DAY - timedelta(days=12)]
-        assert union_inputs(WINDOWS, files(back_29_227="new"), plan=EXACT) != before
-        assert union_inputs(WINDOWS, without, plan=EXACT) != before
+        assert union_inputs(WINDOWS, by_epoch(files(back_29_227="new")), plan=EXACT) != before
+        assert union_inputs(WINDOWS, by_epoch(without), plan=EXACT) != before
 
     def test_a_file_of_another_epoch_does_not_matter(self) -> None:
         """Files under epochs that no window is counted under change nothing."""
-        before = union_inputs(WINDOWS, files(), plan=EXACT)
-        assert union_inputs(WINDOWS, files(back_3_228="new"), plan=EXACT) == before
+        before = union_inputs(WINDOWS, by_epoch(files()), plan=EXACT)
+        assert union_inputs(WINDOWS, by_epoch(files(back_3_228="new")), plan=EXACT) == before
 
     def test_the_size_matters_for_all_but_set(self) -> None:
         """Another SKETCH_K makes other sketches, and leaves `set` as it is; another SKETCH_IMPL changes all."""
         digests = {
-            (impl, k): union_inputs(WINDOWS, files(), plan=plan(impl, k)) for impl in IMPLEMENTATIONS for k in (16, 32)
+            (impl, k): union_inputs(WINDOWS, by_epoch(files()), plan=plan(impl, k))
+            for impl in IMPLEMENTATIONS
+            for k in (16, 32)
         }
         assert digests["set", 16] == digests["set", 32]
         assert len(set(digests.values())) == 7
