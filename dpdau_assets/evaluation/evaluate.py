@@ -23,8 +23,17 @@ from typing import Any
 from dpdau_assets import __version__
 from dpdau_assets.errors import ConfigurationError, InputError
 from dpdau_assets.evaluation.accuracy import Point, Row, points_of, rows_of
-from dpdau_assets.evaluation.grid import AS_SET, LONG_HORIZON, RELEASED, SKETCHES, Budget, Cell, Unsupported, grid
-from dpdau_assets.evaluation.grid import privacy_of as privacy_settings
+from dpdau_assets.evaluation.grid import (
+    AS_SET,
+    LONG_HORIZON,
+    RELEASED,
+    SKETCHES,
+    Budget,
+    Cell,
+    Unsupported,
+    grid,
+    privacy_of,
+)
 from dpdau_assets.evaluation.horizons import horizon_rows, over_files
 from dpdau_assets.evaluation.simulate import SimulatedStream
 from dpdau_assets.evaluation.trials import (
@@ -251,7 +260,7 @@ class _Run:
         self._progress("evaluate", self._done, self._total)
         self._done += 1
         releases = LONGEST_MONTH + self._settings.revision_reserve
-        privacy = privacy_settings(cell, self._settings, releases=releases)
+        privacy = privacy_of(cell, self._settings, releases=releases)
         seed = noise_seed(self._plan.seed, cell, repeat)
         return play_trial(built, cell, privacy, seed=seed, timed_days=self._plan.timed_days)
 

@@ -90,7 +90,8 @@ def error_figure(results: Results) -> Figure:
     _legend(
         figure,
         panels,
-        "points: measured in this run; lines: what the noise predicts; joint: a budget that three such caps compose to",
+        "points: measured in this run; lines: what the noise predicts; joint: the loss that three such caps add up to\n"
+        "tree and matrix count by limits that leave users out, which their lines do not know",
     )
     return figure
 
@@ -111,6 +112,7 @@ def sketch_figure(results: Results) -> Figure:
             axes.plot(places, expected, "_", color="black", markersize=9)
         axes.set_xticks(range(len(sketches)), sketches)
         axes.set_title(metric.upper())
+        axes.grid(axis="x", visible=False)
     panels[0].set_ylabel("root mean square error (% of users)")
     _legend(figure, panels, "bars: measured; dashes: what the stored deviations predict")
     return figure
@@ -122,19 +124,20 @@ def coverage_figure(results: Results) -> Figure:
     axes = panels[0]
     pairs: dict[tuple[str, str], list[Row]] = {}
     for row in results.rows:
-        if row.released:
+        if row.released and row.sketch != "exact":
             pairs.setdefault((row.mechanism, row.sketch), []).append(row)
+    labels = []
     for place, ((mechanism, sketch), own) in enumerate(pairs.items()):
         made = sum(row.released for row in own)
         held = sum(row.released * (row.coverage or 0.0) for row in own) / made
+        labels.append(f"{mechanism}\n{sketch}\nn={made}")
         error = 2 * math.sqrt(0.95 * 0.05 / made)
         axes.plot([place, place], [95 - 100 * error, 95 + 100 * error], color="#cccccc", linewidth=8, zorder=1)
         axes.plot(place, 100 * held, MARKERS[sketch], color=COLOURS[mechanism], markersize=8, zorder=3)
-        axes.annotate(f"n={made}", (place, 100 * held), (0, -16), textcoords="offset points", ha="center", fontsize=7)
     axes.axhline(95, color="black", linewidth=1, linestyle="--", zorder=2)
-    axes.set_xticks(range(len(pairs)), [f"{mechanism}\n{sketch}" for mechanism, sketch in pairs], fontsize=8)
+    axes.set_xticks(range(len(pairs)), labels, fontsize=8)
     axes.set_ylabel("intervals that hold the exact count (%)")
-    axes.margins(y=0.25)
+    axes.margins(y=0.2)
     _note(
         figure,
         "grey: 95 % and two standard errors of n independent intervals; those of a month that share an offset "
@@ -175,7 +178,7 @@ def series_figure(results: Results) -> Figure:
     points = [each for each in results.points if (each.metric, each.sketch, each.budget) == (metric, sketch, budget)]
     mechanisms = list(dict.fromkeys(point.mechanism for point in points))
     title = f"{metric.upper()} as released and exactly, SKETCH_IMPL={sketch}, budget: {budget}"
-    figure, panels = _figure(math.ceil(len(mechanisms) / 2), min(2, len(mechanisms)), title)
+    figure, panels = _figure(math.ceil(len(mechanisms) / 2), min(2, len(mechanisms)), title, is_shared=True)
     for mechanism, axes in zip(mechanisms, panels, strict=False):
         own = [point for point in points if point.mechanism == mechanism]
         days: list[Any] = [date.fromisoformat(point.day) for point in own]
@@ -186,11 +189,9 @@ def series_figure(results: Results) -> Figure:
         )
         axes.plot(days, [point.estimate for point in own], ".-", color=colour, linewidth=1, label="released")
         axes.plot(days, [point.exact_users_trusted_side for point in own], "k--", linewidth=1, label="exact")
-        axes.set_title(f"{mechanism}, {len(own)} released")
+        axes.set(title=f"{mechanism}: {len(own)} values released", ylabel="active users")
         axes.legend(fontsize=7, loc="best")
-        axes.tick_params(axis="x", labelrotation=30, labelsize=7)
-    for axes in panels:
-        axes.set_ylabel("active users")
+        _plain_dates(axes)
     for axes in panels[len(mechanisms) :]:
         axes.set_visible(False)
     return figure
@@ -213,7 +214,9 @@ def _shown_series(results: Results) -> tuple[str, str, str]:
     return first.metric, first.sketch, first.budget
 
 
-def _figure(rows: int, columns: int, title: str, *, height: float = PANEL_HEIGHT) -> tuple[Figure, list[Axes]]:
+def _figure(
+    rows: int, columns: int, title: str, *, height: float = PANEL_HEIGHT, is_shared: bool = False
+) -> tuple[Figure, list[Axes]]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -222,7 +225,7 @@ def _figure(rows: int, columns: int, title: str, *, height: float = PANEL_HEIGHT
         ) from None
     figure = Figure(figsize=(WIDE, height * rows), layout="constrained")
     figure.suptitle(f"{title}    [{TRUSTED}]", fontsize=11)
-    panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False, sharex=is_shared, sharey=is_shared).ravel())
     for axes in panels:
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
@@ -263,6 +266,16 @@ def _plain_ticks(axes: Axes) -> None:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_formatter(NullFormatter())
+
+
+def _plain_dates(axes: Axes) -> None:
+    """Days of a month as short as they can be."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axes.tick_params(axis="x", labelbottom=True)
 
 
 def _legend(figure: Figure, panels: Sequence[Axes], note: str) -> None:
