@@ -195,8 +195,8 @@ RESERVED = frozenset(
 NOT_YET = {
     "mechanism": (
         ("tree", "matrix"),
-        "its bound needs limits on late events and erasures that releases do not enforce: "
-        "use MECHANISM=gaussian, laplace, correlated or joint",
+        "its bound needs limits on late events and erasures that releases do not enforce: evaluation only, see "
+        "docs/tree-aggregation.md; use MECHANISM=gaussian, laplace, correlated or joint",
     ),
     "compute_engine": (("spark",), "use COMPUTE_ENGINE=duckdb"),
 }

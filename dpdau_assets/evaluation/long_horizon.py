@@ -35,7 +35,7 @@ from dpdau_assets.core.mechanisms.flip_sensitivity import (
     horizon_noise,
     series_gram,
 )
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
+from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu, gdp_epsilon
 from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
 from dpdau_assets.core.mechanisms.tree import (
     BinaryTree,
@@ -162,12 +162,15 @@ def _noise_of(key: bytes) -> Callable[[int], SeededNoise]:
     return lambda number: SeededNoise(draw_key(key, ledger_id="long horizon", account=0, draw=number))
 
 
+WINDOW_DAYS = 30
+"""The window of MAU, and so the shortest natural stay."""
+
 CASES: tuple[tuple[str, PatternSet], ...] = (
-    ("natural", PatternSet(30, 30)),
-    ("one erasure, then out", PatternSet(30, 30, short_cuts=1, has_return=False)),
-    ("one erasure and return", PatternSet(30, 30, short_cuts=1)),
-    ("natural", PatternSet(365, 30)),
-    ("one erasure, then out", PatternSet(365, 30, short_cuts=1, has_return=False)),
+    ("natural", PatternSet(30, WINDOW_DAYS)),
+    ("one erasure, then out", PatternSet(30, WINDOW_DAYS, short_cuts=1, has_return=False)),
+    ("one erasure and return", PatternSet(30, WINDOW_DAYS, short_cuts=1)),
+    ("natural", PatternSet(365, WINDOW_DAYS)),
+    ("one erasure, then out", PatternSet(365, WINDOW_DAYS, short_cuts=1, has_return=False)),
 )
 """The rows of the table: a name, and the series that one user may have."""
 
@@ -187,6 +190,30 @@ def long_horizon_table(*, epsilon: float = 1.0, delta: float = 1e-6) -> list[dic
         delta: At which it is stated.
     """
     return [_table_row(name, patterns, epsilon=epsilon, delta=delta) for name, patterns in CASES]
+
+
+def loss_of_late_events(
+    late_days: int, *, horizon_days: int = 30, epsilon: float = 1.0, delta: float = 1e-6
+) -> dict[str, float]:
+    """What a horizon really loses when events count that arrive late: epsilon at delta, by the value of MECHANISM.
+
+    The noise is made for natural stays of 30 days, the stays are shorter by the days that events are late.
+
+    Args:
+        late_days: 0 to 29.
+        horizon_days: At most 57, so that the loss is exact.
+        epsilon: Loss that the noise was made for.
+        delta: At which both are stated.
+    """
+    tree, strategy = even_tree(horizon_days), SquareRootStrategy(horizon_days)
+    asked = PatternSet(horizon_days, WINDOW_DAYS)
+    late = PatternSet(horizon_days, WINDOW_DAYS - late_days)
+    moves = {
+        name: [certified_sensitivity(series_gram(matrix), patterns).reached for patterns in (asked, late)]
+        for name, matrix in (("tree", tree.strategy()), ("matrix", strategy.strategy()))
+    }
+    mu = gaussian_mu(epsilon, delta)
+    return {name: gdp_epsilon(delta, mu=mu * math.sqrt(found / covered)) for name, (covered, found) in moves.items()}
 
 
 def _table_row(name: str, patterns: PatternSet, *, epsilon: float, delta: float) -> dict[str, Any]:
