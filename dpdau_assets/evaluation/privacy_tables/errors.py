@@ -182,7 +182,7 @@ def expected_count(sampling: Sampling, users: int) -> float:
 def sketch_errors() -> Table:
     """Both errors of a DAU under `correlated` noise, and the interval, as shares of the users."""
     noise = metric_noise("correlated", "dau")
-    exact = [f"0 + {100 * split_of('correlated', 'dau').value / users:.3g} %" for users in SIZES]
+    exact = [f"0 + {_two_digits(100 * split_of('correlated', 'dau').value / users)} %" for users in SIZES]
     rows = [("`set`", *exact)]
     for label, (impl, k) in samplings().items():
         cells = []
@@ -190,9 +190,14 @@ def sketch_errors() -> Table:
             sampling = sampling_of_size(impl, k, users)
             drawn = round(noise.units_per_user * expected_count(sampling, users))
             parts = error_stddevs(drawn, noise, threshold=sampling.threshold, buckets=sampling.buckets)
-            cells.append(" + ".join(f"{100 * part / users:.2g}" if part else "0" for part in parts) + " %")
+            cells.append(" + ".join(_two_digits(100 * part / users) for part in parts) + " %")
         rows.append((label, *cells))
     return Table(("sampling + noise", *(f"{users:,} users" for users in SIZES)), tuple(rows))
+
+
+def _two_digits(value: float) -> str:
+    """Two digits that count, never in scientific notation."""
+    return f"{value:.{max(0, 1 - math.floor(math.log10(value)))}f}" if value else "0"
 
 
 def orders_of_metrics() -> Table:

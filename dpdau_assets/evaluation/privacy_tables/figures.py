@@ -110,7 +110,8 @@ def _noise(figure: Any, simulation: Simulation) -> None:
         smallest, chances = noise.noise_pmf()
         units = noise.units_per_user
         width = 2 * units + 1  # odd, so that the middle bar is about 0
-        edges = width * (np.arange(-FARTHEST, FARTHEST) + 0.5)
+        bars = math.ceil(FARTHEST * units / width)
+        edges = width * (np.arange(-bars - 1, bars + 1) + 0.5)
         found = np.histogram(draws, bins=edges)[0] / draws.size / width * units
         axes.bar((edges[:-1] + width / 2) / units, found, width / units, color=COLOURS[name], alpha=0.45)
         values = (smallest + np.arange(len(chances))) / units

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dpdau_assets.evaluation.privacy_tables import errors, losses
+from dpdau_assets.evaluation.privacy_tables import errors, horizons, losses
 from dpdau_assets.evaluation.privacy_tables.document import Table
 from dpdau_assets.evaluation.privacy_tables.simulation import Simulation
 
@@ -25,12 +25,13 @@ EXACT: dict[str, Callable[[], Table]] = {
     "choices": losses.choices,
     "ids": losses.several_ids,
     "misfortunes": losses.misfortunes,
+    "horizons": horizons.long_horizons,
     "differences": errors.differences_of_days,
     "orders": errors.orders_of_metrics,
     "sketches": errors.sketch_errors,
 }
 """Exact tables by name."""
-LONG = frozenset({"losses", "attackers", "choices", "ids", "year"})
+LONG = frozenset({"losses", "attackers", "choices", "ids", "year", "horizons"})
 """Those that take many seconds: they compose a year, or plan many months."""
 
 
@@ -45,4 +46,5 @@ def simulated_tables(simulation: Simulation) -> dict[str, Table]:
         "simulated-errors": simulation.error_table(),
         "simulated-attacks": simulation.attacker_table(),
         "simulated-sketches": simulation.sketch_table(),
+        "simulated-horizons": horizons.simulated_horizons(simulation.months, simulation.noise),
     }

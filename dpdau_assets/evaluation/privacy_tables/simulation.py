@@ -63,14 +63,15 @@ class Simulation:
 
     Attributes:
         months: How many of each.
-        source: Where the noise comes from.
+        source: Where the noise comes from; None for the sampler of releases.
     """
 
     months: int = MONTHS
     source: NoiseSource | None = None
 
     @cached_property
-    def _noise(self) -> NoiseSource:
+    def noise(self) -> NoiseSource:
+        """The source in use: the sampler of releases, in its vector form, unless another was given."""
         return self.source or secure_noise()
 
     @cached_property
@@ -99,10 +100,10 @@ class Simulation:
         if isinstance(noise, CorrelatedGaussian):
             shared = self._gaussians(noise.offset_stddev, (self.months, 1))
             return self._gaussians(noise.release_stddev, shape) + shared
-        return _filled(lambda: noise.draw(0, self._noise), shape)
+        return _filled(lambda: noise.draw(0, self.noise), shape)
 
     def _gaussians(self, stddev: float, shape: tuple[int, ...]) -> Units:
-        return _filled(lambda: self._noise.discrete_gaussian(stddev), shape)
+        return _filled(lambda: self.noise.discrete_gaussian(stddev), shape)
 
     def error_table(self) -> Table:
         """Errors of values, differences and averages, and coverage of the intervals."""

@@ -17,7 +17,7 @@ from dpdau_assets.evaluation.privacy_tables.simulation import Simulation
 REPOSITORY = Path(__file__).resolve().parents[4]
 TEXT = (REPOSITORY / PAGE).read_text(encoding="utf-8")
 NAMED_TESTS = r"`([a-z0-9_/]+/test_[a-z0-9_]+\.py)`: ((?:`test_[a-z0-9_]+`(?:, )?)+)"
-SIMULATED = {"simulated-errors", "simulated-attacks", "simulated-sketches"}
+SIMULATED = {"simulated-errors", "simulated-attacks", "simulated-sketches", "simulated-horizons"}
 
 
 class TestTables:
@@ -61,7 +61,7 @@ class TestSimulation:
     def test_noise_of_half_the_scale_does_not(self) -> None:
         """The same comparison sees noise of half the scale in every table."""
         wrong = simulated_tables(Simulation(400, HalfScaleNoise(exact_noise(11))))
-        for name in ("simulated-errors", "simulated-attacks"):
+        for name in ("simulated-errors", "simulated-attacks", "simulated-horizons"):
             assert any(far(row[-3:]) for row in wrong[name].rows)
 
 
