@@ -27,7 +27,7 @@ GIB = 2**30
 SANE_DEVIATIONS = 8
 """A released count this many noise deviations away from the true one means a wrong count, not bad luck."""
 
-DAU_STDDEV, MAU_STDDEV = 13.0, 8.1
+DAU_STDDEV, MAU_STDDEV = 5.3, 4.6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
