@@ -88,8 +88,10 @@ def counted_series(entries: Entries, rules: CountingRules) -> npt.NDArray[np.boo
     is_taken = np.full(len(days), True) if rules.has_late_events else arrivals <= days
     state = _Counters(entries.users, rules)
     series = np.zeros((entries.users, rules.horizon_days), dtype=np.bool_)
-    for day in range(2 - rules.window_days, rules.horizon_days + 1):
-        asked = entries.erasures[2] == day
+    first = 2 - rules.window_days
+    asked_on = np.maximum(entries.erasures[2], first)
+    for day in range(first, rules.horizon_days + 1):
+        asked = asked_on == day
         np.maximum.at(erased, entries.erasures[0][asked], entries.erasures[1][asked])
         came = is_taken & (takes_part == day)
         np.maximum.at(last_active, users[came], days[came])

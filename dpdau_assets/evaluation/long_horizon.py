@@ -197,11 +197,12 @@ def loss_of_late_events(
 ) -> dict[str, float]:
     """What a horizon really loses when events count that arrive late: epsilon at delta, by the value of MECHANISM.
 
-    The noise is made for natural stays of 30 days, the stays are shorter by the days that events are late.
+    The noise is made for natural stays of 30 days, the stays are shorter by the days that events are late. Some series
+    loses this much; over 30 days none loses more.
 
     Args:
         late_days: 0 to 29.
-        horizon_days: At most 57, so that the loss is exact.
+        horizon_days: T.
         epsilon: Loss that the noise was made for.
         delta: At which both are stated.
     """

@@ -18,7 +18,7 @@ HORIZON, WINDOW = 24, 5
 FIRST = 2 - WINDOW
 DAYS = st.integers(FIRST, HORIZON)
 EVENTS = st.lists(st.tuples(st.integers(0, 2), DAYS, st.sampled_from([0, 0, 0, 1, 3, 9])), max_size=40)
-ERASURES = st.lists(st.tuples(st.integers(0, 2), DAYS, st.sampled_from([0, 0, 2])), max_size=8)
+ERASURES = st.lists(st.tuples(st.integers(0, 2), DAYS, st.sampled_from([0, 0, 2, -4])), max_size=8)
 
 
 def log(events: list[tuple[int, int, int]], erasures: list[tuple[int, int, int]], users: int = 3) -> Entries:
@@ -91,6 +91,12 @@ class TestOneUser:
         """A run as long as a window, or one that reaches back to the first day, is no short cut."""
         assert one_user([3, 4, 12], [8]) == [3, 4, 5, 6, 7, 12, 13, 14, 15, 16]
         assert one_user([0, 9], [3]) == [1, 2, 9, 10, 11, 12, 13]
+
+    def test_an_erasure_covers_the_days_to_come_that_it_names(self) -> None:
+        """Asked for ahead, even before the horizon, it takes effect for every event up to its last day."""
+        entries = log([(0, 3, 0), (0, 9, 0)], [(0, 5, -12)], users=1)
+        counted = counted_series(entries, CountingRules(HORIZON, WINDOW))[0]
+        assert (np.flatnonzero(counted) + 1).tolist() == [9, 10, 11, 12, 13]
 
     def test_who_is_erased_on_the_day_of_coming_in_never_came_in(self) -> None:
         """Event and erasure before the same release: no run, no cut."""
