@@ -11,8 +11,15 @@ import pytest
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DataError, StorageError
 from dpdau_assets.operations.fold import fold
-from dpdau_assets.operations.lineage import RAW_EVENTS
-from dpdau_assets.operations.publication import intent_path, publication, publish, recover
+from dpdau_assets.operations.lineage import ASSETS, MAU_UNIONS, RAW_EVENTS
+from dpdau_assets.operations.publication import (
+    file_names,
+    intent_path,
+    partition_files,
+    publication,
+    publish,
+    recover,
+)
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import partitions
 from dpdau_assets.storage.files import write_keys
@@ -63,6 +70,16 @@ class TestPublish:
                 publish(workspace, new, {(RAW_EVENTS, DAY): both})
         assert (first.exists(), second.exists()) == (False, True)
         assert not intent_path(workspace.lake).exists()
+
+
+class TestNames:
+    @pytest.mark.parametrize("asset", ASSETS)
+    def test_names_are_those_of_the_paths(self, workspace: Workspace, asset: str) -> None:
+        """Comparing names finds the same files as comparing paths."""
+        files = {"windows": "d"} if asset == MAU_UNIONS else {"7": "d", "12": "e"}
+        paths = partition_files(workspace.lake, asset, DAY, files)
+        assert [path.name for path in paths] == file_names(asset, files)
+        assert {path.parent for path in paths} == {workspace.lake.partition_folder(asset, DAY)}
 
 
 class TestRecover:
