@@ -15,7 +15,6 @@ COMMANDS = [
     ("release", "--start", "2026-03-01", "--end", "2026-03-02"),
     ("mau", "--end", "2026-03-01"),
     ("plan",),
-    ("budget", "mau"),
     ("status",),
 ]
 

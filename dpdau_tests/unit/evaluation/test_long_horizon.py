@@ -1,7 +1,7 @@
 """Laws of evaluation/long_horizon.py and horizon_bound.py: the stated errors, and simulated horizons against them.
 
-The mean square of a horizon of 30 days that share noise has a relative standard deviation below 0.58. Over 150 horizons
-a root mean square then lies within 4 x 0.58 / (2 sqrt 150) = 9.5 % of the true one; 0.8 of the stated noise does not.
+The mean square of a horizon of 30 days that share noise has a relative standard deviation below 0.58. Over 100 horizons
+a root mean square then lies within 4 x 0.58 / (2 sqrt 100) = 11.6 % of the true one; 0.8 of the stated noise does not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dpdau_assets.evaluation.simulate import SimulatedStream
 AT_ONE = {"epsilon": 1.0, "delta": 1e-6}
 MONTH = PatternSet(30, 30)
 COUNTS = np.arange(1000, 1030)
-HORIZONS, BAND = 150, 0.095
+HORIZONS, BAND = 100, 0.116
 
 
 def key(number: int) -> bytes:
@@ -89,8 +89,7 @@ class TestBound:
         patterns = PatternSet(16, 5)
         full = unavoidable_error(patterns, **AT_ONE)
         monkeypatch.setattr(horizon_bound, "FEW_DAYS", 0)
-        unavoidable_error.cache_clear()
-        part = unavoidable_error(patterns, **AT_ONE)
+        part = unavoidable_error.__wrapped__(patterns, **AT_ONE)
         run = run_square_root(range(16), patterns=patterns, key=key(0), **AT_ONE)
         assert part <= full * (1 + 1e-3)
         assert full < math.sqrt((run.stddevs**2).mean())
@@ -98,7 +97,7 @@ class TestBound:
     @pytest.mark.parametrize("find", [all_series, cyclic_series])
     def test_weights_only_allowed_series(self, find) -> None:
         """Every series weighted is one of the patterns, and none is weighted twice."""
-        patterns = PatternSet(40, 20) if find is all_series else PatternSet(90, 30, 1)
+        patterns = PatternSet(20, 9) if find is all_series else PatternSet(90, 30, 1)
         rows = [tuple(int(value) for value in row) for row in find(patterns)]
         assert all(patterns.allows(row) for row in rows)
         assert len(set(rows)) == len(rows) > 10
@@ -107,7 +106,7 @@ class TestBound:
 class TestRuns:
     @pytest.mark.parametrize("name", RUNNERS)
     def test_errors_are_as_stated(self, name: str) -> None:
-        """150 simulated months: unbiased, of the stated size within 9.5 %; a size of 0.8 is rejected."""
+        """100 simulated months: unbiased, of the stated size within 11.6 %; a size of 0.8 is rejected."""
         runs = [RUNNERS[name](COUNTS, patterns=MONTH, key=key(number), **AT_ONE) for number in range(HORIZONS)]
         errors = np.array([run.estimates - COUNTS for run in runs])
         stated = runs[0].stddevs
