@@ -14,7 +14,7 @@ from dpdau_assets.cli.output import emit, progress_bar, warn
 def apply(
     today: Annotated[
         date | None,
-        typer.Option("--today", parser=parse_day, metavar="DAY", help="Confirms the clock after a year of silence."),
+        typer.Option("--today", parser=parse_day, metavar="DAY", help="Confirms the clock after months of silence."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -23,10 +23,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
-
 from dpdau_assets.core.quantities import EARLIEST_DAY, METRICS, ONE_DAY, window_days
-from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.errors import DataError
 from dpdau_assets.operations.account_offsets import destroy_closed_offsets
 from dpdau_assets.operations.backup import remove_expired_backups
 from dpdau_assets.operations.build_unions import build_unions_locked, read_unions
@@ -34,17 +32,13 @@ from dpdau_assets.operations.exact_counts import count_keys
 from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import ASSETS, ERASURE_REPLAY, MAU_UNIONS, WAU_WINDOW_DAYS
 from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.workspace import Workspace, last_use
+from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, epoch_facts, erasures, frozen_windows, partitions, salt_file
 from dpdau_assets.storage.backup_needs import lowest_epoch_needed
 from dpdau_assets.storage.files import make_names_durable, remove
 from dpdau_assets.storage.frozen_windows import FrozenWindow
 from dpdau_assets.storage.lake import Lake
-from dpdau_assets.storage.ledger import parse_time
 from dpdau_assets.storage.notes import note
-
-LONGEST_SILENCE = timedelta(days=366)
-"""A clock further ahead of the newest batch, release and retention is not believed without a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +78,19 @@ def apply_retention(
 
     Args:
         workspace: The open data folder.
-        confirmed_today: The day that a person says it is; needed after more than a year in which nothing happened here,
+        confirmed_today: The day that a person says it is; needed after two months in which nothing happened here,
             because a clock that is set ahead would drop everything.
         progress: Shows how far it is.
 
     Raises:
-        ConfigurationError: The clock is more than a year ahead of all that happened here, and nobody confirmed it;
+        ConfigurationError: The clock is months ahead of all that happened here, and nobody confirmed it;
             nothing was dropped.
         DataError: A stored file is not the recorded one; what was past retention is dropped all the same.
         StorageError: Disk, lock or ledger refused; the next run goes on.
     """
     with lake_session(workspace, None) as session:
         with workspace.ledger.write() as connection:
-            _check_clock(workspace, connection, confirmed_today)
-            workspace.advance_clock(connection)
+            workspace.advance_clock(connection, confirmed_today=confirmed_today)
             session.floor = max(session.floor, workspace.retained_from(connection))
         _drop_rows(session)
         _drop_files(workspace.lake, session.floor)
@@ -113,20 +106,6 @@ def apply_retention(
         waiting,
         workspace.settings.hash_salt_secret is not None,
     )
-
-
-def _check_clock(workspace: Workspace, connection: Connection, confirmed_today: date | None) -> None:
-    """Returns when the clock may be believed: what retention drops on a wrong day cannot be brought back."""
-    today = workspace.today()
-    seen = [moment for moment in (batches.totals(connection).last_received_at, last_use(connection)) if moment]
-    if workspace.settings.retention_days is None or not seen or confirmed_today == today:
-        return
-    last = max(parse_time(moment) for moment in seen).astimezone(workspace.settings.zone).date()
-    if today - last > LONGEST_SILENCE:
-        raise ConfigurationError(
-            f"the clock says {today}, but nothing has happened in this folder since {last}: nothing was dropped",
-            hint=f"set the clock right; if it is, `dpdau apply-retention --today {today}`",
-        )
 
 
 def _drop_rows(session: LakeSession) -> None:

@@ -75,9 +75,10 @@ def complete_locked(session: LakeSession) -> int:
     workspace = session.workspace
     remove_orphans(workspace)
     workspace.lake.sweep_temporary(is_thorough=True)
+    now = workspace.now()  # as backups tell theirs: which came first must not hang on a clock that was set back
     with workspace.ledger.write() as connection:
         partitions.mark_applied(connection, session.erasure_seq)
-        done = erasures.complete(connection, session.erasure_seq, now=workspace.clock())
+        done = erasures.complete(connection, session.erasure_seq, now=now)
     workspace.ledger.scrub()
     return done
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import epoch_facts, journal_end
+from dpdau_assets.storage import batches, epoch_facts, journal_end
 from dpdau_assets.storage.files import read_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
@@ -42,6 +42,8 @@ FLOOR_KEY = "series_floor"
 FLOOR_SLACK_DAYS = 366
 """How much earlier than when it was first set SERIES_START may be moved later."""
 HIGH_WATER_KEY = "clock_high_water"
+LONGEST_SILENCE = timedelta(days=62)
+"""A clock further ahead of the newest batch, release and retention is not believed without a person."""
 OPENING_ATTEMPTS = 5
 """How often the salt store is read again because a rotation was completed while it was read."""
 
@@ -81,19 +83,36 @@ class Workspace:
         with self.ledger.read() as connection:
             return self._latest(connection)
 
-    def advance_clock(self, connection: Connection) -> datetime:
+    def advance_clock(self, connection: Connection, *, confirmed_today: date | None = None) -> datetime:
         """As `now`, and recorded: later calls in any process never return an earlier time.
 
         Args:
             connection: The write transaction of the release.
+            confirmed_today: The day that a person says it is; needed after a long silence, for a clock that was set
+                ahead would stay ahead here.
+
+        Raises:
+            ConfigurationError: The clock is far ahead of all that happened here, and nobody confirmed it.
         """
         moment = self._latest(connection)
+        self._check_clock(connection, moment, confirmed_today)
         set_meta(connection, HIGH_WATER_KEY, time_text(moment))
         return moment
 
     def today(self) -> date:
         """The day in TIMEZONE at `now`."""
         return self.now().astimezone(self.settings.zone).date()
+
+    def _check_clock(self, connection: Connection, moment: datetime, confirmed_today: date | None) -> None:
+        """Returns when a time may be recorded: neither a release nor a drop on a wrong day can be taken back."""
+        seen = [text for text in (batches.totals(connection).last_received_at, last_use(connection)) if text]
+        today, zone = moment.astimezone(self.settings.zone).date(), self.settings.zone
+        last = max((parse_time(text).astimezone(zone).date() for text in seen), default=today)
+        if today - last > LONGEST_SILENCE and confirmed_today != today:
+            raise ConfigurationError(
+                f"the clock says {today}, but nothing has happened in this folder since {last}: nothing was done",
+                hint=f"set the clock right; if it is, `dpdau apply-retention --today {today}`, then repeat",
+            )
 
     def _latest(self, connection: Connection) -> datetime:
         current = self.clock()
@@ -116,7 +135,8 @@ class Workspace:
     def retained_from(self, connection: Connection) -> date:
         """The first day of key-level data that the settings, the calendar and what was dropped before allow (public).
 
-        Never earlier than what retention has dropped, whatever RETENTION_DAYS is now.
+        Never earlier than what retention has dropped, whatever RETENTION_DAYS is now. By the machine's clock, not by
+        the latest time seen: a clock that was ahead for a moment must not drop anything once it is right again.
 
         Args:
             connection: Any transaction.
@@ -125,8 +145,8 @@ class Workspace:
         days = self.settings.retention_days
         if days is None:
             return dropped
-        today = self._latest(connection).astimezone(self.settings.zone).date()
-        return max(dropped, today - timedelta(days=days))
+        today = self.clock().astimezone(self.settings.zone).date()
+        return max(dropped, date.fromordinal(max(EARLIEST_DAY.toordinal(), today.toordinal() - days)))
 
     def freeze(self, connection: Connection) -> None:
         """Records, at the first ingest, the settings that the stored pseudonyms depend on; checks them later.

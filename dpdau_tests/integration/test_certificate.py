@@ -29,6 +29,7 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import erasures
 from dpdau_assets.storage.backups import Backup, known
 from dpdau_assets.storage.files import file_digest, read_table, write_keys, write_table
+from dpdau_assets.storage.ledger import set_meta, time_text
 from dpdau_assets.storage.lock import FileLock
 from dpdau_assets.storage.unfinished_backups import settle_unfinished
 from dpdau_tests.integration.command_line import CommandLine, write_lines
@@ -163,6 +164,15 @@ class TestBackups:
                 "UPDATE erasure_requests SET completed_at = ? WHERE request = ?", (later, request)
             )
         assert verify(workspace) == Verification(())
+        assert certify(workspace, request).last_backup_expires_at == copy.manifest.expires_at
+
+    def test_a_clock_that_was_ahead_hides_no_copy(self, workspace: Workspace) -> None:
+        """A copy made while the ledger's time was ahead of the clock may hold who was erased after it."""
+        with workspace.ledger.write() as connection:
+            set_meta(connection, "clock_high_water", time_text(LONG_AFTER + timedelta(days=2)))
+        copy = backup(workspace, with_lake=True).made[0]
+        request = request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER).request
+        flush_deletes(workspace)
         assert certify(workspace, request).last_backup_expires_at == copy.manifest.expires_at
 
     def test_a_damaged_copy(self, workspace: Workspace) -> None:

@@ -31,6 +31,7 @@ from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.resources import LakeResource
 from dpdau_assets.settings import load_settings
 from dpdau_assets.storage import erasures, frozen_windows
+from dpdau_assets.storage.ledger import set_meta, time_text
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled
 from dpdau_tests.support.naive import naive_counts
@@ -328,7 +329,7 @@ class TestRuns:
         assert (report.accepted, dict(report.rejected)) == (1, {"too_old": 1})
 
     def test_a_clock_set_far_ahead_drops_nothing(self, tmp_path: Path, folder_with: Maker) -> None:
-        """After a year in which nothing happened a person must confirm the day; the right one is then believed."""
+        """After months in which nothing happened a person must confirm the day; the right one is then believed."""
         later = NOW + timedelta(days=3650)
         workspace = with_retention(folder_with(tmp_path / "data"), now=later)
         before = key_files(workspace)
@@ -338,6 +339,20 @@ class TestRuns:
         assert key_files(workspace) == before
         assert apply_retention(workspace, confirmed_today=later.date()).held_from == FLOOR + timedelta(days=3650)
         assert days_of(workspace, "lake/raw_events") == []
+
+    def test_a_clock_that_was_ahead_for_a_moment_drops_nothing(self, tmp_path: Path, folder_with: Maker) -> None:
+        """A slip of a year is not recorded by a release; one that was, by a clock of before, moves no floor."""
+        ahead = with_retention(folder_with(tmp_path / "data"), now=NOW + timedelta(days=365))
+        with pytest.raises(ConfigurationError, match="the clock says"):
+            publish_releases(ahead, ["dau"], DayRange.single(TODAY))
+        with ahead.ledger.write() as connection:
+            set_meta(connection, "clock_high_water", time_text(NOW + timedelta(days=3650)))
+        workspace = with_retention(ahead)
+        before = days_of(workspace, "lake/raw_events")
+        assert apply_retention(workspace).held_from == FLOOR
+        assert days_of(workspace, "lake/raw_events") == [day for day in before if day >= FLOOR]
+        stage_activity(workspace, [("user-1", TODAY)])
+        assert count_trusted(workspace, TODAY, TODAY)[0]["dau"] == 1
 
     def test_without_the_setting_nothing_goes(self, tmp_path: Path, folder_with: Maker) -> None:
         """Everything is kept, and the run says so."""
