@@ -39,7 +39,7 @@ WIDE, PANEL_HEIGHT = 11.0, 3.6
 
 
 def draw_plots(results: Results, folder: Path) -> list[Path]:
-    """Writes every figure as a PNG file; their paths.
+    """Writes every figure that has something to show as a PNG file; their paths.
 
     Args:
         results: What was evaluated.
@@ -54,7 +54,10 @@ def draw_plots(results: Results, folder: Path) -> list[Path]:
         raise InputError("the results hold no release", hint="run `dpdau evaluate` with a larger budget")
     paths = []
     for name, draw in FIGURES.items():
-        content = as_png(draw(results))
+        figure = draw(results)
+        if not any(axes.has_data() for axes in figure.axes):
+            continue  # nothing of this kind was evaluated
+        content = as_png(figure)
         path = folder / f"{name}.png"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +137,8 @@ def coverage_figure(results: Results) -> Figure:
         error = 2 * math.sqrt(0.95 * 0.05 / made)
         axes.plot([place, place], [95 - 100 * error, 95 + 100 * error], color="#cccccc", linewidth=8, zorder=1)
         axes.plot(place, 100 * held, MARKERS[sketch], color=COLOURS[mechanism], markersize=8, zorder=3)
-    axes.axhline(95, color="black", linewidth=1, linestyle="--", zorder=2)
+    if pairs:
+        axes.axhline(95, color="black", linewidth=1, linestyle="--", zorder=2)
     axes.set_xticks(range(len(pairs)), labels, fontsize=8)
     axes.set_ylabel("intervals that hold the exact count (%)")
     axes.margins(y=0.2)

@@ -40,8 +40,6 @@ from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import Workspace, open_workspace, utc_now
 from dpdau_assets.settings import Settings
 
-TRIAL_SALT = "the salt of evaluated streams"
-"""The same stream gives the same sketches in every run; it is nobody's secret."""
 SHARED_SETTINGS = (
     "timezone",
     "mau_window_days",
@@ -68,11 +66,20 @@ CLOSED_AFTER = timedelta(days=2)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A stream in a file, and how to read it."""
+    """A stream in a file, and how to read it.
+
+    Attributes:
+        path: The file.
+        source_format: `jsonl`, `csv` or `parquet`; None goes by name and first bytes.
+        mapping: Columns that have other names than the usual ones.
+        salt: What its pseudonyms are keyed with, for a made stream, whose sketches are then the same in every run; None
+            draws a secret, for ids that may be people's.
+    """
 
     path: Path
     source_format: str | None = None
     mapping: ColumnMapping = field(default_factory=ColumnMapping)
+    salt: str | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,7 +145,7 @@ def lay_ground(settings: Settings, source: Source, folder: Path, *, days: int) -
         InputError: The stream cannot be read, or holds no activity.
     """
     common = {name: getattr(settings, name) for name in SHARED_SETTINGS} | {
-        "hash_salt_secret": TRIAL_SALT,
+        "hash_salt_secret": source.salt,
         "noise_source": settings.noise_source,
         "duckdb_threads": settings.duckdb_threads,
     }
