@@ -132,12 +132,14 @@ class BudgetExhaustedError(CallerError):
             "month": f"all metrics in {first.period}",
             "trailing_365d": f"the 365 days around {first.day}",
         }[first.scope]
+        is_own = first.scope == "metric"
+        way_on = "`dpdau reset-budget` opens a new account" if is_own else "no reset gets past this cap"
         super().__init__(
             f"budget exhausted: {first.metric} for {first.day}{more}: {scope} has spent epsilon "
             f"{first.epsilon_spent:.3f} of {first.epsilon_cap:.3f}, this release would make it "
             f"{first.epsilon_needed:.3f} at delta {first.delta:g}",
             hint="the cap belongs to the released day's month and waiting does not refill it; next funded day: "
-            f"{first.next_funded_day or 'unknown'}; `dpdau reset-budget` opens a new account",
+            f"{first.next_funded_day or 'unknown'}; {way_on}",
         )
         self.refusals = refusals
 

@@ -78,6 +78,8 @@ def plan_text(plans: list[dict[str, Any]]) -> str:
             lines.append(f"{each['metric']} runs out on {each['runs_out_on']}: {caps[each['refused_by']]}")
     if not any(each["runs_out_on"] for each in plans):
         lines.append("every planned release is funded")
+    if first["mechanism"] in ("correlated", "joint") and not first["is_open"]:
+        lines.append("the month's first release also pays for the noise that its days share")
     if any(each["noise_stddev"] is None for each in plans):
         lines.append("the sampling threshold is found, and paid for, by the first release; EXPECTED_USERS would set it")
     return "\n".join(lines)

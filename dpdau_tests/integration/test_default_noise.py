@@ -78,7 +78,8 @@ class TestEndOfTheMonth:
         refused = publish_releases(workspace, ("dau",), TWO, revise=True, reason=REASON).refused
         assert [(one.scope, one.next_funded_day) for one in refused] == [("metric", date(2025, 2, 1))] * 2
         assert refused[0].epsilon_spent <= 3.0 < 3.03 < refused[0].epsilon_needed < 3.06
-        assert "has spent epsilon 3.000 of 3.000" in str(BudgetExhaustedError(refused))
+        error = BudgetExhaustedError(refused)
+        assert "has spent epsilon 3.000 of 3.000" in error.message and "`dpdau reset-budget`" in error.hint
         assert len(charges_of(workspace)) == 34
 
     def test_status_counts_days_against_what_is_left(self, tmp_path: Path) -> None:
@@ -108,6 +109,7 @@ class TestEndOfTheMonth:
         assert 1 <= len(revised.newly_released) <= 6
         assert {one.scope for one in revised.refused} == {"month"}
         assert revised.refused[0].epsilon_spent <= 6.0 < revised.refused[0].epsilon_needed
+        assert "no reset gets past this cap" in BudgetExhaustedError(revised.refused).hint
         stated = report_budget(workspace, "dau", "2025-01")
         assert stated["resets"] == 1 and stated["epsilon_spent"] > 3.0 and stated["releases_remaining"] == 0
 

@@ -151,6 +151,7 @@ class TestCommand:
         assert (mau["mechanism"], mau["epsilon"], mau["epsilon_cap"]) == ("laplace", 0.25, 2.0)
         assert mau["releases_that_fit"] == 8
         assert (mau["runs_out_on"], mau["refused_by"]) == (f"2025-01-{mau['releases_funded'] + 1:02d}", "month")
+        assert "first release also pays" in dpdau("plan", "--month", "2025-01").out
         answer = dpdau("plan", "--month", "2025-01", "--mechanism", "laplace")
         assert answer.code == 0 and "runs out on 2025-01-" in answer.out
 
