@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dpdau_assets.operations.lineage import ASSETS, DAILY_SKETCHES
-from dpdau_assets.operations.publication import file_names
+from dpdau_assets.operations.publication import file_name
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.files import remove
@@ -32,12 +32,13 @@ def remove_orphans(workspace: Workspace) -> int:
     """
     root = workspace.lake.root
     with workspace.ledger.read() as connection:
-        rows = partitions.load(connection, ASSETS)
+        named = partitions.names_of_files(connection)
         staged = batches.staged_between(connection)
     known = {f"{root}/staging/day={file.day}/{file.batch}-e{file.epoch}.parquet" for file in staged}
-    for row in rows.values():
-        if row.asset != DAILY_SKETCHES or workspace.settings.sketch_impl != "set":
-            known.update(f"{root}/lake/{row.asset}/day={row.day}/{name}" for name in file_names(row.asset, row.files))
+    is_reference = workspace.settings.sketch_impl == "set"  # daily sketches are live users then, and have no files
+    for asset, day, name in named:
+        if asset != DAILY_SKETCHES or not is_reference:
+            known.add(f"{root}/lake/{asset}/day={day}/{file_name(asset, name)}")
     orphans = [Path(path) for path in _key_files(str(root)) if path not in known]
     remove(orphans)
     folders = {f"{root}/staging/{day}" for day in _entries(f"{root}/staging")} | {str(one.parent) for one in orphans}

@@ -16,7 +16,7 @@ the ledger knows or the one the intent knows: `recover` believes no other. The i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -138,9 +138,9 @@ def partition_files(lake: Lake, asset: str, day: date, files: Mapping[str, str])
     return {lake.partition_path(asset, day, epoch=int(epoch)): digest for epoch, digest in files.items()}
 
 
-def file_names(asset: str, files: Iterable[str]) -> list[str]:
-    """The names of a partition's files within its folder, as `partition_files` has them."""
-    return [f"{name}.parquet" if asset == MAU_UNIONS else f"e{name}.parquet" for name in files]
+def file_name(asset: str, name: str) -> str:
+    """The name within its folder of the file that a partition's row calls `name`, as `partition_files` has it."""
+    return f"{name}.parquet" if asset == MAU_UNIONS else f"e{name}.parquet"
 
 
 def _changes_files(row: Partition, known: Partition | None) -> bool:
@@ -248,7 +248,7 @@ def _remove_others(lake: Lake, asset: str, day: date, *, kept: Mapping[str, str]
     """Removes every file of a partition that is not in `kept`."""
     folder = lake.partition_folder(asset, day)
     if folder.is_dir():
-        names = set(file_names(asset, kept))
+        names = {file_name(asset, name) for name in kept}
         remove(path for path in sorted(folder.glob("*.parquet")) if path.name not in names)
         if not kept:
             with suppress(OSError):

@@ -13,7 +13,7 @@ from dpdau_assets.errors import DataError, StorageError
 from dpdau_assets.operations.fold import fold
 from dpdau_assets.operations.lineage import ASSETS, MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.publication import (
-    file_names,
+    file_name,
     intent_path,
     partition_files,
     publication,
@@ -78,7 +78,7 @@ class TestNames:
         """Comparing names finds the same files as comparing paths."""
         files = {"windows": "d"} if asset == MAU_UNIONS else {"7": "d", "12": "e"}
         paths = partition_files(workspace.lake, asset, DAY, files)
-        assert [path.name for path in paths] == file_names(asset, files)
+        assert [path.name for path in paths] == [file_name(asset, name) for name in files]
         assert {path.parent for path in paths} == {workspace.lake.partition_folder(asset, DAY)}
 
 

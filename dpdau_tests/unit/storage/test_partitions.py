@@ -47,6 +47,16 @@ class TestPartitions:
         assert loaded.built_at == "2026-03-01T12:00:00.000000+00:00"
         assert loaded.digest == other.digest
 
+    def test_every_file_is_named(self, ledger: Ledger) -> None:
+        """Each file of each partition once, as `load` has it; a day without files has none."""
+        unions = Partition("mau_unions", DAYS[2], {"windows": "w" * 64}, "in", 3)
+        save(ledger, raw(DAYS[0]), raw(DAYS[1], files={"9": "a" * 64, "10": "b" * 64}), unions)
+        with ledger.read() as connection:
+            loaded = partitions.load(connection, ["raw_events", "mau_unions"]).values()
+            found = partitions.names_of_files(connection)
+        assert sorted(found) == sorted((row.asset, str(row.day), name) for row in loaded for name in row.files)
+        assert len(found) == 3
+
     def test_saving_again_replaces_and_takes_the_next_version(self, ledger: Ledger) -> None:
         """A partition has one row; each save has a version above all earlier ones."""
         save(ledger, *(raw(day) for day in DAYS))
