@@ -11,7 +11,7 @@ import pytest
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import InputError, UsageError
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.operations.report_budget import report_budget
+from dpdau_assets.operations.report_budget import report_budget, spent_after
 from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, charges_of, open_folder
 
@@ -64,6 +64,15 @@ class TestReportBudget:
         assert (document["release_count"], document["next_funded_day"]) == (31, "2025-02-01")
         assert document["lifetime_epsilon"] >= document["trailing_365d_epsilon"] > document["epsilon_spent"]
         assert all(bound["delta"] <= 1e-6 for bound in document["bounds"].values())
+
+    def test_what_will_be_spent_is_what_is_spent_then(self, tmp_path: Path) -> None:
+        """The loss foretold of some releases, their opening included, is that of the budget once they are made."""
+        workspace = open_folder(tmp_path)
+        foretold = [spent_after(workspace, "dau", "2025-01", releases=number) for number in (0, 10)]
+        publish_releases(workspace, ("dau",), TEN_DAYS)
+        spent = report_budget(workspace, "dau", "2025-01")["epsilon_spent"]
+        assert foretold == [0.0, pytest.approx(spent)]
+        assert spent_after(workspace, "dau", "2025-01", releases=0) == pytest.approx(spent)
 
     def test_what_remains_counts_the_totals(self, tmp_path: Path) -> None:
         """A metric with room of its own has nothing left when the month over all metrics is full."""

@@ -11,7 +11,7 @@ import pytest
 
 from dpdau_assets.cli.releases import one_line, release_table
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
-from dpdau_assets.core.quantities import METRICS, DayRange, days_of_period
+from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import BudgetExhaustedError
 from dpdau_assets.operations import draw_release
 from dpdau_assets.operations.account_offsets import offset_keys
@@ -40,28 +40,30 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestFormerDefault:
     def test_an_open_month_goes_on_and_the_next_one_changes(self, tmp_path: Path) -> None:
         """A folder whose January was opened with the former default, gaussian, keeps that noise, its price and its room
-        for January, revisions included; February is correlated, with an opening, and everything fits."""
+        for January, revisions included; February is correlated, with an opening, and fits a release for each day."""
         former = open_folder(tmp_path, mechanism="gaussian", now=DURING)
         before = publish_releases(former, METRICS, FEW)
         former.close()
         later = open_folder(tmp_path, now=AFTER)
         assert later.settings.mechanism == "correlated"
         assert report_budget(later, "dau", "2025-01")["releases_remaining"] == 67
-        january = publish_releases(later, METRICS, JANUARY)
+        january = publish_releases(later, METRICS, DayRange(FEW.first, date(2025, 1, 6)))
         assert january.refused == () and january.results[:9] == before.results
         used = {(result.mechanism, result.epsilon_used) for result in january.results}
         assert used == {("gaussian", 0.3), ("gaussian", 0.4), ("gaussian", 0.5)}
         revised = publish_releases(later, ("dau",), FEW, revise=True, reason=REASON)
         assert {result.mechanism for result in revised.results} == {"gaussian"}
+        assert report_budget(later, "dau", "2025-01")["releases_remaining"] == 61
         assert not offset_keys(later).kept() and {kind for _, _, kind in charges_of(later)} == {"release", "revision"}
-        february = publish_releases(later, METRICS, days_of_period("2025-02"))
+        february = publish_releases(later, METRICS, DayRange(date(2025, 2, 1), date(2025, 2, 2)))
         assert {result.mechanism for result in february.results} == {"correlated"}
         assert february.refused == () and len(offset_keys(later).kept()) == 3
+        assert report_budget(later, "mau", "2025-02")["releases_remaining"] == 26 + 2
 
     def test_a_metric_not_yet_opened_takes_the_present_default(self, tmp_path: Path) -> None:
         """Terms are frozen by metric and month: MAU's first release in a month of gaussian DAU is correlated."""
         publish_releases(open_folder(tmp_path, mechanism="gaussian", now=AFTER), ("dau",), FEW)
-        published = publish_releases(open_folder(tmp_path, now=AFTER), METRICS, JANUARY)
+        published = publish_releases(open_folder(tmp_path, now=AFTER), METRICS, FEW)
         assert published.refused == ()
         chosen = {result.metric: result.mechanism for result in published.results}
         assert chosen == {"dau": "gaussian", "wau": "correlated", "mau": "correlated"}
@@ -92,10 +94,10 @@ class TestEndOfTheMonth:
         assert fits == [dict.fromkeys(METRICS, True)] * 2 + [dict.fromkeys(METRICS, False)]
 
     def test_a_reset_has_an_offset_of_its_own_under_the_same_total(self, tmp_path: Path) -> None:
-        """After the days of all metrics a reset of DAU pays for an offset of its own, and makes a few revisions before
-        the month's total refuses; the loss shown is that of both accounts."""
-        workspace = open_folder(tmp_path, now=AFTER)
-        publish_releases(workspace, METRICS, JANUARY)
+        """After the month's days a reset of DAU pays for an offset of its own, and makes a few revisions before the
+        month's total refuses; the loss shown is that of both accounts."""
+        workspace = open_folder(tmp_path, now=AFTER, total_budget_month=3.3)
+        publish_releases(workspace, ("dau",), JANUARY)
         with workspace.ledger.read() as connection:
             first = budget.current_account(connection, "dau", "2025-01")
         reset_budget(workspace, "dau", "2025-01", "approved by the data officer")
@@ -108,7 +110,7 @@ class TestEndOfTheMonth:
         assert [kind for name, _, kind in charges_of(workspace) if name == "dau"].count("opening") == 2
         assert 1 <= len(revised.newly_released) <= 6
         assert {one.scope for one in revised.refused} == {"month"}
-        assert revised.refused[0].epsilon_spent <= 6.0 < revised.refused[0].epsilon_needed
+        assert revised.refused[0].epsilon_spent <= 3.3 < revised.refused[0].epsilon_needed
         assert "no reset gets past this cap" in BudgetExhaustedError(revised.refused).hint
         stated = report_budget(workspace, "dau", "2025-01")
         assert stated["resets"] == 1 and stated["epsilon_spent"] > 3.0 and stated["releases_remaining"] == 0
