@@ -33,6 +33,9 @@ ALLOWED_INSIDE_FUNCTIONS = {"cli": {"orchestration", "evaluation"}}
 FOREIGN = {"dagster": {"orchestration"}, "fastapi": {"service"}, "typer": {"cli"}, "rich": {"cli"}}
 """Libraries that belong to one room."""
 
+OPTIONAL = {"datasketches", "matplotlib", "papermill", "ipykernel"}
+"""Libraries of the extras, without which everything else works."""
+
 LONGEST_CHAIN = 8
 
 
@@ -85,6 +88,17 @@ class TestRooms:
         for imported in module.imports():
             owners = FOREIGN.get(imported.module.split(".")[0])
             assert owners is None or module.room in owners, f"{module.name} imports {imported.module}"
+
+    def test_optional_libraries_are_loaded_when_used(self) -> None:
+        """What an extra installs is imported inside functions alone, so that everything loads without it."""
+        found = {
+            (module.name, imported.is_lazy)
+            for module in modules()
+            for imported in module.imports()
+            if imported.module.split(".")[0] in OPTIONAL
+        }
+        assert ("dpdau_assets.evaluation.plots", True) in found
+        assert [name for name, is_lazy in found if not is_lazy] == []
 
 
 class TestEnvironment:
