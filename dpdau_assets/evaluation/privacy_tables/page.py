@@ -5,9 +5,10 @@ Belongs here: their names. Does not belong here: how they are made, or how they 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from dpdau_assets.errors import DataError
 from dpdau_assets.evaluation.privacy_tables import errors, horizons, losses
 from dpdau_assets.evaluation.privacy_tables.document import Table
 from dpdau_assets.evaluation.privacy_tables.simulation import Simulation
@@ -35,16 +36,33 @@ LONG = frozenset({"losses", "attackers", "choices", "ids", "year", "horizons"})
 """Those that take many seconds: they compose a year, or plan many months."""
 
 
-def exact_tables(names: frozenset[str] | None = None) -> dict[str, Table]:
-    """The exact tables, or some of them."""
-    return {name: make() for name, make in EXACT.items() if names is None or name in names}
-
-
-def simulated_tables(simulation: Simulation) -> dict[str, Table]:
-    """The tables that set simulated months beside theory."""
+def simulated(simulation: Simulation) -> dict[str, Callable[[], Table]]:
+    """Tables that set simulated months beside theory, by name."""
     return {
-        "simulated-errors": simulation.error_table(),
-        "simulated-attacks": simulation.attacker_table(),
-        "simulated-sketches": simulation.sketch_table(),
-        "simulated-horizons": horizons.simulated_horizons(simulation.months, simulation.noise),
+        "simulated-errors": simulation.error_table,
+        "simulated-attacks": simulation.attacker_table,
+        "simulated-sketches": simulation.sketch_table,
+        "simulated-horizons": lambda: horizons.simulated_horizons(simulation.months, simulation.noise),
     }
+
+
+def tables_of(
+    names: Iterable[str], simulation: Simulation, *, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Table]:
+    """Tables by name.
+
+    Args:
+        names: Names of tables.
+        simulation: The simulated months.
+        tell: Told of each table before it is computed.
+
+    Raises:
+        DataError: There is no table of a name.
+    """
+    known, tables = {**EXACT, **simulated(simulation)}, {}
+    for name in names:
+        if name not in known:
+            raise DataError(f"nothing computes a table called {name}", hint=f"use one of {', '.join(known)}")
+        tell(name)
+        tables[name] = known[name]()
+    return tables
