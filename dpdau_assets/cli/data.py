@@ -108,17 +108,25 @@ def discard(
     emit({"discarded": batch}, as_json=as_json, text=lambda: f"discarded batch {batch}")
 
 
-def rebuild(start: Start, end: End, as_json: Json = False) -> None:
+def rebuild(
+    start: Start,
+    end: End,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Give up files of these days that nothing can bring back.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Build a range of days again.
 
-    From the stored activity; released values stay as they are.
+    From the stored activity; released values stay as they are. With --accept-loss, which `dpdau restore --lake` should
+    make unnecessary, days with lost files count without them from now on.
     """
     from dpdau_assets.operations.rebuild import rebuild as rebuild_days
 
     days = day_range(start, end)
     started_at = time.monotonic()
     with progress_bar() as progress:
-        rebuild_days(open_existing(), days, progress=progress)
+        rebuild_days(open_existing(), days, accept_loss=accept_loss, progress=progress)
     document = {"days": len(days), "seconds": round(time.monotonic() - started_at, 3)}
     emit(
         document,

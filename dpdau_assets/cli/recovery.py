@@ -92,10 +92,14 @@ def _restore_text(document: dict[str, Any]) -> str:
             f"data put back from {document['lake']}; {counted(document['batches_to_repeat'], 'newer batch source')} "
             "to be ingested again"
         )
-    if document["damaged_files"] or document["missing_files"]:
+    if document["damaged_files"]:
         lines.append(
-            f"{counted(document['damaged_files'], 'damaged file')} and {document['missing_files']:,} missing: "
-            "`dpdau verify` names their days; `dpdau restore --lake` puts data back"
+            f"{counted(document['damaged_files'], 'damaged file')}: `dpdau verify` names their days and what helps"
+        )
+    if document["missing_files"] and not document["lake"]:
+        lines.append(
+            f"{counted(document['missing_files'], 'file')} of raw events that the copy of the ledger names: "
+            "emptied by erasures since, or lost: in that case `dpdau restore --lake` puts data back"
         )
     if document["gaps"]:
         lines.append(

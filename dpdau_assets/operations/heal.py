@@ -6,6 +6,7 @@ operation of each asset; what only a copy can bring back, to `restore`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dpdau_assets.core.quantities import DayRange
@@ -15,6 +16,8 @@ from dpdau_assets.operations.publication import intent_path, is_readable, partit
 from dpdau_assets.operations.verification import AppliedErasures, Report
 from dpdau_assets.operations.verify_places import verify_pages
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage import batches, partitions
+from dpdau_assets.storage.batches import StagedFile
 from dpdau_assets.storage.files import file_digest, remove
 
 
@@ -42,6 +45,43 @@ def heal_raw_events(session: LakeSession, days: DayRange) -> int:
 
 def _holds(path: Path, digest: str) -> bool:
     return path.is_file() and file_digest(path) == digest
+
+
+def give_up_lost(session: LakeSession, days: DayRange) -> int:
+    """Goes on without files of raw events and of staging that are missing or damaged; how many files those are.
+
+    Their days count without them from now on. Call it after `heal_raw_events`: what is left then, only a copy would
+    bring back, and while it is recorded no erasure of those days can be completed.
+
+    Raises:
+        StorageError: The disk or the ledger refused.
+    """
+    workspace = session.workspace
+    rows, staged = [], [file for day in days for file in session.staged.get(day, []) if _is_lost_staged(session, file)]
+    lost: list[Path] = [session.staged_path(file) for file in staged]
+    for day in session.known_days(RAW_EVENTS, days):
+        row = session.partitions[RAW_EVENTS, day]
+        paths = partition_files(workspace.lake, RAW_EVENTS, day, row.files)
+        kept = {
+            epoch: row.files[epoch]
+            for epoch, (path, digest) in zip(row.files, paths.items(), strict=True)
+            if _holds(path, digest)
+        }
+        if len(kept) < len(row.files):
+            rows.append(replace(row, files=kept, input_digest=""))
+            lost += [path for path, digest in paths.items() if not _holds(path, digest)]
+    with workspace.ledger.write() as connection:
+        partitions.save(connection, rows, now=workspace.clock())
+        batches.forget_staged(connection, staged, is_fold=False)
+    remove(lost)
+    session.partitions.update({(row.asset, row.day): row for row in rows})
+    for file in staged:
+        session.staged[file.day].remove(file)
+    return len(lost)
+
+
+def _is_lost_staged(session: LakeSession, file: StagedFile) -> bool:
+    return not _holds(session.staged_path(file), file.digest)
 
 
 def drop_unreadable_intent(workspace: Workspace) -> bool:

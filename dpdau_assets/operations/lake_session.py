@@ -232,5 +232,8 @@ def _identity(path: Path) -> tuple[int, int, int, int]:
     try:
         status = path.stat()
     except OSError:
-        raise DataError(f"{path} is recorded but does not exist", hint="run `dpdau rebuild` over that day") from None
+        raise DataError(
+            f"{path} is recorded but does not exist",
+            hint="run `dpdau rebuild` over that day; if that does not help, `dpdau restore --lake`",
+        ) from None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

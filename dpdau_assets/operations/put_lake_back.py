@@ -38,7 +38,8 @@ def put_lake_back(lake: Lake, ledger_id: str | None) -> Backup:
     if chosen is None:
         raise DataError(
             f"no copy of the data in {lake.backups} is sound",
-            hint="bring one from elsewhere, or leave --lake out",
+            hint="bring one from elsewhere; without any, `dpdau rebuild --start DAY --end DAY --accept-loss` goes on "
+            "without the lost files of those days",
         )
     for name, part in LAKE_PARTS.items():
         if name != "staging":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.bring_up_to_date import Built, bring_up_to_date_locked
-from dpdau_assets.operations.heal import clean_ledger, drop_unreadable_intent, heal_raw_events
+from dpdau_assets.operations.heal import clean_ledger, drop_unreadable_intent, give_up_lost, heal_raw_events
 from dpdau_assets.operations.lake_session import lake_session
 from dpdau_assets.operations.lineage import RAW_EVENTS, days_behind_windows
 from dpdau_assets.operations.live_users import clean_staged_locked
@@ -17,7 +17,9 @@ from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
 
 
-def rebuild(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> Built:
+def rebuild(
+    workspace: Workspace, days: DayRange, *, accept_loss: bool = False, progress: Progress = no_progress
+) -> Built:
     """Makes the partitions of the closed days of `days`, and of the days in their windows, again.
 
     Guarantee: raw events are checked in full, every tombstone is applied to them, whether its request is complete or
@@ -28,6 +30,8 @@ def rebuild(workspace: Workspace, days: DayRange, *, progress: Progress = no_pro
     Args:
         workspace: The open data folder.
         days: Last days of the windows.
+        accept_loss: Whether files of `days` that nothing here can bring back are given up, so that their days count
+            without them; sources of those days may be ingested again.
         progress: Shows how far it is.
 
     Returns:
@@ -42,6 +46,8 @@ def rebuild(workspace: Workspace, days: DayRange, *, progress: Progress = no_pro
         drop_unreadable_intent(workspace)
     with lake_session(workspace, behind, is_thorough=True) as session:
         heal_raw_events(session, behind)
+        if accept_loss:
+            give_up_lost(session, days)
         remove_orphans(workspace)
         workspace.lake.sweep_temporary(is_thorough=True)
         session.check_partitions(RAW_EVENTS, session.known_days(RAW_EVENTS, behind))

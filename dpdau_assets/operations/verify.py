@@ -79,7 +79,7 @@ def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progr
             "salts" if is_salts else "ledger",
             "secrets/salts.json" if is_salts else "the ledger",
             error.message,
-            repair=error.hint if is_salts else f"{RESTORE}; or {error.hint}",
+            repair=error.hint if is_salts or RESTORE in error.hint else f"{RESTORE}; or {error.hint}",
         )
         return report.finish()
     try:

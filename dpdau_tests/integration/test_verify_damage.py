@@ -12,10 +12,13 @@ import pytest
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
 from dpdau_assets.operations.backup import backup
+from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.discard_batch import discard_batch
 from dpdau_assets.operations.publication import intent_path
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.unaccounted import set_unaccounted
@@ -26,7 +29,7 @@ from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches
 from dpdau_assets.storage.journal_lines import files_in
 from dpdau_tests.integration.verified_folders import FIRST, build, flip, follow, journal_file, key_of, the
-from dpdau_tests.support.workspaces import copy_of, new_workspace, stage_activity
+from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace, stage_activity
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,25 @@ class TestDamage:
         assert "dpdau restore --lake" in found.findings[0].repair
         with pytest.raises(DataError):
             rebuild(workspace, DayRange.single(day))
+
+    def test_what_nothing_brings_back_can_be_given_up(self, workspace: Workspace) -> None:
+        """Without a copy, a rebuild that accepts the loss goes on without lost files, and erasures complete again."""
+        day = FIRST + timedelta(days=6)
+        for asset in ("raw_events", "erasure_replay"):
+            shutil.rmtree(workspace.lake.partition_folder(asset, day))
+        with workspace.ledger.read() as connection:
+            file = batches.staged_between(connection)[0]
+        flip(workspace.lake.staging_path(file.day, batch=file.batch, epoch=file.epoch))
+        request_erasure(workspace, [b"user-7"], through=day, now=LONG_AFTER)
+        with pytest.raises(DataError):
+            flush_deletes(workspace)
+        rebuild(workspace, DayRange.single(day), accept_loss=True)
+        rebuild(workspace, DayRange.single(file.day), accept_loss=True)
+        assert count_trusted(workspace, day, day)[0]["dau"] == 0
+        stage_activity(workspace, [("user-8", day)])
+        assert count_trusted(workspace, day, day)[0]["dau"] == 1
+        assert flush_deletes(workspace) == 1
+        assert verify(workspace) == Verification(())
 
     def test_a_damaged_staged_file_names_its_batch(self, workspace: Workspace) -> None:
         """A staged file that is damaged comes from its source again, after its batch was discarded."""
