@@ -44,7 +44,7 @@ test: $(INSTALLED) ## all tests but the long ones, with coverage
 	  --cov-fail-under=$(COVERAGE_THRESHOLD)
 
 test-slow: $(INSTALLED) ## the long tests: campaigns of minutes
-	@$(PY) -m pytest -m slow -q
+	@$(PY) -m pytest -n 2 --dist worksteal -m slow -q --durations=20
 
 architecture: $(INSTALLED)
 	@$(PY) -m pytest -q dpdau_tests/architecture

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from absl import logging as absl_logging
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+REPETITIONS = ("statistical", "property", "laws", "architecture")
 
 
 def pytest_configure() -> None:
@@ -19,6 +21,25 @@ def pytest_configure() -> None:
     it was loaded, unless that is the real standard error.
     """
     absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Coverage is measured by the tests of single modules and operations, fixtures included.
+
+    Tracing every line costs two thirds more time. Tests that repeat the same lines thousands of times, or whose work is
+    done by other processes, add nothing to it: they run untraced.
+    """
+    traced = item.config.pluginmanager.getplugin("_cov")
+    controller = getattr(traced, "cov_controller", None)
+    is_repetition = item.path.parent.name in REPETITIONS or item.get_closest_marker("untraced") is not None
+    if controller is None or not is_repetition:
+        return (yield)
+    controller.pause()
+    try:
+        return (yield)
+    finally:
+        controller.resume()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from dpdau_tests.integration.command_line import CommandLine, write_lines
+
+pytestmark = pytest.mark.untraced
 
 
 class TestStreams:

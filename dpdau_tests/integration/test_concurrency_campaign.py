@@ -18,6 +18,8 @@ from dpdau_tests.support.campaign import World
 from dpdau_tests.support.campaign_terms import DAYS, LAST, Command, Tally, day
 from dpdau_tests.support.processes import Ended, start
 
+pytestmark = pytest.mark.untraced
+
 ASKING = 16
 Answer = tuple[str, str, int]
 
@@ -86,21 +88,12 @@ def others(world: World, name: str, *, gone: int) -> list[Command]:
 
 
 class TestConcurrency:
-    def test_sixteen_ask_while_others_write(self, tmp_path: Path) -> None:
-        """Sixteen ask while a file, erasures, a rebuild and a backup go on: one value each, the same for everybody."""
-        world = World(tmp_path / "world", seed=5, tally=Tally())
-        first = world.ingest("first.jsonl", world.activity(0, 9), ())
-        together(world, [], [first])
-        asked = asking(range(0, 4), seed=5)
-        ended = together(world, asked, others(world, "second", gone=0)[:5])
-        check_answers(world, ended)
-        world.finish()
-
     @pytest.mark.slow
     @pytest.mark.timeout(1200)
     @pytest.mark.parametrize("mechanism", ["gaussian", "correlated"])
     def test_rounds_of_sixteen(self, tmp_path: Path, mechanism: str) -> None:
-        """The same for ten rounds, with listings, exports, verifications and runs of Dagster in between."""
+        """Ten rounds: sixteen ask while files, erasures, a rebuild, a backup, listings, exports, verifications and
+        runs of Dagster go on; one value each, the same for everybody."""
         world = World(tmp_path / "world", seed=6, tally=Tally(), mechanism=mechanism)
         together(world, [], [world.ingest("first.jsonl", world.activity(0, 9), ())])
         for number in range(10):

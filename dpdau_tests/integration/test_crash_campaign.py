@@ -18,6 +18,8 @@ from dpdau_tests.support.campaign_terms import RANDOM, Tally
 from dpdau_tests.support.killed import POINTS
 from dpdau_tests.support.processes import start
 
+pytestmark = pytest.mark.untraced
+
 QUICK_KILLS = {
     "first ingest": 2,
     "release": 2,

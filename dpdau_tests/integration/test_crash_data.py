@@ -28,6 +28,8 @@ from dpdau_tests.support.workspaces import (
     stage_activity,
 )
 
+pytestmark = pytest.mark.untraced
+
 FIRST = date(2026, 3, 5)  # an epoch begins on 2026-03-08
 DAYS = DayRange(FIRST, FIRST + timedelta(days=6))
 EARLIER: list[Event] = [(f"user-{n}", FIRST + timedelta(days=n % 5)) for n in range(20)]

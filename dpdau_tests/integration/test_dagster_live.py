@@ -20,6 +20,8 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_tests.integration.dagster_folder import TODAY, activity, ago, past
 from dpdau_tests.integration.dagster_processes import SELECTOR, LiveDagster, live_dagster
 
+pytestmark = pytest.mark.untraced
+
 SERIES = past(40)
 SCHEDULE_ID = """query($s: ScheduleSelector!) { scheduleOrError(scheduleSelector: $s) { ... on Schedule { id } } }"""
 STOP_SCHEDULE = """mutation($id: String!) { stopRunningSchedule(id: $id) { __typename

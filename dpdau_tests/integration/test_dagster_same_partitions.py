@@ -14,6 +14,8 @@ from dpdau_assets.settings import project_settings
 from dpdau_assets.storage import partitions
 from dpdau_tests.integration.command_line import CommandLine
 
+pytestmark = pytest.mark.untraced
+
 FIRST, LAST = date(2010, 12, 1), date(2011, 12, 9)
 ASSETS = ["raw_events", "erasure_replay", "daily_sketches", "mau_unions"]
 

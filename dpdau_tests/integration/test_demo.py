@@ -13,6 +13,8 @@ from dpdau_assets.cli import demo
 from dpdau_assets.errors import StorageError
 from dpdau_assets.settings import Settings, create_project
 
+pytestmark = pytest.mark.untraced
+
 TODAY = datetime.now(UTC).date()
 YESTERDAY = str(TODAY - timedelta(days=1))
 

@@ -23,6 +23,8 @@ from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, ever
 from dpdau_tests.support.crashes import sampled
 from dpdau_tests.support.faults import failing
 
+pytestmark = pytest.mark.untraced
+
 FIRST = date(2024, 3, 5)
 SETTINGS = {"SERIES_START": str(FIRST), "SKETCH_IMPL": "set", "MAU_WINDOW_DAYS": "10", "HASH_SALT_ROTATION_DAYS": "7"}
 EARLY = [(f"user-{number % 15}", FIRST + timedelta(days=number % 6)) for number in range(40)]
@@ -40,6 +42,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "report": ("report",),
     "backup": ("backup", "--lake"),
 }
+QUICK = ("ingest", "release", "erase", "backup")
 QUICK_STEPS, SLOW_STEPS = 3, 12
 
 
@@ -107,7 +110,9 @@ def check_every(begun: CommandLine, folder: Path, name: str, number: int, *, ste
 
 
 class TestDisk:
-    @pytest.mark.parametrize("name", COMMANDS)
+    @pytest.mark.parametrize(
+        "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS]
+    )
     def test_a_command_on_a_disk_that_fills_up(self, begun: CommandLine, tmp_path: Path, name: str) -> None:
         """From any step on the disk is full: one line, and the same command continues when there is space."""
         check_every(begun, tmp_path, name, errno.ENOSPC, steps=QUICK_STEPS)

@@ -24,6 +24,8 @@ from dpdau_tests.integration.release_folders import (
     thresholds_found,
 )
 
+pytestmark = pytest.mark.untraced
+
 Answers = list[tuple[str, str, int, int]]
 
 
@@ -75,7 +77,8 @@ class TestManyProcesses:
         assert {kinds[metric, "release"] for metric in ("dau", "wau", "mau")} == {2}
         assert thresholds_found(workspace, "dau")[0] > 0
 
-    @pytest.mark.parametrize("mechanism", ["correlated", pytest.param("joint", marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("mechanism", ["correlated", "joint"])
     def test_offsets_are_opened_once(self, tmp_path: Path, mechanism: str) -> None:
         """However many processes make a month's first releases, each account pays for one offset, and one key is kept
         for it; joint values of a day come from one draw, whoever asked for which metric."""
@@ -129,7 +132,14 @@ class TestKilledProcesses:
         if committed:
             assert retried.newly_released == ()
 
-    @pytest.mark.parametrize("point", ["before charge", "after charge", "before commit", "after commit"])
+    @pytest.mark.parametrize(
+        "point",
+        [
+            *(pytest.param(point, marks=pytest.mark.slow) for point in ("before charge", "before commit")),
+            "after charge",
+            "after commit",
+        ],
+    )
     def test_a_killed_release_is_whole_or_absent(self, tmp_path: Path, point: str) -> None:
         """SIGKILL anywhere leaves no charge without its release; the retry charges nothing twice."""
         workspace = open_folder(tmp_path, mechanism="gaussian")

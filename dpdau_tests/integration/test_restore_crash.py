@@ -25,6 +25,8 @@ from dpdau_tests.integration.release_folders import NEW_YEAR, NOW, add_activity,
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled
 from dpdau_tests.support.workspaces import copy_of, files_holding
 
+pytestmark = pytest.mark.untraced
+
 LAST = NEW_YEAR + timedelta(days=3)
 TABLES = ("accounts", "charges", "releases", "resets")
 context = multiprocessing.get_context("forkserver")

@@ -24,6 +24,8 @@ from dpdau_tests.integration.command_line import CommandLine
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, files_holding, new_workspace
 
+pytestmark = pytest.mark.untraced
+
 RETAIL_DAYS = 374
 PERL_DAYS = 13_461
 

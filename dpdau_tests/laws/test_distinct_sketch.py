@@ -25,7 +25,7 @@ THRESHOLDS = st.one_of(
 SIZES = st.integers(0, 4)
 
 laws = settings(
-    max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.differing_executors]
+    max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.differing_executors]
 )
 
 

@@ -158,8 +158,7 @@ def _imports_of(command: Sequence[str]) -> tuple[str, ...]:
 def _server(imports: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """The server with these imports, started once; it ends with the tests."""
     command = [sys.executable, "-m", "dpdau_tests.support.processes", *imports]
-    plain = {name: value for name, value in child_environment().items() if not name.startswith("COVERAGE_")}
-    environment = {**plain, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}  # killed, they measure nothing
+    environment = {**child_environment(), "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
     server = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=REPOSITORY)
     atexit.register(_end, server)
     return server

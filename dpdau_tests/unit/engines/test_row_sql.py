@@ -104,7 +104,7 @@ odd = st.one_of(
 
 class TestTimes:
     @pytest.mark.parametrize("zone", ZONES)
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(values=st.lists(st.one_of(padded, odd), min_size=1, max_size=200))
     def test_a_text_means_the_day_that_core_finds_in_it(self, values: list[str], zone: str) -> None:
         """For any text the SQL grammar gives the day, or the reason, of parse_day and reason_against."""
@@ -115,7 +115,7 @@ class TestTimes:
         assert dict(zip(kept, found, strict=True)) == dict(zip(kept, days_by_core(list(kept), zone=there), strict=True))
 
     @pytest.mark.parametrize("zone", ZONES)
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(
         values=st.lists(
             st.one_of(
@@ -134,7 +134,7 @@ class TestTimes:
         found = days_in_sql(pa.array(values, pa.float64()), number_moment("value", "value"), zone=there)
         assert found == days_by_core(list(values), zone=there)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(values=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-(10**14), 10**14), min_size=1, max_size=200))
     def test_a_whole_number_means_the_day_that_core_finds_in_it(self, values: list[int]) -> None:
         """Whole numbers of any size are judged like numbers in JSON, without an overflow."""
