@@ -138,9 +138,11 @@ class TestEverything:
         played = {(row.mechanism, row.sketch) for row in everything.rows if row.released}
         assert played == supported | {("tree", "exact"), ("matrix", "exact")}
         assert len(everything.unsupported) == 3 + 2 * 4
-        made = sum(row.released for row in everything.rows if row.sketch != "exact")
-        held = sum(row.released * (row.coverage or 0) for row in everything.rows if row.sketch != "exact")
-        assert made == 13 * 2 * 3 * plan.days
+        rows = [row for row in everything.rows if row.sketch != "exact"]
+        assert len(rows) == 13 * 2 * 3 and {row.released + row.refused for row in rows} == {plan.days}
+        assert {(row.mechanism, row.budget) for row in rows if row.refused} == {("laplace", "settings")}
+        made = sum(row.released for row in rows)
+        held = sum(row.released * (row.coverage or 0) for row in rows)
         assert 0.9 < held / made < 0.985
 
 
