@@ -1,6 +1,7 @@
-"""How small the error of Gaussian noise over a horizon can be: what tree and factorisation are held against.
+"""How small the error of Gaussian noise over a horizon can be, and noise that comes near it for short horizons.
 
-Belongs here: that lower bound. Does not belong here: noise that comes near it.
+Belongs here: the lower bound that tree and factorisation are held against, and the strategy fitted to a set of series.
+Does not belong here: the sensitivity of that strategy, which is certified like any other (`flip_sensitivity`).
 
 Noise of covariance S covers a set of series v when v' S^-1 v <= mu^2 for each. For any weights w on some of them, with
 M = sum_i w_i v_i v_i',
@@ -8,12 +9,14 @@ M = sum_i w_i v_i v_i',
     trace S >= (tr M^(1/2))^2 / mu^2,
 
 because tr(S^-1 M) <= mu^2 and, by Cauchy and Schwarz, (tr M^(1/2))^2 <= tr(S) tr(S^-1 M). So every weighting proves a
-bound, and multiplicative steps w_i -> w_i v_i' M^(-1/2) v_i / tr M^(1/2) improve it.
+bound. Multiplicative steps w_i -> w_i v_i' M^(-1/2) v_i / tr M^(1/2) improve it, and at the best weights S proportional
+to M^(1/2) attains it. Written as S^-1 = R'R with R lower triangular, a day's answer R v needs earlier days only.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -21,24 +24,43 @@ import numpy as np
 import numpy.typing as npt
 
 from dpdau_assets.core.mechanisms.flip_patterns import REFUSED, PatternSet
+from dpdau_assets.core.mechanisms.flip_sensitivity import Integers
 from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
+from dpdau_assets.errors import ConfigurationError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 FEW_DAYS = 30
 """Up to this horizon all series are weighted, beyond it those that come and go in cycles."""
-STEPS = 100
+ROUNDS, MANY_ROUNDS, STEPS = 5, 6, 25
+"""After each round the series that it covers worst come back; more rounds for fewer than `FEW_SERIES` of them."""
+FEW_SERIES = 2000
 LONG_STEPS = 15
+RETURNING, RETURNING_SHARE, NOT_COVERED = 1000, 0.3, 1 + 1e-4
 PHASES = 12
 RUNS = (30, 31, 33, 36, 40, 50, 60, 80, 120, 200)
 GAPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 45, 70, 120, 200)
 """Lengths of the runs in and out of the cycles."""
 SMALLEST_EIGENVALUE = 1e-10
-SMALLEST_SHARE = 0.3
-"""Series whose weight is below this share of the average are left out from there on: any weighting proves a bound."""
+SMALLEST_SHARE = 0.1
+"""Series whose weight falls below this share of the average are left out: any weighting proves a bound."""
+UNITS = 2**20
+"""Largest entry of a fitted strategy."""
 
 
-@lru_cache(maxsize=16)
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighting:
+    """What weightings of series show.
+
+    Attributes:
+        root_trace: The largest tr M^(1/2) met.
+        inverse_root: The M^(-1/2) that covers all series best, float64[T, T].
+    """
+
+    root_trace: float
+    inverse_root: Floats
+
+
 def unavoidable_error(patterns: PatternSet, *, epsilon: float, delta: float) -> float:
     """Root mean square error, in users, below which no Gaussian noise for these patterns can be.
 
@@ -47,11 +69,37 @@ def unavoidable_error(patterns: PatternSet, *, epsilon: float, delta: float) -> 
         epsilon: Loss of the whole horizon.
         delta: At which it is stated.
     """
+    return best_weighting(patterns).root_trace / math.sqrt(patterns.horizon_days) / gaussian_mu(epsilon, delta)
+
+
+def fitted_strategy(patterns: PatternSet) -> Integers:
+    """The strategy fitted to these series, over differences, rounded to integers: int64[T, T], lower triangular.
+
+    Args:
+        patterns: The allowed series, over at most `FEW_DAYS` days.
+
+    Raises:
+        ConfigurationError: The horizon is longer.
+    """
+    if patterns.horizon_days > FEW_DAYS:
+        raise ConfigurationError(
+            f"noise is fitted to horizons of at most {FEW_DAYS} days, not {patterns.horizon_days}",
+            hint="use the square-root factorisation",
+        )
+    precision = best_weighting(patterns).inverse_root
+    over_series = np.linalg.cholesky(precision[::-1, ::-1])[::-1, ::-1].T
+    over_differences = over_series @ np.tril(np.ones(precision.shape))
+    scaled: Integers = np.rint(UNITS * over_differences / np.abs(over_differences).max()).astype(np.int64)
+    return scaled
+
+
+@lru_cache(maxsize=16)
+def best_weighting(patterns: PatternSet) -> Weighting:
+    """The best weighting found: of all series for a short horizon, of cycles for a long one; seconds."""
     if patterns.horizon_days <= FEW_DAYS:
-        trace = _best_root_trace(all_series(patterns), STEPS)
-    else:
-        trace = _best_root_trace(cyclic_series(patterns), LONG_STEPS)
-    return trace / math.sqrt(patterns.horizon_days) / gaussian_mu(epsilon, delta)
+        series = all_series(patterns)
+        return _improved(series, rounds=MANY_ROUNDS if len(series) < FEW_SERIES else ROUNDS, steps=STEPS)
+    return _improved(cyclic_series(patterns), rounds=1, steps=LONG_STEPS)
 
 
 def all_series(patterns: PatternSet) -> Floats:
@@ -82,15 +130,33 @@ def cyclic_series(patterns: PatternSet) -> Floats:
     return np.array(sorted(found), dtype=np.float64)
 
 
-def _best_root_trace(series: Floats, steps: int) -> float:
-    """The largest tr M^(1/2) among the weightings tried."""
-    weights, best = np.full(len(series), 1 / len(series)), 0.0
-    for _ in range(steps):
-        values, vectors = np.linalg.eigh((series * weights[:, None]).T @ series)
-        roots = np.sqrt(np.maximum(values, SMALLEST_EIGENVALUE))
+def _improved(series: Floats, *, rounds: int, steps: int) -> Weighting:
+    """Rounds of multiplicative steps from equal weights; the shape of the round that covers all series best."""
+    weights, proven, reached = np.full(len(series), 1 / len(series)), 0.0, math.inf
+    shape = np.eye(series.shape[1])
+    for _ in range(rounds):
+        for _ in range(steps):
+            active = np.flatnonzero(weights)
+            chosen, shares = series[active], weights[active]
+            values, vectors = np.linalg.eigh((chosen * shares[:, None]).T @ chosen)
+            roots = np.sqrt(np.maximum(values, SMALLEST_EIGENVALUE))
+            proven = max(proven, float(np.sqrt(np.maximum(values, 0.0)).sum()))
+            shares = shares * ((chosen @ vectors) ** 2 / roots).sum(axis=1)
+            shares[shares < SMALLEST_SHARE * shares.mean()] = 0.0
+            weights = np.zeros(len(series))
+            weights[active] = shares / shares.sum()
         lengths = ((series @ vectors) ** 2 / roots).sum(axis=1)
-        best = max(best, float(np.sqrt(np.maximum(values, 0.0)).sum()))
-        weights = weights * lengths / float(weights @ lengths)
-        is_kept = weights * len(weights) >= SMALLEST_SHARE
-        series, weights = series[is_kept], weights[is_kept] / weights[is_kept].sum()
-    return best
+        trace = float(roots.sum() * lengths.max())
+        if trace < reached:
+            shape, reached = (vectors / roots) @ vectors.T, trace
+        weights = _with_the_worst_covered(weights, lengths / float(roots.sum()))
+    return Weighting(proven, shape)
+
+
+def _with_the_worst_covered(weights: Floats, lengths: Floats) -> Floats:
+    """The weights, with a small share for those left-out series that the present shape does not cover."""
+    lengths = np.where(weights > 0, 0.0, lengths)
+    worst = np.argsort(-lengths)[:RETURNING]
+    grown = weights.copy()
+    grown[worst[lengths[worst] > NOT_COVERED]] = RETURNING_SHARE * weights[weights > 0].mean()
+    return np.asarray(grown / grown.sum(), dtype=np.float64)

@@ -11,8 +11,8 @@ people: noise is seeded, and the release path refuses `MECHANISM=tree` and `matr
     run.estimates - series                     # the errors of this draw
     run.stddevs                                # what they are expected to be, day by day
 
-`run_square_root` takes the same arguments; `RUNNERS` has both by the name of their mechanism. `long_horizon_table()`
-gives the errors of every case in closed form.
+`run_square_root` takes the same arguments; `RUNNERS` has both by the name of their mechanism. `run_fitted` is noise
+fitted to the limits themselves, for at most 30 days. `long_horizon_table()` gives the errors of every case.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpdau_assets.core.dp_events import VectorGaussianEvent
-from dpdau_assets.core.mechanisms.factorisation import SquareRootStrategy
+from dpdau_assets.core.mechanisms.factorisation import SquareRootStrategy, decoding_weights, noisy_answers
 from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
 from dpdau_assets.core.mechanisms.flip_sensitivity import (
     Certificate,
@@ -48,7 +48,7 @@ from dpdau_assets.core.mechanisms.tree import (
 )
 from dpdau_assets.core.mechanisms.tree_state import TreeState
 from dpdau_assets.errors import UsageError
-from dpdau_assets.evaluation.horizon_bound import unavoidable_error
+from dpdau_assets.evaluation.horizon_bound import FEW_DAYS, fitted_strategy, unavoidable_error
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Counts: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
@@ -131,6 +131,21 @@ def run_square_root(series: Counts, *, patterns: PatternSet, epsilon: float, del
     return HorizonRun(strategy.decode(answers), stddevs, noise.event(), certificate)
 
 
+def run_fitted(series: Counts, *, patterns: PatternSet, epsilon: float, delta: float, key: bytes) -> HorizonRun:
+    """A horizon of at most 30 days through the strategy fitted to its patterns; arguments as `run_tree`.
+
+    Raises:
+        ConfigurationError: The horizon is longer.
+    """
+    strategy = fitted_strategy(patterns)
+    certificate = fitted_sensitivity(patterns)
+    noise = horizon_noise(certificate.squared_sensitivity, epsilon=epsilon, delta=delta)
+    answers = noisy_answers(strategy, differences_of(series), noise.stddev, _noise_of(key))
+    weights = decoding_weights(strategy)
+    estimates = np.asarray(weights @ np.array(answers, dtype=np.float64), dtype=np.float64)
+    return HorizonRun(estimates, daily_stddevs(weights, noise.stddev), noise.event(), certificate)
+
+
 RUNNERS: dict[str, Runner] = {"tree": run_tree, "matrix": run_square_root}
 """By the value of MECHANISM."""
 
@@ -158,6 +173,12 @@ def square_root_sensitivity(patterns: PatternSet) -> Certificate:
     return certified_sensitivity(series_gram(SquareRootStrategy(patterns.horizon_days).strategy()), patterns)
 
 
+@lru_cache(maxsize=16)
+def fitted_sensitivity(patterns: PatternSet) -> Certificate:
+    """The certified sensitivity of the strategy fitted to a set of patterns."""
+    return certified_sensitivity(series_gram(fitted_strategy(patterns)), patterns)
+
+
 def _noise_of(key: bytes) -> Callable[[int], SeededNoise]:
     return lambda number: SeededNoise(draw_key(key, ledger_id="long horizon", account=0, draw=number))
 
@@ -182,8 +203,8 @@ def long_horizon_table(*, epsilon: float = 1.0, delta: float = 1e-6) -> list[dic
         One row for each of `CASES`: `horizon_days`, `patterns` (text), `flips` (the most that one series has),
         `independent`, `tree_plain`, `tree_least_squares` (on the day), `tree_smoothed` (after the last day),
         `square_root` (errors, float), `square_root_gap` (how far, relatively, its certified bound on the squared
-        sensitivity may lie above the true one; 0.0 = exact), `bound` (no Gaussian noise errs less). About a minute for
-        all rows, most of it for the bounds.
+        sensitivity may lie above the true one; 0.0 = exact), `fitted` (noise fitted to the patterns; None beyond 30
+        days), `bound` (no Gaussian noise errs less). About a minute for all rows, most of it for the last two.
 
     Args:
         epsilon: Loss of the whole horizon.
@@ -195,26 +216,38 @@ def long_horizon_table(*, epsilon: float = 1.0, delta: float = 1e-6) -> list[dic
 def loss_of_late_events(
     late_days: int, *, horizon_days: int = 30, epsilon: float = 1.0, delta: float = 1e-6
 ) -> dict[str, float]:
-    """What a horizon really loses when events count that arrive late: epsilon at delta, by the value of MECHANISM.
+    """What a horizon really loses when events count that arrive late: epsilon at delta of `tree`, `matrix`, `fitted`.
 
     The noise is made for natural stays of 30 days, the stays are shorter by the days that events are late. Some series
     loses this much; over 30 days none loses more.
 
     Args:
         late_days: 0 to 29.
-        horizon_days: T.
+        horizon_days: T, at most 30.
         epsilon: Loss that the noise was made for.
         delta: At which both are stated.
     """
-    tree, strategy = even_tree(horizon_days), SquareRootStrategy(horizon_days)
     asked = PatternSet(horizon_days, WINDOW_DAYS)
     late = PatternSet(horizon_days, WINDOW_DAYS - late_days)
+    strategies = {
+        "tree": even_tree(horizon_days).strategy(),
+        "matrix": SquareRootStrategy(horizon_days).strategy(),
+        "fitted": fitted_strategy(asked),
+    }
     moves = {
-        name: [certified_sensitivity(series_gram(matrix), patterns).reached for patterns in (asked, late)]
-        for name, matrix in (("tree", tree.strategy()), ("matrix", strategy.strategy()))
+        name: [certified_sensitivity(series_gram(strategy), patterns).reached for patterns in (asked, late)]
+        for name, strategy in strategies.items()
     }
     mu = gaussian_mu(epsilon, delta)
     return {name: gdp_epsilon(delta, mu=mu * math.sqrt(found / covered)) for name, (covered, found) in moves.items()}
+
+
+def _fitted_error(patterns: PatternSet, *, epsilon: float, delta: float) -> float | None:
+    if patterns.horizon_days > FEW_DAYS:
+        return None
+    certificate = fitted_sensitivity(patterns)
+    stddev = horizon_noise(certificate.squared_sensitivity, epsilon=epsilon, delta=delta).stddev
+    return root_mean_square(daily_stddevs(decoding_weights(fitted_strategy(patterns)), stddev))
 
 
 def _table_row(name: str, patterns: PatternSet, *, epsilon: float, delta: float) -> dict[str, Any]:
@@ -237,5 +270,6 @@ def _table_row(name: str, patterns: PatternSet, *, epsilon: float, delta: float)
         **errors,
         "square_root": root_mean_square(daily_stddevs(strategy.weights(), root_stddev)),
         "square_root_gap": of_root.squared_sensitivity / of_root.reached - 1,
+        "fitted": _fitted_error(patterns, epsilon=epsilon, delta=delta),
         "bound": unavoidable_error(patterns, epsilon=epsilon, delta=delta),
     }

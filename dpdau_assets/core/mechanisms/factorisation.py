@@ -70,8 +70,7 @@ class SquareRootStrategy:
 
     def weights(self) -> Floats:
         """How each day's estimate is made of the answers: A C^-1, float64[T, T], lower triangular."""
-        prefixes = np.tril(np.ones((self.horizon_days, self.horizon_days)))
-        return np.asarray(np.linalg.solve(self.strategy().T.astype(np.float64), prefixes.T).T, dtype=np.float64)
+        return decoding_weights(self.strategy())
 
     def answers(
         self, differences: Sequence[int], stddev: float, noise: Callable[[int], NoiseSource]
@@ -83,9 +82,26 @@ class SquareRootStrategy:
             stddev: Of the noise, in units.
             noise: The source of a day's noise, by the day's number from 0.
         """
-        exact = self.strategy() @ np.array(differences, dtype=np.int64)
-        return tuple(int(value) + noise(day).discrete_gaussian(stddev) for day, value in enumerate(exact))
+        return noisy_answers(self.strategy(), differences, stddev, noise)
 
     def decode(self, answers: Sequence[int]) -> Floats:
         """Every day's count from the answers up to it: float64[T], unbiased, not cut at 0."""
         return np.asarray(self.weights() @ np.array(answers, dtype=np.float64), dtype=np.float64)
+
+
+def decoding_weights(strategy: Integers) -> Floats:
+    """A C^-1 of any triangular strategy C: how each day's estimate is made of the answers up to it, float64[T, T].
+
+    Args:
+        strategy: What the answers ask of the differences, int64[T, T], lower triangular without a zero on its diagonal.
+    """
+    prefixes = np.tril(np.ones(strategy.shape))
+    return np.asarray(np.linalg.solve(strategy.T.astype(np.float64), prefixes.T).T, dtype=np.float64)
+
+
+def noisy_answers(
+    strategy: Integers, differences: Sequence[int], stddev: float, noise: Callable[[int], NoiseSource]
+) -> tuple[int, ...]:
+    """Every day's answer with its noise, in units; arguments as `SquareRootStrategy.answers`."""
+    exact = strategy @ np.array(differences, dtype=np.int64)
+    return tuple(int(value) + noise(day).discrete_gaussian(stddev) for day, value in enumerate(exact))

@@ -16,16 +16,17 @@ from dpdau_assets.core.accounting.gdp import GdpAccountant
 from dpdau_assets.core.dp_events import repeat_event
 from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
 from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
-from dpdau_assets.errors import UsageError
+from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.evaluation import horizon_bound, long_horizon
 from dpdau_assets.evaluation.enforcement import CountingRules, counted_series, simulated_entries
-from dpdau_assets.evaluation.horizon_bound import all_series, cyclic_series, unavoidable_error
+from dpdau_assets.evaluation.horizon_bound import all_series, best_weighting, cyclic_series, unavoidable_error
 from dpdau_assets.evaluation.long_horizon import (
     CASES,
     DECODINGS,
     RUNNERS,
     differences_of,
     long_horizon_table,
+    run_fitted,
     run_square_root,
     run_tree,
 )
@@ -89,7 +90,7 @@ class TestBound:
         patterns = PatternSet(16, 5)
         full = unavoidable_error(patterns, **AT_ONE)
         monkeypatch.setattr(horizon_bound, "FEW_DAYS", 0)
-        part = unavoidable_error.__wrapped__(patterns, **AT_ONE)
+        part = best_weighting.__wrapped__(patterns).root_trace / (4 * gaussian_mu(1.0, 1e-6))
         run = run_square_root(range(16), patterns=patterns, key=key(0), **AT_ONE)
         assert part <= full * (1 + 1e-3)
         assert full < math.sqrt((run.stddevs**2).mean())
@@ -123,6 +124,17 @@ class TestRuns:
         loss = GdpAccountant().bound(repeat_event(run.event, 1), delta=1e-6).epsilon
         assert loss == pytest.approx(1.0, rel=1e-9)
         assert run.event.squared_sensitivity == run.certificate.squared_sensitivity
+
+    def test_fitted_noise_comes_near_the_bound(self) -> None:
+        """Natural stays of 30 days: 10.0 users, within 0.1 % of the bound, exactly certified; 100 draws confirm it."""
+        runs = [run_fitted(COUNTS, patterns=MONTH, key=key(number), **AT_ONE) for number in range(HORIZONS)]
+        stated = math.sqrt((runs[0].stddevs ** 2).mean())
+        assert unavoidable_error(MONTH, **AT_ONE) < stated < 1.001 * unavoidable_error(MONTH, **AT_ONE)
+        assert runs[0].certificate.is_exact
+        errors = np.array([run.estimates - COUNTS for run in runs])
+        assert math.sqrt((errors**2).mean()) == pytest.approx(stated, rel=BAND)
+        with pytest.raises(ConfigurationError):
+            run_fitted(range(31), patterns=PatternSet(31, 30), key=key(0), **AT_ONE)
 
     def test_a_key_gives_one_draw(self) -> None:
         """The same key repeats a run, another does not."""
