@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.evaluation.privacy_tables import errors, horizons, losses
+from dpdau_assets.evaluation.privacy_tables import attacks, errors, horizons, losses
 from dpdau_assets.evaluation.privacy_tables.document import Table
 from dpdau_assets.evaluation.privacy_tables.simulation import Simulation
 
@@ -40,7 +40,7 @@ def simulated(simulation: Simulation) -> dict[str, Callable[[], Table]]:
     """Tables that set simulated months beside theory, by name."""
     return {
         "simulated-errors": simulation.error_table,
-        "simulated-attacks": simulation.attacker_table,
+        "simulated-attacks": lambda: attacks.attack_table(simulation),
         "simulated-sketches": simulation.sketch_table,
         "simulated-horizons": lambda: horizons.simulated_horizons(simulation.months, simulation.noise),
     }

@@ -7,7 +7,7 @@ statement that is only computed (`losses`, `errors`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -15,15 +15,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.core.accounting.attacker import NORMAL, gaussian_true_positives, true_positive_bound
-from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
 from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
 from dpdau_assets.core.mechanisms.intervals import error_stddevs, interval_95
 from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.core.release import estimate_of
 from dpdau_assets.core.sampling import Sampling
-from dpdau_assets.evaluation.audit.claims import worst_pattern_days
 from dpdau_assets.evaluation.audit.sources import secure_noise
 from dpdau_assets.evaluation.privacy_tables.document import Table
 from dpdau_assets.evaluation.privacy_tables.errors import (
@@ -37,18 +34,14 @@ from dpdau_assets.evaluation.privacy_tables.errors import (
 from dpdau_assets.evaluation.privacy_tables.scenarios import (
     MECHANISMS,
     MONTH,
-    RESERVE,
     joint_noise,
     metric_noise,
-    month_of,
-    month_of_all,
 )
 
 MONTHS = 2000
 TRUTH = 5000
 """Users of every day; no figure depends on it."""
 SKETCHED_USERS = 1_000_000
-FALSE_POSITIVES = 0.01
 COMPARED = (("gaussian", "dau"), ("correlated", "dau"), ("correlated", "mau"), ("joint", "dau"), ("joint", "mau"))
 """Mechanisms and metrics whose differences and averages are simulated as well."""
 HEAD = ("theory", "simulated", "standard error")
@@ -129,45 +122,7 @@ class Simulation:
             smallest, chances = noise.noise_pmf()
             reach = round(units * reach_of(name, metric))
             theory = float(chances[-reach - smallest : reach - smallest + 1].sum())
-        return _shares(theory, held.mean(axis=1))
-
-    def attacker_table(self) -> Table:
-        """How often a person who is there is recognised by the best linear score, beside the guarantee's bound."""
-        worst = worst_pattern_days(_correlated("dau"), MONTH)
-        ones, some = np.ones(MONTH), (np.arange(MONTH) < worst).astype(np.float64)
-        cases: list[tuple[str, list[tuple[str, Numbers]], EventCounts]] = [
-            ("`gaussian`, DAU, there every day", [("dau", ones)], month_of("gaussian", "dau")),
-            ("`correlated`, DAU, there every day", [("dau", ones)], _planned("dau")),
-            (f"`correlated`, DAU, there on {worst} days, told best", [("dau", some)], _planned("dau")),
-            (
-                f"`correlated`, all three, counted on {worst} days of each, told best",
-                [(metric, some) for metric in METRICS],
-                month_of_all("correlated", revisions=RESERVE),
-            ),
-        ]
-        rows = [row for label, moved, events in cases for row in self._attack(label, moved, events)]
-        rows += self._joint_attack("`joint`, all three, there every day", month_of_all("joint", revisions=RESERVE))
-        return Table(("a month", "bound of the guarantee", "of", *HEAD), tuple(rows), is_simulated=True)
-
-    def _attack(self, label: str, moved: Sequence[tuple[str, Numbers]], events: EventCounts) -> list[tuple[str, ...]]:
-        name, scores, squared_mu = label.split("`")[1], np.zeros(self.months), 0.0
-        for metric in METRICS:
-            for pattern in (pattern for other, pattern in moved if other == metric):
-                split = split_of(name, metric)
-                covariance = split.fresh**2 * np.eye(MONTH) + split.shared**2
-                weights = np.linalg.solve(covariance, pattern)
-                scores += self.errors(name, metric) @ weights
-                squared_mu += float(weights @ pattern)
-        return _outcome(label, scores, squared_mu, events)
-
-    def _joint_attack(self, label: str, events: EventCounts) -> list[tuple[str, ...]]:
-        noise, counts = joint_noise(), len(METRICS)
-        moved = np.tile(np.array(noise.shape.apply((1, 1, 1)), dtype=np.float64), MONTH)
-        along = np.tile(np.array(noise.shape.centre, dtype=np.float64), MONTH)
-        covariance = noise.release_stddev**2 * np.eye(MONTH * counts)
-        covariance += noise.offset_stddev**2 * np.outer(along, along)
-        weights = np.linalg.solve(covariance, moved)
-        return _outcome(label, self.vectors.reshape(self.months, -1) @ weights, float(weights @ moved), events)
+        return shares_row(theory, held.mean(axis=1))
 
     def sketch_table(self) -> Table:
         """Error and coverage of sampled counts of a million users under correlated noise."""
@@ -186,22 +141,12 @@ class Simulation:
             squares = (estimates / SKETCHED_USERS - 1) ** 2
             error, spread = _root(squares)
             rows.append((label, "error", *(f"{100 * value:.3f} %" for value in (theory, error, spread))))
-            rows.append((label, "95 % interval holds the truth", *_shares(0.95, np.array(held))))
+            rows.append((label, "95 % interval holds the truth", *shares_row(0.95, np.array(held))))
         return Table(("1,000,000 users", "of", *HEAD), tuple(rows), is_simulated=True)
 
 
 def _filled(draw: Callable[[], int], shape: tuple[int, ...]) -> Units:
     return np.fromiter((draw() for _ in range(math.prod(shape))), dtype=np.int64).reshape(shape)
-
-
-def _correlated(metric: Metric) -> CorrelatedGaussian:
-    noise = metric_noise("correlated", metric)
-    assert isinstance(noise, CorrelatedGaussian)
-    return noise
-
-
-def _planned(metric: Metric) -> EventCounts:
-    return month_of("correlated", metric, revisions=RESERVE)
 
 
 def _holds(interval: tuple[int, int | None], truth: int) -> bool:
@@ -242,30 +187,11 @@ def _root(squares: Numbers) -> tuple[float, float]:
     return root, float(squares.std(ddof=1)) / math.sqrt(len(squares)) / (2 * root)
 
 
-def _shares(theory: float, held: npt.NDArray[np.float64] | npt.NDArray[np.bool_]) -> tuple[str, str, str]:
+def shares_row(theory: float, held: npt.NDArray[np.float64] | npt.NDArray[np.bool_]) -> tuple[str, str, str]:
     """Theory, mean and standard error of independent shares, in percent."""
     values = held.astype(np.float64)
     spread = float(values.std(ddof=1)) / math.sqrt(len(values))
     return f"{100 * theory:.1f} %", f"{100 * float(values.mean()):.1f} %", f"{100 * spread:.2f} %"
-
-
-def _outcome(label: str, scores: Numbers, squared_mu: float, events: EventCounts) -> list[tuple[str, ...]]:
-    """False alarms and true positives of a score whose mean is 0 without the user and mu^2 with it, in deviations mu.
-
-    Args:
-        label: The case.
-        scores: Of months without the user: float64[months]. With the user they are larger by mu^2.
-        squared_mu: mu^2 of the user's pattern.
-        events: What the guarantee is about.
-    """
-    mu = math.sqrt(squared_mu)
-    limit = mu * NORMAL.inv_cdf(1 - FALSE_POSITIVES)
-    bound = f"{100 * true_positive_bound(events, false_positives=FALSE_POSITIVES):.1f} %"
-    recognised = gaussian_true_positives(mu, false_positives=FALSE_POSITIVES)
-    return [
-        (label, "", "false alarms", *_shares(FALSE_POSITIVES, scores > limit)),
-        (label, bound, "recognised", *_shares(recognised, scores + squared_mu > limit)),
-    ]
 
 
 def _sketched(sampling: Sampling, capacity: int | None, months: int, generator: np.random.Generator) -> Units:
