@@ -8,7 +8,7 @@ that needs it.
    short, because its window is partly over, and use up what the second rule allows.
 2. A user has a counter of runs that began within the horizon and were cut short, by an erasure or by anything else.
    When it reaches `short_cuts`, the user stays uncounted until the horizon ends.
-3. Each day is released once, in order, from what had arrived by then. Nothing that arrives later changes it.
+3. Each day is released once, in order, none left out, from what had arrived by then. Nothing later changes it.
 
 The second rule alone bounds what a user can do to the answers, because it looks at the counted days and not at their
 cause; the first keeps users with late events in the count.
