@@ -36,7 +36,7 @@ WORLDS: tuple[dict[str, object], ...] = (
     {},
     {"sketch_impl": "kmv", "sketch_k": 4096},
     {"mechanism": "laplace", **{f"{name}_budget_total": 9 for name in METRICS}, "total_budget_month": 27},
-    {"mechanism": "correlated"},
+    {"mechanism": "correlated", "journal_mirror_dir": "mirror"},
     {"mechanism": "joint", "keep_sources": "true"},
 )
 """Settings of the worlds, in turn."""
@@ -98,6 +98,7 @@ class TestCampaign:
                 kills = 1 if "dagster" in command.kind else choice.choice((1, 2, 2, 3))
                 world.play(command, kills=kills, least=least)
             world.finish()
+            world.retain(4, kills=choice.choice((1, 2, 3)), least=least)
             world.lose_the_ledger(kills=choice.choice((1, 2, 3)), least=least)
             world.finish()
         reporter = request.config.pluginmanager.get_plugin("terminalreporter")

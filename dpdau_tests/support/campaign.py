@@ -13,7 +13,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from dpdau_tests.support.campaign_terms import (
     RELEASE_POINTS,
     REPLAY_POINTS,
     RESTORE_POINTS,
+    RETAIN_POINTS,
     SETTINGS,
     STAGE_POINTS,
     WINDOW_DAYS,
@@ -67,6 +68,8 @@ class World:
         self._random = random.Random(seed)
         self._left_out = ("dagster erasure_replay_job", "dagster daily_release_job")[seed % 2]  # the slowest, in turn
         self._given = {**SETTINGS, **settings}
+        if "journal_mirror_dir" in settings:
+            self._given["journal_mirror_dir"] = folder / str(settings["journal_mirror_dir"])
         self.settings = Settings(data_dir=folder / "data", **self._given)
         self._events: list[Event] = []
         self._erasures: list[Erasure] = []
@@ -166,6 +169,22 @@ class World:
             self._is_killed(command, least((*command.points, RANDOM)), may_be_done=number > 0)
         self._check_ended(command, run(self.folder, command.line), may_be_done=True)
         self.check(unknown=())
+
+    def retain(self, offset: int, *, kills: int, least: Callable[[Sequence[str]], str]) -> None:
+        """Days before `offset` pass retention, by a run that is killed on its way; every count stays as it was."""
+        rebuild = Command("rebuild", ("dpdau", "rebuild", "--start", str(FIRST), "--end", str(LAST)), ())
+        self._finish(rebuild)  # what is kept of a dropped day is what is stored of it
+        kept = datetime.now(UTC).date() - day(offset)
+        with (self.folder / ".env").open("a") as stream:
+            stream.write(f"RETENTION_DAYS={kept.days}\n")
+        self.settings = Settings(data_dir=self.folder / "data", retention_days=kept.days, **self._given)
+        self.play(
+            Command("apply-retention", ("dpdau", "apply-retention"), RETAIN_POINTS, may_wait=False),
+            kills=kills,
+            least=least,
+        )
+        held = {path.name for path in (self.folder / "data" / "lake" / "raw_events").iterdir()}
+        assert min(held) == f"day={day(offset)}"
 
     def _is_killed(self, command: Command, point: str, *, may_be_done: bool = False) -> bool:
         """Starts the command and kills it at the point; False when it came to its end."""

@@ -45,6 +45,19 @@ RELEASE_POINTS = (
 STAGE_POINTS = ("stage", "write", "rename", "sync", "journal", "commit", "committed", "remove", "answer")
 BACKUP_POINTS = ("backup", "write", "rename", "remove", "sync", "answer")
 RESTORE_POINTS = ("restore", "mark", "write", "rename", "remove", "sync", "journal", "commit", "committed", "answer")
+RETAIN_POINTS = (
+    "retain",
+    "build",
+    "mark",
+    "rename",
+    "write",
+    "remove",
+    "sync",
+    "journal",
+    "commit",
+    "committed",
+    "answer",
+)
 REPLAY_POINTS = (
     "recover",
     "replay",

@@ -83,6 +83,13 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place(f"{STORAGE}.salt_file", "take_pending"),
         Place(f"{STORAGE}.salt_file", "take_pending", "after"),
     ),
+    "retain": (
+        Place(f"{OPERATIONS}.apply_retention", "_drop_rows"),
+        Place(f"{OPERATIONS}.apply_retention", "_drop_rows", "after"),
+        Place(f"{OPERATIONS}.apply_retention", "_drop_files", "after"),
+        Place(f"{OPERATIONS}.apply_retention", "_destroy_secrets"),
+        Place(f"{OPERATIONS}.apply_retention", "_destroy_epochs", "after"),
+    ),
     "backup": (
         Place(f"{STORAGE}.backups", "copy_ledger"),
         Place(f"{STORAGE}.backups", "fault_in"),
