@@ -65,13 +65,14 @@ def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progr
     """As `verify`, of the data folder of `settings`; one that refuses to open is a finding, too.
 
     Raises:
-        StorageError: There is no data folder.
+        StorageError: There is no data folder, or this process may not use it: nothing is known of it then.
     """
     try:
         workspace = open_workspace(settings, clock=clock, create=False)
     except (ConfigurationError, DataError, StorageError) as error:
         lake = Lake(settings.root)
-        if not lake.ledger_id_path.exists() and not files_in(lake.journal_folder):
+        is_machine = isinstance(error, StorageError) and not any(words in error.message for words in LEDGER_IS_WRONG)
+        if is_machine or (not lake.ledger_id_path.exists() and not files_in(lake.journal_folder)):
             raise
         report = Report()
         is_salts = "salt" in error.message

@@ -209,6 +209,19 @@ class TestLedger:
         with pytest.raises(StorageError, match="holds no data yet"):
             verify_folder(Settings(**settings.model_dump()), clock=workspace.clock)
 
+    def test_a_folder_that_may_not_be_used_is_an_error(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the machine refuses says nothing about the ledger: no finding would send anybody to a restore."""
+
+        def refused(*_: object, **__: object) -> None:
+            raise StorageError("the ledger cannot be opened", hint="give this user access")
+
+        workspace.close()
+        monkeypatch.setattr("dpdau_assets.operations.workspace.open_existing", refused)
+        with pytest.raises(StorageError, match="cannot be opened"):
+            verify_folder(workspace.settings, clock=workspace.clock)
+
     @pytest.mark.parametrize(
         ("statement", "kind", "place"),
         [
