@@ -13,7 +13,7 @@ from dpdau_assets.cli.output import counted, emit, progress_bar, table
 from dpdau_assets.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from dpdau_assets.evaluation.trials import Source
+    from dpdau_assets.evaluation.grounds import Source
 
 DEFAULT_CAPS = "1,3,6"
 LARGEST = 100.0
@@ -117,7 +117,7 @@ def plots(
 
 def _source(stream: Path | None, source_format: str | None, columns: Sequence[str | None]) -> Source | None:
     from dpdau_assets.core.activity import ColumnMapping
-    from dpdau_assets.evaluation.trials import Source
+    from dpdau_assets.evaluation.grounds import Source
 
     if source_format not in (None, "jsonl", "csv", "parquet"):
         raise UsageError(f"--format {source_format} is unknown", hint="use jsonl, csv or parquet")

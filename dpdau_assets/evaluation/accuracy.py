@@ -17,7 +17,8 @@ import numpy as np
 from dpdau_assets.core.quantities import METRICS
 from dpdau_assets.core.release import ReleaseResult
 from dpdau_assets.evaluation.grid import Cell
-from dpdau_assets.evaluation.trials import BuiltGround, Trial
+from dpdau_assets.evaluation.grounds import BuiltGround
+from dpdau_assets.evaluation.trials import Trial
 
 Exact = Mapping[tuple[str, date], int]
 

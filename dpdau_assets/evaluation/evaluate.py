@@ -36,19 +36,10 @@ from dpdau_assets.evaluation.grid import (
     grid,
     privacy_of,
 )
+from dpdau_assets.evaluation.grounds import SHARED_SETTINGS, BuiltGround, Ground, Source, build_ground, lay_ground
 from dpdau_assets.evaluation.horizons import horizon_rows, over_files
 from dpdau_assets.evaluation.simulate import SimulatedStream
-from dpdau_assets.evaluation.trials import (
-    SHARED_SETTINGS,
-    BuiltGround,
-    Ground,
-    Source,
-    Trial,
-    build_ground,
-    lay_ground,
-    noise_seed,
-    play_trial,
-)
+from dpdau_assets.evaluation.trials import Trial, noise_seed, play_trial
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.settings import Settings
 
