@@ -76,7 +76,8 @@ class TestOneUser:
         assert one_user([-1]) == [1, 2, 3]
 
     def test_a_late_event_counts_on_no_day(self) -> None:
-        """Arrived after the release of its own day it is left out; without the rule its run is short."""
+        """Arrived a day or two after the release of its own day it is left out; without the rule its run is short."""
+        assert not counted_series(log([(0, 3, 1)], [], users=1), CountingRules(HORIZON, WINDOW)).any()
         entries = log([(0, 3, 2)], [], users=1)
         assert not counted_series(entries, CountingRules(HORIZON, WINDOW)).any()
         lenient = CountingRules(HORIZON, WINDOW, has_late_events=True)
