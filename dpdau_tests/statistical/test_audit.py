@@ -118,7 +118,7 @@ class TestWorlds:
     def test_worlds_without_a_release_prove_nothing(self, tmp_path: Path) -> None:
         """Where nothing is released, a comparison of nothing is a finding."""
         found, _ = replay_neighbours(
-            Settings(dau_budget_total=0.1, wau_budget_total=0.1, mau_budget_total=0.1),
+            Settings(mechanism="gaussian", dau_budget_total=0.1, wau_budget_total=0.1, mau_budget_total=0.1),
             lean_story(6, users=20),
             ("erased",),
             folder=tmp_path,
