@@ -42,7 +42,7 @@ RUNS = (30, 31, 33, 36, 40, 50, 60, 80, 120, 200)
 GAPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 45, 70, 120, 200)
 """Lengths of the runs in and out of the cycles."""
 SMALLEST_EIGENVALUE = 1e-10
-SMALLEST_SHARE = 0.1
+SMALLEST_SHARE, SMALLEST_LONG_SHARE = 0.1, 0.3
 """Series whose weight falls below this share of the average are left out: any weighting proves a bound."""
 UNITS = 2**20
 """Largest entry of a fitted strategy."""
@@ -98,8 +98,12 @@ def best_weighting(patterns: PatternSet) -> Weighting:
     """The best weighting found: of all series for a short horizon, of cycles for a long one; seconds."""
     if patterns.horizon_days <= FEW_DAYS:
         series = all_series(patterns)
-        return _improved(series, rounds=MANY_ROUNDS if len(series) < FEW_SERIES else ROUNDS, steps=STEPS)
-    return _improved(cyclic_series(patterns), rounds=1, steps=LONG_STEPS)
+        rounds = MANY_ROUNDS if len(series) < FEW_SERIES else ROUNDS
+        return _improved(series, rounds=rounds, steps=STEPS, smallest_share=SMALLEST_SHARE)
+    natural = PatternSet(patterns.horizon_days, patterns.shortest_run_days)
+    if patterns != natural:  # every set holds the natural series, whose bound is then one for it
+        return best_weighting(natural)
+    return _improved(cyclic_series(patterns), rounds=1, steps=LONG_STEPS, smallest_share=SMALLEST_LONG_SHARE)
 
 
 def all_series(patterns: PatternSet) -> Floats:
@@ -130,7 +134,7 @@ def cyclic_series(patterns: PatternSet) -> Floats:
     return np.array(sorted(found), dtype=np.float64)
 
 
-def _improved(series: Floats, *, rounds: int, steps: int) -> Weighting:
+def _improved(series: Floats, *, rounds: int, steps: int, smallest_share: float) -> Weighting:
     """Rounds of multiplicative steps from equal weights; the shape of the round that covers all series best."""
     weights, proven, reached = np.full(len(series), 1 / len(series)), 0.0, math.inf
     shape = np.eye(series.shape[1])
@@ -142,7 +146,7 @@ def _improved(series: Floats, *, rounds: int, steps: int) -> Weighting:
             roots = np.sqrt(np.maximum(values, SMALLEST_EIGENVALUE))
             proven = max(proven, float(np.sqrt(np.maximum(values, 0.0)).sum()))
             shares = shares * ((chosen @ vectors) ** 2 / roots).sum(axis=1)
-            shares[shares < SMALLEST_SHARE * shares.mean()] = 0.0
+            shares[shares < smallest_share * shares.mean()] = 0.0
             weights = np.zeros(len(series))
             weights[active] = shares / shares.sum()
         lengths = ((series @ vectors) ** 2 / roots).sum(axis=1)
