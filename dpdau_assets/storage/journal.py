@@ -94,8 +94,7 @@ class Journal:
             DataError: The ledger is older than its journal, or another one.
             StorageError: The journal cannot be read.
         """
-        if not (self._is_aligned and self._is_level()):
-            self.align()
+        self._level()
         tail, known = self._tail(), anchor_of(connection)
         if tail is None or tail.seq < known.seq or tail.anchor == known:
             return False
@@ -167,6 +166,7 @@ class Journal:
 
     def _append(self, line: bytes) -> Path:
         """Appends to every copy and returns the first; what was appended is taken back when a copy refuses."""
+        self._level()  # a ledger that is being created had no begin
         name = self._file_for(len(line))
         done: list[tuple[Path, int]] = []
         try:
@@ -218,12 +218,14 @@ class Journal:
             remove(folder.glob(f".journal-*{TEMPORARY_MARK}*"))  # of a copy that was killed
         self._seen, self._is_aligned = None, True
 
-    def _is_level(self) -> bool:
-        """Whether both copies end alike, by their newest files' sizes; a second copy that vanished does not."""
+    def _level(self) -> None:
+        """Aligns both copies unless they end alike, by their newest files' sizes; one that vanished does not."""
         if self.mirror is None:
-            return True
-        first, second = (files_in(folder)[-1:] for folder in (self.folder, self.mirror))
-        return [(path.name, _size(path)) for path in first] == [(path.name, _size(path)) for path in second]
+            return
+        newest = [files_in(folder)[-1:] for folder in (self.folder, self.mirror)]
+        first, second = ([(path.name, _size(path)) for path in found] for found in newest)
+        if not self._is_aligned or first != second:
+            self.align()
 
     def _is_older(self) -> DataError:
         return DataError(

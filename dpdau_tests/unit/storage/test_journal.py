@@ -312,6 +312,15 @@ class TestMirror:
         assert files_in(folder)[0].read_bytes() == files_in(mirror)[0].read_bytes()
         assert len(read(folder).lines) == 3
 
+    def test_a_line_torn_before_there_was_a_ledger_leaves_the_copies_the_same(self, tmp_path: Path) -> None:
+        """A creation that was killed in the middle of its line is ended alike in both copies."""
+        folder, mirror = tmp_path / "journal", tmp_path / "mirror"
+        folder.mkdir()
+        (folder / "journal-000001.jsonl").write_bytes(b'{"seq":1,"prev')
+        opened(tmp_path, folder, mirror=mirror)
+        assert files_in(folder)[0].read_bytes() == files_in(mirror)[0].read_bytes()
+        assert [line.seq for line in read(folder).lines] == [1]
+
     def test_a_mirror_that_refuses_stops_the_transaction(self, tmp_path: Path, folder: Path) -> None:
         """Nothing commits that is not in both copies, and the first copy takes its line back."""
         mirror = tmp_path / "mirror"
