@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import pytest
 
@@ -13,10 +14,12 @@ from dpdau_assets.core.dp_events import (
     DiscreteGaussianEvent,
     DiscreteLaplaceEvent,
     EventCounts,
+    PureDpEvent,
     VectorGaussianEvent,
     merge_events,
     repeat_event,
 )
+from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.mechanisms.correlated import correlated_gaussian
 from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_delta
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
@@ -54,6 +57,22 @@ class TestGdpAccountant:
         one = GdpAccountant().bound(repeat_event(VectorGaussianEvent(1600.0, 30 * 4181), 1), delta=DELTA).epsilon
         assert many == pytest.approx(one, abs=1e-8)
 
+    @pytest.mark.parametrize("epsilon", [0.05, 0.5, 2.0])
+    def test_a_pure_event_is_dominated(self, epsilon: float) -> None:
+        """Beside Gaussian events, few or many, and alone, its bound is not below the numerical one."""
+        for releases in (0, 1, 33):
+            events = merge_events(repeat_event(PureDpEvent(epsilon), 1), correlated_month(releases) if releases else ())
+            numerical = PldAccountant().bound(events, delta=DELTA).epsilon
+            assert GdpAccountant().bound(events, delta=DELTA).epsilon >= numerical - 1e-4
+
+    @pytest.mark.parametrize("epsilon", [0.05, 2.0])
+    def test_a_pure_event_is_dominated_at_every_error(self, epsilon: float) -> None:
+        """At no rate of false alarms does randomised response give fewer misses than noise of its mu."""
+        normal, mu = NormalDist(), 2 * NormalDist().inv_cdf(1 / (1 + math.exp(-epsilon)))
+        for alarm in (number / 1000 for number in range(1, 1000)):
+            misses = max(0.0, 1 - math.exp(epsilon) * alarm, math.exp(-epsilon) * (1 - alarm))
+            assert misses >= normal.cdf(normal.inv_cdf(1 - alarm) - mu) - 1e-12
+
     @pytest.mark.parametrize("event", [DiscreteLaplaceEvent(10.0), DiscreteGaussianEvent(1.2)])
     def test_says_nothing_where_it_knows_nothing(self, event: DiscreteLaplaceEvent | DiscreteGaussianEvent) -> None:
         """Other noise, or noise too small to round, gets no bound."""
@@ -61,11 +80,16 @@ class TestGdpAccountant:
         assert GdpAccountant().bound((), delta=DELTA).epsilon == 0.0
 
     def test_decides_an_ordinary_month_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """31 correlated releases are seen to fit without the numerical accountant being asked."""
+        """31 correlated releases are seen to fit without the numerical accountant being asked; so is a first month of
+        all three metrics, with its searches."""
 
         def never(*_: object, **__: object) -> None:
             raise AssertionError("PLD was asked")
 
-        events = correlated_month(31)
+        events, options = correlated_month(31), {"delta": DELTA, "advanced_delta": 1e-7, "rdp_orders": (2.0, 4.0)}
         monkeypatch.setattr(PldAccountant, "bound", never)
-        assert fits(events, 3.0, delta=DELTA, advanced_delta=1e-7, rdp_orders=(2.0, 4.0))
+        assert fits(events, 3.0, **options)  # type: ignore[arg-type]
+        search = repeat_event(ABOVE_THRESHOLD_EVENT, 3)
+        mau = correlated_gaussian(PeriodPlan(33, 3.5, DELTA, reserved=repeat_event(ABOVE_THRESHOLD_EVENT, 1)))
+        first = merge_events(events, events, mau.opening(), repeat_event(mau.event(), 31), search)
+        assert fits(first, 6.0, **options)  # type: ignore[arg-type]
