@@ -309,6 +309,10 @@ def _translate(error: DBAPIError, place: str) -> StorageError | InternalError:
         return InternalError(f"the ledger {place} refused a row that breaks one of its rules ({name})")
     reasons = {
         "SQLITE_BUSY": ("is busy: another writer held it for more than 30 s", "wait for that command, then repeat"),
+        "SQLITE_IOERR": (
+            "cannot be read or written: its disk is full or fails",
+            "free some space or check the disk, then repeat: nothing was half written",
+        ),
         "SQLITE_FULL": ("cannot grow: the disk is full", "free some space, then repeat: nothing was half written"),
         "SQLITE_READONLY": ("is not writable", "give this user write access to the file and its folder"),
         "SQLITE_CANTOPEN": ("cannot be opened", "give this user access to the file and its folder"),

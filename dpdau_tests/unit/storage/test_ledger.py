@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.storage import file_systems, schema
@@ -120,6 +121,14 @@ class TestErrors:
             set_meta(connection, "x", "y" * 100_000)
         with ledger.read() as connection:
             assert get_meta(connection, "x") is None
+
+    def test_a_log_that_cannot_grow_is_a_storage_error(self, ledger: Ledger) -> None:
+        """SQLite calls a disk that is too full for the index of its log an input or output error."""
+        fault = sqlite3.OperationalError("disk I/O error")
+        fault.sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+        with pytest.raises(StorageError, match="disk is full or fails") as caught, ledger.read():
+            raise OperationalError("", None, fault)
+        assert "free some space" in caught.value.hint
 
     def test_a_file_that_is_no_database_is_a_storage_error(self, tmp_path: Path) -> None:
         """Another file in the ledger's place is named in one line and left as it was."""
