@@ -75,7 +75,7 @@ class Plan:
     sketches: tuple[str, ...] = SKETCHES
     budgets: tuple[Budget, ...] = (AS_SET, Budget("cap", 1.0), Budget("cap", 3.0), Budget("cap", 6.0))
     days: int = 31
-    timed_days: int = 7
+    timed_days: int = 4
     repeats: int = 1
     users: int = 20_000
     sketch_k: int = 4096
