@@ -254,28 +254,24 @@ class TestLedger:
             connection.exec_driver_sql(statement)
         assert (kind, place) in {(finding.kind, finding.place) for finding in verify(workspace).findings}
 
-    @pytest.mark.parametrize(
-        "statement",
-        [
+    @pytest.mark.parametrize("with_copy", [False, True], ids=["journal", "copy"])
+    def test_the_restore_that_a_finding_names_mends_it(self, workspace: Workspace, with_copy: bool) -> None:
+        """Rows changed behind our back come back from the journal, although SQLite finds the file whole."""
+        for statement in (
             "DELETE FROM releases WHERE metric = 'dau'",
-            "UPDATE releases SET drawn = drawn + 1 WHERE metric = 'dau'",
+            "UPDATE releases SET drawn = drawn + 1",
             "UPDATE charges SET day = '2026-03-31'",
             "UPDATE partitions SET digest = 'x' WHERE day = '2026-03-22'",
             "UPDATE erasure_log SET seq = 1",
             "INSERT INTO resets VALUES (9, 'dau', '2026-03', 2, '', '')",
-        ],
-    )
-    @pytest.mark.parametrize("with_copy", [False, True], ids=["journal", "copy"])
-    def test_the_restore_that_a_finding_names_mends_it(
-        self, workspace: Workspace, statement: str, with_copy: bool
-    ) -> None:
-        """Rows changed behind our back come back from the journal, although SQLite finds the file whole."""
-        with workspace.ledger.write() as connection:
-            connection.exec_driver_sql(statement)
+        ):
+            with workspace.ledger.write() as connection:
+                connection.exec_driver_sql(statement)
         if with_copy:
             backup(workspace)  # which holds the wrong rows as well
-        repairs = {finding.repair for finding in verify(workspace).findings}
-        assert repairs == {"dpdau restore"}
+        found = verify(workspace).findings
+        assert {finding.repair for finding in found} == {"dpdau restore"}
+        assert len({finding.place for finding in found}) == 6
         workspace.close()
         restore(workspace.settings, clock=workspace.clock)
         assert verify_folder(workspace.settings, clock=workspace.clock) == Verification(())
