@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.untraced
+
 PROGRAM = """
 import json, re, sys
 from pathlib import Path
@@ -16,7 +18,6 @@ from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import open_workspace
 from dpdau_assets.settings import Settings
 
-pytestmark = pytest.mark.untraced
 workspace = open_workspace(Settings(data_dir=Path(sys.argv[1])))
 report = stage_files(workspace, [Path(sys.argv[2])]).to_json()
 # Not getrusage: its peak begins with that of the process which started this one.

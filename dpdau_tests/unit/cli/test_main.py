@@ -34,6 +34,7 @@ COMMANDS = [
     "discard-batch",
     "erase",
     "erasures",
+    "evaluate",
     "flush-deletes",
     "rebuild",
     "release",
@@ -55,6 +56,7 @@ COMMANDS = [
     "adversarial",
     "audit",
     "plan",
+    "plots",
     "export",
     "report",
 ]
