@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -15,11 +16,14 @@ REPETITIONS = ("statistical", "property", "laws", "architecture")
 
 
 def pytest_configure() -> None:
-    """Keep absl, which the accounting library loads, from closing pytest's capture file.
+    """Undo two surprises of Dagster runs inside a test's process.
 
-    Dagster resets logging when it starts a run in this process, and absl's handler then closes the stream it found when
-    it was loaded, unless that is the real standard error.
+    Dagster resets logging when it starts a run, and absl's handler, loaded by the accounting library, then closes the
+    stream it found, pytest's capture file, unless that is the real standard error. Dagster also gives SIGTERM the
+    handler of SIGINT, which a shell ignores in what it runs in the background: no child of that process could be ended.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
@@ -33,7 +37,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     traced = item.config.pluginmanager.getplugin("_cov")
     controller = getattr(traced, "cov_controller", None)
     is_repetition = item.path.parent.name in REPETITIONS or item.get_closest_marker("untraced") is not None
-    if controller is None or not is_repetition:
+    if controller is None or not (is_repetition or _is_later_parameter(item)):
         return (yield)
     controller.pause()
     try:
@@ -42,8 +46,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
         controller.resume()
 
 
+def _is_later_parameter(item: pytest.Item) -> bool:
+    """Whether the test's function has run, or will run, with a first set of parameters as well."""
+    call = getattr(item, "callspec", None)
+    return call is not None and any(call.indices.values())
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `requires_theta` skip, and say why, where Apache DataSketches is not installed."""
+    """Give items the marks that follow from others.
+
+    `one_is_enough`: from the second set of parameters on, the test is slow. `requires_theta`: the test skips, and says
+    why, where Apache DataSketches is not installed.
+    """
+    for item in items:
+        if item.get_closest_marker("one_is_enough") and _is_later_parameter(item):
+            item.add_marker(pytest.mark.slow)
     if importlib.util.find_spec("datasketches") is None:
         skip = pytest.mark.skip(reason="needs Apache DataSketches: pip install 'dpdau-assets[theta]'")
         for item in items:

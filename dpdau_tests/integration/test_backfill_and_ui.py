@@ -20,6 +20,8 @@ from dpdau_assets.orchestration.heartbeat import is_daemon_alive, last_heartbeat
 from dpdau_assets.settings import Settings, create_project
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 
+pytestmark = pytest.mark.untraced
+
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
 
@@ -50,6 +52,7 @@ class TestBackfill:
         made = {name: dpdau.json("budget", name, "--month", "2024-01")["release_count"] for name in ("dau", "wau")}
         assert made == {"dau": 1, "wau": 2}
 
+    @pytest.mark.slow
     def test_days_that_are_released_cost_nothing(self, dpdau: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
         """A range that is released already says that it costs nothing."""
         dpdau.json("release", "--start", "2024-02-01", "--end", "2024-02-01")

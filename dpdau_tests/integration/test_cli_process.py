@@ -71,6 +71,7 @@ class TestStart:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
         assert done.stdout.strip() == "[]", done.stderr
 
+    @pytest.mark.slow
     def test_a_release_does_not_load_dagster(self, tmp_path: Path) -> None:
         """The commands of every day run without Dagster's seconds."""
         dpdau = CommandLine(tmp_path, SERIES_START="2024-01-01")

@@ -91,6 +91,7 @@ def assert_rebuilt_alike(workspace: Workspace) -> None:
 
 class TestContinuedCounts:
     @pytest.mark.parametrize("through", [0, 20, 39])
+    @pytest.mark.one_is_enough
     def test_one_user_is_subtracted_where_no_day_of_the_window_keeps_them(
         self, workspace: Workspace, counted: list[int], through: int
     ) -> None:
@@ -101,6 +102,7 @@ class TestContinuedCounts:
         assert sum(counted) == 0
         assert_counts(workspace, [("user-3", last)])
 
+    @pytest.mark.one_is_enough
     def test_many_erasures_with_different_days(self, workspace: Workspace, counted: list[int]) -> None:
         """Users erased through different days, and one of them twice, are each subtracted on their own days."""
         erased = [(f"user-{number}", FIRST + timedelta(days=3 * number)) for number in range(12)]
@@ -112,6 +114,7 @@ class TestContinuedCounts:
         assert_counts(workspace, [*erased, ("user-1", FIRST + timedelta(days=30))])
         assert_rebuilt_alike(workspace)
 
+    @pytest.mark.one_is_enough
     def test_one_flush_after_another_continues_from_the_first(self, workspace: Workspace, counted: list[int]) -> None:
         """Counts that were continued once are continued again."""
         for number in range(4):

@@ -49,6 +49,7 @@ class TestLauncher:
         died = start(tmp_path, ("dpdau", "init"), point="rename", nth=2, is_warm=False).wait()
         assert (died.code, died.died_at, died.counts["rename"]) == (-9, "rename", 2)
 
+    @pytest.mark.slow
     def test_a_warm_process_that_is_not_killed_counts_its_points(self, tmp_path: Path) -> None:
         """A process forked from the server is another one, ends like the command, and says what it passed."""
         (tmp_path / "workspace.yaml").touch()

@@ -86,6 +86,7 @@ def check_every(points: int, begun: Workspace, folder: Path, operation: Operatio
 
 class TestCrashes:
     @pytest.mark.parametrize("operation", [build, flush, rebuild_all])
+    @pytest.mark.one_is_enough
     def test_a_killed_operation_is_completed_by_the_next(
         self, begun: Workspace, tmp_path: Path, operation: Operation
     ) -> None:

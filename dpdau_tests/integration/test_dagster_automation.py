@@ -24,6 +24,8 @@ from dpdau_tests.integration.dagster_folder import NOW, TODAY, Folder, activity,
 from dpdau_tests.support.crashes import Interrupted, Interruption, count_steps
 from dpdau_tests.support.workspaces import copy_of, digests
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
@@ -84,6 +86,7 @@ class TestDailyReleaseSchedule:
         (request,) = data.run_requests
         assert _days(request) == past(31)
 
+    @pytest.mark.slow
     def test_it_asks_when_only_the_newest_day_is_missing(self, folder: Folder) -> None:
         """The ordinary night: one day."""
         with folder.lake.open() as workspace:
@@ -98,6 +101,7 @@ class TestDailyReleaseSchedule:
         assert not after.run_requests
         assert "is released" in str(after.skip_message)
 
+    @pytest.mark.slow
     def test_a_month_without_budget_is_not_asked_for_night_after_night(
         self, tmp_path: Path, instance: dg.DagsterInstance
     ) -> None:
@@ -254,6 +258,7 @@ class TestErasureSensor:
         assert recorded[0] == recorded[1]
         assert {day for asset, day in recorded[0][-1] if asset == "raw_events"} >= {str(day) for day in past(20, 4)}
 
+    @pytest.mark.slow
     def test_stored_releases_stay_as_they_are(self, folder: Folder) -> None:
         """The job of an erasure leaves every row of releases, charges and accounts as it is, whoever it erases."""
         folder.ingest("events.csv", activity(past(5)))
@@ -268,6 +273,7 @@ class TestErasureSensor:
         assert _released(folder) == before
         assert not any(folder.materialised(f"{metric}_release") for metric in ("dau", "wau", "mau"))
 
+    @pytest.mark.slow
     def test_a_run_that_died_midway_is_taken_up_again(self, folder: Folder, tmp_path: Path) -> None:
         """A run killed between two files stays under way for an hour; then another one ends where it would have."""
         folder.ingest("events.csv", activity(past(4)))
@@ -327,6 +333,7 @@ class TestReconcileSensor:
         assert "estimate" in record.asset_materialization.metadata
         assert "knows everything" in str(ticks.tick().skip_message)
 
+    @pytest.mark.slow
     def test_what_a_run_recorded_is_not_told_again(self, folder: Folder) -> None:
         """Dagster's own runs are recognised, also by a sensor that has lost its cursor."""
         folder.ingest("events.csv", activity(past(4)))
@@ -338,6 +345,7 @@ class TestReconcileSensor:
         assert [told.count(day.isoformat()) for day in past(4)] == [1] * 4
         assert len(told) == len(set(told))
 
+    @pytest.mark.slow
     def test_a_tick_is_bounded_and_the_newest_days_come_first(
         self, folder: Folder, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -60,6 +60,7 @@ class TestRange:
             assert folder.materialised(asset) == _keys(past(10)), asset
         assert len(result.get_asset_materialization_events()) == 8 * 10
 
+    @pytest.mark.slow
     def test_the_published_files_hold_every_release(self, folder: Folder) -> None:
         """The export has a row for each metric and day of the range."""
         folder.run("daily_release_job", past(3))
@@ -68,6 +69,7 @@ class TestRange:
         assert rows == {(metric, day.isoformat()) for metric in METRICS for day in past(3)}
         assert (folder.settings.root / "published" / "report.html").stat().st_size > 1000
 
+    @pytest.mark.slow
     def test_released_numbers_plot_for_each_partition(self, folder: Folder) -> None:
         """Value, interval and budget left are floats of that very day; the budget shrinks with the releases."""
         folder.run("daily_release_job", past(4))
@@ -79,6 +81,7 @@ class TestRange:
             assert numbers["lower_95"] <= numbers["estimate"] <= numbers["upper_95"]
             assert 0 < numbers["budget_remaining"] < folder.settings.mau_budget_total
 
+    @pytest.mark.slow
     def test_a_repeat_charges_and_changes_nothing(self, folder: Folder) -> None:
         """The same range again succeeds and leaves charges and published bytes as they are."""
         folder.run("daily_release_job", past(5))
@@ -89,6 +92,7 @@ class TestRange:
         assert folder.charges() == charges
         assert (folder.settings.root / "published" / "metrics.csv").read_bytes() == published
 
+    @pytest.mark.slow
     def test_a_single_partition_runs_alone(self, folder: Folder) -> None:
         """One day is a range of one; the windows it needs are brought up to date before it is counted."""
         job = folder.definitions.resolve_job_def("daily_release_job")
@@ -154,6 +158,7 @@ class TestErasure:
         place.unlink()
         assert folder.run("daily_release_job", past(3)).success
 
+    @pytest.mark.slow
     def test_a_file_that_is_part_of_nothing_is_a_warning(self, folder: Folder) -> None:
         """A foreign file is reported by the check, and the day is released all the same."""
         (folder.settings.root / "lake" / "notes.txt").write_text("nothing")
@@ -188,6 +193,7 @@ class TestRefusals:
         assert not folder.run("daily_release_job", days).success
         assert folder.charges() == charges
 
+    @pytest.mark.slow
     def test_a_refusal_is_not_retried(self, tmp_path: Path, instance: dg.DagsterInstance) -> None:
         """A retry cannot help a spent budget, and must not look like an attempt to get past it."""
         folder = make_folder(tmp_path, instance, mechanism="gaussian", dau_budget_total=0.01)

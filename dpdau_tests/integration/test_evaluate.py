@@ -147,6 +147,7 @@ class TestEverything:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_a_stream_of_ones_own(self, tmp_path: Path) -> None:
         """A CSV with other column names is evaluated into the experiment's folder; nothing else is made there."""
         dpdau = CommandLine(tmp_path, EXPERIMENT_ID="mine")

@@ -113,6 +113,7 @@ class TestDisk:
     @pytest.mark.parametrize(
         "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS]
     )
+    @pytest.mark.one_is_enough
     def test_a_command_on_a_disk_that_fills_up(self, begun: CommandLine, tmp_path: Path, name: str) -> None:
         """From any step on the disk is full: one line, and the same command continues when there is space."""
         check_every(begun, tmp_path, name, errno.ENOSPC, steps=QUICK_STEPS)
@@ -126,6 +127,7 @@ class TestDisk:
         check_every(begun, tmp_path, name, number, steps=SLOW_STEPS)
 
     @pytest.mark.parametrize("name", COMMANDS)
+    @pytest.mark.one_is_enough
     def test_a_read_only_disk(self, begun: CommandLine, tmp_path: Path, name: str) -> None:
         """The message says what cannot be written and whose right is missing; nothing is changed."""
         dpdau = copy_of(begun, tmp_path / "copy")
@@ -150,6 +152,7 @@ class TestLedger:
         monkeypatch.setattr(ledgers, "PRAGMAS", (*kept, *more))
 
     @pytest.mark.parametrize("name", ["ingest", "release", "erase", "flush-deletes", "rebuild", "rotate-salt"])
+    @pytest.mark.one_is_enough
     def test_a_busy_ledger(
         self, begun: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
@@ -163,6 +166,7 @@ class TestLedger:
         assert truth(dpdau) == truth(whole)
 
     @pytest.mark.parametrize("name", ["ingest", "erase"])
+    @pytest.mark.one_is_enough
     def test_a_ledger_that_cannot_grow(
         self, begun: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:

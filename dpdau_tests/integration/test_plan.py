@@ -16,6 +16,8 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_tests.integration.command_line import CommandLine
 from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, add_activity, everybody, open_folder
 
+pytestmark = pytest.mark.untraced
+
 IN_JANUARY = datetime(2025, 1, 20, 12, tzinfo=UTC)
 
 
@@ -38,6 +40,7 @@ class TestForecast:
         ],
         ids=lambda settings: "-".join(map(str, settings.values())) or "defaults",
     )
+    @pytest.mark.one_is_enough
     def test_releases_do_what_the_plan_said(self, tmp_path: Path, settings: dict[str, Any]) -> None:
         """Funded days, the first refused day, its cap and the final spend are those of the month then released."""
         workspace = open_folder(tmp_path, **settings)
@@ -64,6 +67,7 @@ class TestForecast:
         assert plan.runs_out_on == next(each.day for each in rest.refused if each.metric == "mau")
 
     @pytest.mark.parametrize("mechanism", ["gaussian", "laplace", "correlated", "joint"])
+    @pytest.mark.one_is_enough
     def test_the_width_is_that_of_the_released_interval(self, tmp_path: Path, mechanism: str) -> None:
         """The planned 95 % width is what a release far from 0 then carries, to the rounding of its bounds."""
         workspace = open_folder(tmp_path, mechanism=mechanism)

@@ -67,6 +67,7 @@ class TestManyProcesses:
         assert len(drawn) >= 8
         assert len(set(drawn)) > len(drawn) / 2
 
+    @pytest.mark.slow
     def test_the_first_threshold_is_searched_once(self, tmp_path: Path) -> None:
         """However many processes make the first kmv releases, each metric pays for one AboveThreshold run."""
         workspace = open_folder(tmp_path, sketch_impl="kmv")
@@ -92,6 +93,7 @@ class TestManyProcesses:
         assert len({answer[:3] for answer in answers}) == len(set(answers)) == len(releases_of(workspace)) == 9
         assert kinds.total() == 9 + len(names)
 
+    @pytest.mark.slow
     def test_processes_share_a_tight_budget(self, tmp_path: Path) -> None:
         """Processes that race for the last of a budget never charge more than fits: 3 releases of 0.3 under 0.9."""
         tight = {"mechanism": "laplace", "dau_budget_total": 0.9, "wau_budget_total": 0.8, "mau_budget_total": 1.0}

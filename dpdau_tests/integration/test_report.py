@@ -20,6 +20,8 @@ from dpdau_assets.operations.write_report import true_positive_rate, write_repor
 from dpdau_assets.storage import budget
 from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, add_activity, everybody, open_folder
 
+pytestmark = pytest.mark.untraced
+
 VOID = {"meta", "link"}
 
 
@@ -201,6 +203,7 @@ class TestWriteReport:
         publish_releases(workspace, ("dau",), JANUARY)
         assert write_report(workspace).read_bytes() == write_report(workspace).read_bytes()
 
+    @pytest.mark.slow
     def test_the_attackers_odds_are_those_of_a_full_month(self, tmp_path: Path) -> None:
         """A default month with its two revisions fills the caps: 13 % true positives at 1 % false ones."""
         workspace = open_folder(tmp_path)

@@ -148,6 +148,7 @@ class TestBackup:
 
 class TestTheStory:
     @pytest.mark.parametrize("mechanism", ["gaussian", "correlated"])
+    @pytest.mark.one_is_enough
     def test_everything_after_the_backup_comes_back(self, tmp_path: Path, mechanism: str) -> None:
         """Release, back up, release more, erase, reset, rotate, lose the ledger: same values, spend and offset."""
         workspace = open_folder(tmp_path / "data", mechanism=mechanism)
@@ -213,6 +214,7 @@ class TestTheStory:
         assert report.source == "the present ledger" and spend(workspace) == expected
 
     @pytest.mark.parametrize("damage", ["page", "truncated", "empty", "garbage"])
+    @pytest.mark.one_is_enough
     def test_a_damaged_ledger_is_noticed_and_restored(self, folder: Workspace, damage: str) -> None:
         """Whatever is left of the file, the line that tells of it names the command that brings it back."""
         release(folder, 0, 1)

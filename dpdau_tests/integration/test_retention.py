@@ -37,6 +37,8 @@ from dpdau_tests.support.crashes import count_steps, dies_at, sampled
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import Event, copy_of, digests, key_files, new_workspace, stage_activity
 
+pytestmark = pytest.mark.untraced
+
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 TODAY = NOW.date()
 WINDOW, KEPT = 12, 50
@@ -130,6 +132,7 @@ def days_of(workspace: Workspace, place: str) -> list[date]:
 
 class TestWhatGoes:
     @pytest.mark.parametrize("impl", ["set", "kmv"])
+    @pytest.mark.one_is_enough
     def test_no_file_holds_a_pseudonym_of_a_day_that_went(self, tmp_path: Path, folder_with: Maker, impl: str) -> None:
         """Folders before the floor are gone, and who was active only then is in no file under any epoch's key."""
         workspace = folder_with(tmp_path / "data", sketch_impl=impl)
@@ -370,6 +373,7 @@ class TestRuns:
         assert apply_retention(workspace).held_from == FLOOR
         assert count_trusted(workspace, day, day)[0]["mau"] is None
 
+    @pytest.mark.slow
     def test_killed_anywhere_the_next_run_ends_where_one_run_ends(self, tmp_path: Path, folder_with: Maker) -> None:
         """After a kill before any step, and again halfway, files, digests, counts and secrets are those of one run."""
         check_kills(folder_with, tmp_path, points=3)
@@ -448,6 +452,7 @@ class TestEdges:
 
 class TestWithTheRest:
     @pytest.mark.parametrize("later", [10, 40])
+    @pytest.mark.one_is_enough
     def test_a_restored_ledger_brings_nothing_back(self, tmp_path: Path, folder_with: Maker, later: int) -> None:
         """Restored from backup and journal, or from the journal alone: floor, counts and epochs are as before."""
         workspace = folder_with(tmp_path / "data")

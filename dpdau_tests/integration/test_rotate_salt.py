@@ -22,6 +22,8 @@ from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled
 from dpdau_tests.support.workspaces import copy_of, key_files
 
+pytestmark = pytest.mark.untraced
+
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 TODAY = NOW.date()
 NEXT_WEEK = TODAY + timedelta(days=7)
@@ -262,6 +264,7 @@ class TestCopies:
         assert store.stat().st_mode & 0o777 == 0o600
         assert dpdau.json("salts", "import", out, "--passphrase", "-", stdin=b"correct horse\n")["unchanged"]
 
+    @pytest.mark.slow
     def test_a_change_anywhere_in_the_file_is_noticed(self, dpdau: CommandLine, tmp_path: Path) -> None:
         """Header and content are authenticated together."""
         out = tmp_path / "salts.export"
@@ -272,6 +275,7 @@ class TestCopies:
             answer = dpdau("salts", "import", out, "--passphrase", "-", stdin=b"correct horse\n")
             assert (answer.code, answer.err.count("\n")) == (3, 1), name
 
+    @pytest.mark.slow
     def test_an_export_of_another_folder_or_before_a_rotation_is_refused(
         self, dpdau: CommandLine, tmp_path: Path
     ) -> None:

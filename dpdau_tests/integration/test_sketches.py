@@ -39,6 +39,8 @@ from dpdau_tests.support.workspaces import (
     stage_activity,
 )
 
+pytestmark = pytest.mark.untraced
+
 FIRST = date(2026, 2, 25)  # an epoch begins on 2026-03-08
 DAYS = DayRange(FIRST, FIRST + timedelta(days=24))
 EVENTS: list[Event] = [
@@ -227,6 +229,7 @@ class TestNeighbours:
 @pytest.mark.parametrize("mechanism", ["gaussian", "laplace", "correlated"])
 @pytest.mark.parametrize("settings", RELEASED)
 class TestReleases:
+    @pytest.mark.one_is_enough
     def test_are_made_near_the_truth_at_their_price(
         self, tmp_path: Path, settings: dict[str, Any], mechanism: str
     ) -> None:

@@ -90,6 +90,7 @@ def check_death(folder: Path, step: int, expected: dict[str, Any]) -> None:
 
 class TestStage:
     @pytest.mark.parametrize("point", range(QUICK_POINTS))
+    @pytest.mark.one_is_enough
     def test_a_killed_stage_is_repeated_to_the_same_bytes(
         self, tmp_path: Path, point: int, finished: tuple[dict[str, Any], int]
     ) -> None:
@@ -105,6 +106,7 @@ class TestStage:
         for step in range(1, steps + 1):
             check_death(tmp_path / str(step), step, expected)
 
+    @pytest.mark.slow
     def test_what_an_abandoned_stage_left_is_gone_after_an_erasure(
         self, tmp_path: Path, finished: tuple[dict[str, Any], int]
     ) -> None:

@@ -47,6 +47,7 @@ def write_endless(path: Path, *, start: bytes, good: bytes, size_bytes: int) -> 
 
 class TestOneEndlessLine:
     @pytest.mark.parametrize(("name", "start", "good"), [("a.jsonl", b"", GOOD), ("a.csv", b"user_id,ts\n", CSV_GOOD)])
+    @pytest.mark.one_is_enough
     def test_300_megabytes_are_read_in_less_memory_than_that(
         self, tmp_path: Path, name: str, start: bytes, good: bytes
     ) -> None:

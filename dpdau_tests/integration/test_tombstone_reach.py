@@ -86,6 +86,7 @@ class TestReach:
 
     @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
     @pytest.mark.parametrize("through", [RECENT, OLD + timedelta(days=1)])
+    @pytest.mark.one_is_enough
     def test_late_activity_of_an_epoch_never_held_is_left_out(
         self, workspace: Workspace, tmp_path: Path, suffix: str, through: date
     ) -> None:

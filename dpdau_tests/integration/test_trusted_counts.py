@@ -68,6 +68,7 @@ class TestOnlineRetail:
         assert [(row["day"], row["dau"], row["mau"]) for row in counts] == retail
         assert counts == naive_counts(activity_of(real_data / "online_retail.parquet"), [], days)
 
+    @pytest.mark.one_is_enough
     def test_counts_behind_releases(self, workspace: Workspace, retail: list[tuple[str, int, int]]) -> None:
         """The counts a release is made from are the same numbers, since no window has more than k users."""
         days = span(retail)
@@ -91,6 +92,7 @@ class TestOnlineRetail:
                 assert union.users is None
                 assert union.sketch is None or (union.sketch.complete and union.sketch.estimate() == expected)
 
+    @pytest.mark.one_is_enough
     def test_erased_customers_leave(
         self, workspace: Workspace, retail: list[tuple[str, int, int]], real_data: Path
     ) -> None:
@@ -109,6 +111,7 @@ class TestOnlineRetail:
 
 class TestByCommandLine:
     @pytest.mark.parametrize(("name", "total"), [("online_retail", RETAIL_DAYS), ("perl5_commits", PERL_DAYS)])
+    @pytest.mark.one_is_enough
     def test_trusted_counts_of_whole_histories(self, name: str, total: int, real_data: Path, tmp_path: Path) -> None:
         """Ingested and counted by two commands, a shop's year and 37 years of authors in 16 scripts, with 476 days
         empty in a row, equal the published tables on every day."""

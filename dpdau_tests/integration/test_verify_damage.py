@@ -31,6 +31,8 @@ from dpdau_assets.storage.journal_lines import files_in
 from dpdau_tests.integration.verified_folders import FIRST, build, flip, follow, journal_file, key_of, the
 from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace, stage_activity
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:

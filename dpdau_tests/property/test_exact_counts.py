@@ -45,6 +45,7 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of fsync
 @pytest.mark.parametrize("rotation_days", [1, 5, 7, 30, 90])
 @settings(max_examples=2, **QUIET)
 @given(history=histories, sketch_impl=st.sampled_from(["set", "kmv"]))
+@pytest.mark.one_is_enough
 def test_counts_of_any_history(rotation_days: int, sketch_impl: str, history: list[Step]) -> None:
     """Events, erasures and late arrivals in any order, in any steps: every window of every day has the naive count.
 

@@ -54,7 +54,7 @@ def with_rotations(first: int, by_hand: list[tuple[int, int]]) -> EpochCalendar:
 
 
 class TestInCore:
-    @settings(max_examples=120, **QUIET)
+    @settings(max_examples=60, **QUIET)
     @given(
         first=lengths,
         by_hand=rotations,
@@ -234,7 +234,7 @@ def check_with_retention(history: list[tuple[str, Any]], *, rotation_days: int, 
 
 
 class TestThroughTheFolder:
-    @settings(max_examples=3, **QUIET)
+    @settings(max_examples=2, **QUIET)
     @given(history=histories, rotation_days=st.sampled_from([5, 90]), sketch_impl=st.sampled_from(["set", "kmv"]))
     def test_counts_with_and_without_rotations_are_equal(
         self, history: list[tuple[str, Any]], rotation_days: int, sketch_impl: str
@@ -244,6 +244,7 @@ class TestThroughTheFolder:
 
     @settings(max_examples=2, **QUIET)
     @given(history=histories, rotation_days=st.sampled_from([5, 90]), sketch_impl=st.sampled_from(["set", "kmv"]))
+    @pytest.mark.slow
     def test_held_windows_count_the_same_with_retention(
         self, history: list[tuple[str, Any]], rotation_days: int, sketch_impl: str
     ) -> None:

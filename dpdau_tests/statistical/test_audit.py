@@ -115,6 +115,7 @@ class TestWorlds:
         with pytest.raises(InternalError), replaced(publish_release, "no_such_name", None):
             pass
 
+    @pytest.mark.slow
     def test_worlds_without_a_release_prove_nothing(self, tmp_path: Path) -> None:
         """Where nothing is released, a comparison of nothing is a finding."""
         found, _ = replay_neighbours(

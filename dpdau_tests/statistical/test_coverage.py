@@ -78,6 +78,7 @@ class TestSampledCounts:
         kept = rng.binomial(users, threshold / KEY_SPACE, size=RELEASES)
         return kept + noises(noise, rng), threshold
 
+    @pytest.mark.one_is_enough
     def test_covers(self, name: str, users: int, k: int) -> None:
         """Over sampling and noise together coverage is 95 % to within 4 standard errors and 0.3 % of rounding."""
         mechanism = mechanism_from(name, epsilon=0.3, delta=1e-6)

@@ -61,6 +61,7 @@ def drawn(source: str, law: str, parameter: float) -> list[int]:
 @pytest.mark.parametrize("source", ["secure", "seeded"])
 class TestNoiseFit:
     @pytest.mark.parametrize("stddev", GAUSSIAN_STDDEVS)
+    @pytest.mark.one_is_enough
     def test_gaussian_draws_have_the_exact_law(self, source: str, stddev: float) -> None:
         """Discrete Gaussian draws fit their pmf, and do not fit the pmf of noise 1 / 0.8 as wide."""
         draws = drawn(source, "gaussian", stddev)
@@ -68,6 +69,7 @@ class TestNoiseFit:
         assert p_value(draws, discrete_gaussian_pmf(stddev / 0.8)) < ALARM
 
     @pytest.mark.parametrize("scale", LAPLACE_SCALES)
+    @pytest.mark.one_is_enough
     def test_laplace_draws_have_the_exact_law(self, source: str, scale: float) -> None:
         """Discrete Laplace draws fit their pmf, and do not fit the pmf of noise 1 / 0.8 as wide."""
         draws = drawn(source, "laplace", scale)

@@ -101,6 +101,7 @@ class TestIntervals:
 
 
 @pytest.mark.parametrize("case", ["hll, few users", "theta, few users"])
+@pytest.mark.one_is_enough
 def test_noise_wider_than_stated_is_noticed(case: str) -> None:
     """Where noise matters, 1 / 0.7 of it leaves the truth outside too often."""
     users, sampling = CASES[case]

@@ -21,6 +21,7 @@ class TestColumnUserKeys:
         assert found.tolist() == [user_key(key, user.encode()) for user in self.IDS]
 
     @pytest.mark.parametrize("count", [0, 1, PIECE_IDS, PIECE_IDS + 1])
+    @pytest.mark.one_is_enough
     def test_pieces_keep_the_order(self, count: int) -> None:
         """A column of any length has one key per id, in its order, on any number of threads."""
         ids = [f"user-{number}" for number in range(count)]

@@ -145,6 +145,7 @@ class TestTimes:
 
     @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
     @pytest.mark.parametrize("zone", ZONES)
+    @pytest.mark.one_is_enough
     def test_a_timestamp_column_is_an_instant_in_utc(self, unit: str, zone: str) -> None:
         """Around every change of the clock in 2024 to 2026, a TIMESTAMP column gives the local day of its instant."""
         there = ZoneInfo(zone)

@@ -106,6 +106,7 @@ class TestBound:
 
 class TestRuns:
     @pytest.mark.parametrize("name", RUNNERS)
+    @pytest.mark.one_is_enough
     def test_errors_are_as_stated(self, name: str) -> None:
         """100 simulated months: unbiased, of the stated size within 11.6 %; a size of 0.8 is rejected."""
         runs = [RUNNERS[name](COUNTS, patterns=MONTH, key=key(number), **AT_ONE) for number in range(HORIZONS)]

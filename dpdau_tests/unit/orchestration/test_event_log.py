@@ -60,6 +60,7 @@ class TestPooledEventLog:
         with dg.DagsterInstance.from_config(str(tmp_path / "after")) as instance:
             assert instance.get_materialized_partitions(KEY) == {"1"}
 
+    @pytest.mark.slow
     def test_processes_that_write_at_once_lose_nothing(self, tmp_path: Path) -> None:
         """Two writers and a reader: every event arrives, and nobody sees a locked database."""
         home = str(create_home(tmp_path))

@@ -6,6 +6,7 @@ import multiprocessing
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from dpdau_assets.orchestration.home import create_home
 
@@ -31,6 +32,7 @@ class TestCreateHome:
         create_home(tmp_path)
         assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
+    @pytest.mark.slow
     def test_two_processes_may_create_it_at_once(self, tmp_path: Path) -> None:
         """Two that start at the same moment do not fail and the home is whole."""
         context = multiprocessing.get_context("spawn")

@@ -31,6 +31,7 @@ class TestShape:
         assert shape.squared_radius == 4181
 
     @pytest.mark.parametrize("releases", [2, 3, 7, 60, 365, 800])
+    @pytest.mark.one_is_enough
     def test_no_neighbouring_shape_is_better(self, releases: int) -> None:
         """Moving the centre or turning the metric a little never gives less noise, to 1 % of rounding: optimal for
         any T."""
@@ -101,6 +102,7 @@ class TestLoss:
         assert 0.999 * cap < losses[0] <= cap < losses[1]
 
     @pytest.mark.parametrize("vertex", VERTICES)
+    @pytest.mark.one_is_enough
     def test_the_exact_discrete_loss_of_each_pattern_is_within_the_event(self, vertex: tuple[int, int, int]) -> None:
         """The lattice loss of a user at `vertex` in all 30 releases, coordinate by coordinate, is below the event's."""
         from dp_accounting.pld import privacy_loss_distribution

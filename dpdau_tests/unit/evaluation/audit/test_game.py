@@ -54,6 +54,7 @@ class TestBound:
 
 class TestGame:
     @pytest.mark.parametrize(("name", "active"), [("gaussian", DAYS), ("correlated", DAYS), ("correlated", 17)])
+    @pytest.mark.one_is_enough
     def test_true_noise_passes_and_half_of_it_does_not(self, name: str, active: int) -> None:
         """The same game finds nothing in the stated noise, and a mu above the claim in noise of half the scale."""
         mechanism = mechanism_from(name, epsilon=0.3, delta=1e-6, plan=PLAN)
@@ -62,6 +63,7 @@ class TestGame:
         assert honest.pattern_mu == pytest.approx(honest.claimed_mu)
         assert halved.findings != [] and halved.observed_mu > honest.claimed_mu
 
+    @pytest.mark.slow
     def test_joint_draws_are_games_too(self) -> None:
         """Vectors of three counts: nothing is found in the stated noise, and half of it is."""
         joint = joint_gaussian(PeriodPlan(30, 5.9, 1e-6))
