@@ -12,6 +12,7 @@ import pytest
 from absl import logging as absl_logging
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LONGEST = ("test_audit.py", "test_dagster_live.py", "test_released_noise.py", "test_crash_campaign.py", "test_demo.py")
 REPETITIONS = ("statistical", "property", "laws", "architecture")
 
 
@@ -54,7 +55,7 @@ def _is_later_parameter(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give items the marks that follow from others.
+    """Put the longest tests first, so that all workers end together, and give the marks that follow from others.
 
     `one_is_enough`: from the second set of parameters on, the test is slow. `requires_theta`: the test skips, and says
     why, where Apache DataSketches is not installed.
@@ -62,6 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("one_is_enough") and _is_later_parameter(item):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     if importlib.util.find_spec("datasketches") is None:
         skip = pytest.mark.skip(reason="needs Apache DataSketches: pip install 'dpdau-assets[theta]'")
         for item in items:

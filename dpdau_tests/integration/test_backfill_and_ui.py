@@ -38,6 +38,7 @@ def dpdau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLi
 
 
 class TestBackfill:
+    @pytest.mark.slow
     def test_the_cost_is_printed_first_and_is_what_is_spent(
         self, dpdau: CommandLine, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -196,6 +196,7 @@ class TestBackups:
         follow(workspace, finding)
         assert verify(workspace) == Verification(())
 
+    @pytest.mark.slow
     def test_a_backup_killed_between_its_two_renames_is_finished(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:

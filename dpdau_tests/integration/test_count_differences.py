@@ -22,7 +22,7 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, copy_of, digests, key_files, new_workspace, stage_activity
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.one_is_enough]
 
 FIRST = date(2026, 3, 1)
 DAYS = DayRange(FIRST, FIRST + timedelta(days=39))

@@ -101,6 +101,7 @@ class TestRange:
         assert folder.materialised("wau_release") == {day}
         assert _plotted(folder, "wau_release")[day]["estimate"] > 20
 
+    @pytest.mark.slow
     def test_one_metric_can_be_released_alone(self, folder: Folder) -> None:
         """A selection of one release makes that one only, and charges for it only."""
         assert folder.run("daily_release_job", past(2), assets=["wau_release"]).success
@@ -115,6 +116,7 @@ class TestRange:
 
 
 class TestErasure:
+    @pytest.mark.slow
     def test_the_job_applies_every_erasure_even_of_days_without_partition(self, folder: Folder) -> None:
         """A request is complete after the job, although the folder holds days before the first partition."""
         folder.ingest("old.csv", activity(DayRange(ago(100), ago(95))))
@@ -202,6 +204,7 @@ class TestRefusals:
         assert not result.success
         assert not [event for event in result.all_events if event.is_step_up_for_retry]
 
+    @pytest.mark.slow
     def test_an_open_day_is_refused_and_earlier_days_are_released(
         self, tmp_path: Path, instance: dg.DagsterInstance
     ) -> None:
@@ -219,6 +222,7 @@ class TestRefusals:
             staged = connection.exec_driver_sql("SELECT DISTINCT day FROM staged_files").scalars().all()
         assert staged == [ago(1).isoformat()]
 
+    @pytest.mark.slow
     def test_without_a_series_the_failure_says_what_to_set(self, tmp_path: Path, instance: dg.DagsterInstance) -> None:
         """The one line names the setting; data is built all the same."""
         folder = make_folder(tmp_path, instance, series_start=None)

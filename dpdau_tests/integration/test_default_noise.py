@@ -84,6 +84,7 @@ class TestEndOfTheMonth:
         assert "has spent epsilon 3.000 of 3.000" in error.message and "`dpdau reset-budget`" in error.hint
         assert len(charges_of(workspace)) == 34
 
+    @pytest.mark.slow
     def test_status_counts_days_against_what_is_left(self, tmp_path: Path) -> None:
         """The rest of the month fits with two revisions made, and no longer with a third."""
         workspace = open_folder(tmp_path, now=DURING)

@@ -32,7 +32,7 @@ from dpdau_tests.support.workspaces import (
     stage_activity,
 )
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.one_is_enough]
 
 FIRST = date(2026, 3, 20)  # an epoch began on 2026-03-08: the first days are keyed under two
 DAYS = DayRange(FIRST, FIRST + timedelta(days=34))

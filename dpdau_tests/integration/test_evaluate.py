@@ -107,6 +107,7 @@ class TestEvaluation:
             limit = (joint if row.mechanism == "joint" else alone)[row.budget]
             assert 0 < (row.epsilon_spent or 0) <= limit
 
+    @pytest.mark.slow
     def test_it_can_be_repeated(self, found: Evaluation) -> None:
         """The same configuration gives the same values, times apart, whatever else is played."""
         again = run_evaluation(SETTINGS, replace(PLAN, budgets=PLAN.budgets[1:]))
@@ -193,6 +194,7 @@ class TestCommand:
 
 
 class TestPlots:
+    @pytest.mark.slow
     def test_every_figure_is_drawn(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each figure becomes a PNG file of its own, larger than an empty one."""
         pytest.importorskip("matplotlib")

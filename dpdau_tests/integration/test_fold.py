@@ -21,6 +21,8 @@ from dpdau_assets.storage import batches, partitions
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import Event, digests, key_files, new_workspace, stage_activity
 
+pytestmark = pytest.mark.one_is_enough
+
 FIRST = date(2026, 3, 1)
 DAYS = DayRange(FIRST, FIRST + timedelta(days=39))
 EVENTS: list[Event] = [
@@ -48,6 +50,7 @@ class TestFold:
         stage_activity(workspace, EVENTS)
         assert count_trusted(workspace, DAYS.first, DAYS.last) == naive_counts(EVENTS, [], DAYS)
 
+    @pytest.mark.slow
     def test_any_cut_into_batches_gives_the_same_bytes(self, tmp_path: Path) -> None:
         """One batch folded at once and many folded one by one, shuffled and overlapping, give the same files."""
         at_once = new_workspace(tmp_path / "at-once", sketch_k=16)

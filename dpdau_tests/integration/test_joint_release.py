@@ -76,6 +76,7 @@ class TestMonth:
         assert {metric for metric, _, _ in charges_of(workspace)} == {"joint"}
         assert [kind for _, _, kind in charges_of(workspace)].count("opening") == 1
 
+    @pytest.mark.slow
     def test_errors_are_far_below_those_of_three_accounts(self, tmp_path: Path) -> None:
         """The stated errors at the default caps are about 4.1 users each, and the values lie within six of them."""
         published = publish_releases(folder(tmp_path), METRICS, JANUARY)
@@ -180,6 +181,7 @@ class TestAccount:
         assert (len(published.results), published.refused) == (31, ())
         assert report_budget(workspace, "dau", "2025-01")["releases_remaining"] == 2
 
+    @pytest.mark.slow
     def test_a_reset_of_any_metric_is_one_of_the_account(self, tmp_path: Path) -> None:
         """Resetting DAU, or everything, opens one further joint account."""
         workspace = folder(tmp_path)

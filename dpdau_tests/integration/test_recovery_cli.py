@@ -63,6 +63,7 @@ class TestRestore:
         assert dpdau.json("dau", "--day", DAYS[2])["revision"] == 1
         assert dpdau.json("budget", "dau", "--month", "2025-01")["release_count"] == 3
 
+    @pytest.mark.slow
     def test_data_comes_back_with_lake(self, dpdau: CommandLine) -> None:
         """A deleted day of raw events is put back by `restore --lake` although the ledger is whole."""
         before = dpdau.json("trusted-counts", "--start", DAYS[0], "--end", DAYS[3])
@@ -87,6 +88,7 @@ class TestRestore:
             assert (answer.code, len(answer.err.strip().splitlines())) == (2, 1), arguments
             assert [path.read_bytes() for path in files_in(dpdau.data / "journal")] == before
 
+    @pytest.mark.slow
     def test_a_copy_of_nothing_is_refused(self, dpdau: CommandLine, tmp_path: Path) -> None:
         """A file without manifest, and a copy of the lake, are no copies of a ledger."""
         lose_ledger(dpdau)

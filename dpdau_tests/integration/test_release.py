@@ -74,6 +74,7 @@ class TestDefaultBudget:
         assert {refusal.period for refusal in published.refused} == {"2025-01", "2025-02"}
         assert published.refused[-1].next_funded_day == date(2025, 3, 1)
 
+    @pytest.mark.slow
     def test_gaussian_releases_fit_as_often_as_stated(self, tmp_path: Path) -> None:
         """At the defaults 35 MAU releases fit a month: 31 days and 4 revisions; the fifth is refused."""
         workspace = open_folder(tmp_path, mechanism="gaussian")
@@ -107,6 +108,7 @@ class TestFinality:
         assert abs(again.results[2].estimate - 300) < 100
 
     @pytest.mark.parametrize("impl", ["set", "kmv"])
+    @pytest.mark.one_is_enough
     def test_pending_work_decides_nothing(self, tmp_path: Path, impl: str) -> None:
         """Waiting batches, late events and erasures change neither the status nor the number of releases."""
         outcomes = []
@@ -206,6 +208,7 @@ class TestFrozenTerms:
         assert (february.mechanism, february.epsilon_used, february.delta) == ("laplace", 0.1, 0.0)
 
     @pytest.mark.parametrize(("opened_with", "then", "enforced"), [(3.0, 9.0, 3.0), (3.0, 0.9, 0.9)])
+    @pytest.mark.one_is_enough
     def test_the_cap_never_bends(self, tmp_path: Path, opened_with: float, then: float, enforced: float) -> None:
         """The smaller of the frozen cap and the present setting is enforced."""
         first = open_folder(tmp_path, mechanism="laplace", dau_budget_total=opened_with)

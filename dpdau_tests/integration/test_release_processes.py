@@ -117,6 +117,7 @@ class TestKilledProcesses:
             ),
         ],
     )
+    @pytest.mark.one_is_enough
     def test_a_killed_opening_is_whole_or_absent(self, tmp_path: Path, mechanism: str, point: str) -> None:
         """SIGKILL anywhere leaves no offset without its charge and release; the retry opens at most once, and its key
         is the only one."""
@@ -142,6 +143,7 @@ class TestKilledProcesses:
             "after commit",
         ],
     )
+    @pytest.mark.one_is_enough
     def test_a_killed_release_is_whole_or_absent(self, tmp_path: Path, point: str) -> None:
         """SIGKILL anywhere leaves no charge without its release; the retry charges nothing twice."""
         workspace = open_folder(tmp_path, mechanism="gaussian")

@@ -40,6 +40,8 @@ from dpdau_tests.integration.release_folders import (
 )
 from dpdau_tests.support.workspaces import files_holding
 
+pytestmark = pytest.mark.one_is_enough
+
 USERS = 12
 DAYS = 6
 LAST = NEW_YEAR + timedelta(days=DAYS - 1)
@@ -126,6 +128,7 @@ class TestBackup:
         for secret in secrets:
             assert not any(secret.encode() in copy or bytes.fromhex(secret) in copy for copy in copies)
 
+    @pytest.mark.slow
     def test_old_copies_and_what_only_they_needed_go(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A copy past BACKUP_RETENTION_DAYS is removed by the next, with the journal files that no copy needs."""
         monkeypatch.setattr("dpdau_assets.storage.journal.FILE_BYTES", 2000)
@@ -410,6 +413,7 @@ class TestGaps:
         assert {one.revision for one in releases_of(workspace)} == {1}
         assert verify(workspace).findings == ()
 
+    @pytest.mark.slow
     def test_numbers_of_lost_rows_are_never_used_again(self, lost: Workspace) -> None:
         """New accounts and charges get numbers far above all that were lost."""
         workspace, _ = restored(lost)
@@ -481,6 +485,7 @@ class TestGaps:
             release(workspace, 1)
         assert len(read(workspace.lake.journal_folder).lines) >= 1
 
+    @pytest.mark.slow
     def test_what_was_published_shows_a_lost_end(self, folder: Workspace) -> None:
         """A value in the exported file that neither copy nor journal knows is a gap, though every line chains."""
         release(folder, 0)
@@ -494,6 +499,7 @@ class TestGaps:
         with pytest.raises(DataError, match="may have been released"):
             release(workspace, 1)
 
+    @pytest.mark.slow
     def test_a_second_restore_finds_the_same_days_waiting(self, lost: Workspace) -> None:
         """What a restore found unaccounted for is in the journal like every other fact."""
         workspace, report = restored(lost)

@@ -37,7 +37,7 @@ from dpdau_tests.support.crashes import count_steps, dies_at, sampled
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import Event, copy_of, digests, key_files, new_workspace, stage_activity
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.one_is_enough]
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 TODAY = NOW.date()
@@ -147,6 +147,7 @@ class TestWhatGoes:
         assert holding(workspace, OLD, epochs=keys) == set()
         assert holding(workspace, NEW, epochs=keys)
 
+    @pytest.mark.slow
     def test_tombstones_that_concern_no_day_go_and_others_stay(self, tmp_path: Path, folder_with: Maker) -> None:
         """An erasure through a day before the floor leaves no trace in the ledger's file; a later one keeps rows."""
         workspace = folder_with(tmp_path / "data")
@@ -254,6 +255,7 @@ class TestWhatStays:
         with workspace.ledger.read() as connection:
             assert erasures.pending(connection) == []
 
+    @pytest.mark.slow
     def test_an_estimate_is_kept_but_not_called_exact(self, tmp_path: Path, folder_with: Maker) -> None:
         """A sketch that is full leaves its estimate; trusted counts, which are exact, then show none."""
         workspace = folder_with(tmp_path / "data", sketch_impl="kmv", sketch_k=16)
@@ -365,6 +367,7 @@ class TestRuns:
         assert (done.held_from, done.lowest_epoch) == (None, 0)
         assert key_files(workspace) == before
 
+    @pytest.mark.slow
     def test_a_damaged_file_past_retention_does_not_hold_it_up(self, tmp_path: Path, folder_with: Maker) -> None:
         """Its count is lost, its day goes."""
         workspace = with_retention(folder_with(tmp_path / "data"))

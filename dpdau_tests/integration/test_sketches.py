@@ -39,7 +39,7 @@ from dpdau_tests.support.workspaces import (
     stage_activity,
 )
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.one_is_enough]
 
 FIRST = date(2026, 2, 25)  # an epoch begins on 2026-03-08
 DAYS = DayRange(FIRST, FIRST + timedelta(days=24))

@@ -26,6 +26,8 @@ from dpdau_assets.storage.files import read_keys
 from dpdau_tests.support.engine_reads import Row, write_csv, write_jsonl
 from dpdau_tests.support.workspaces import LONG_AFTER, files_holding, key_files, new_workspace
 
+pytestmark = pytest.mark.one_is_enough
+
 FIRST = date(2026, 3, 1)  # an epoch begins on 2026-03-08
 ROWS: list[Row] = [(f"user-{n}-é", FIRST + timedelta(days=n % 12), None) for n in range(60)]
 

@@ -77,6 +77,7 @@ class TestOnlineRetail:
         assert found == retail
         assert repr(counts) == "Counts(...)"
 
+    @pytest.mark.one_is_enough
     def test_unions_hold_the_counts(self, workspace: Workspace, retail: list[tuple[str, int, int]]) -> None:
         """mau_unions holds a count per window for `set` and no key, and a complete sketch for `kmv`."""
         days = span(retail)

@@ -47,6 +47,8 @@ from dpdau_tests.integration.verified_folders import (
 )
 from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace
 
+pytestmark = pytest.mark.one_is_enough
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:

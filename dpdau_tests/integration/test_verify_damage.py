@@ -31,7 +31,7 @@ from dpdau_assets.storage.journal_lines import files_in
 from dpdau_tests.integration.verified_folders import FIRST, build, flip, follow, journal_file, key_of, the
 from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace, stage_activity
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.one_is_enough]
 
 
 @pytest.fixture(scope="module")

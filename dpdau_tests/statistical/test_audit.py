@@ -73,6 +73,7 @@ class TestShortForm:
 
 class TestControls:
     @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.__name__)
+    @pytest.mark.one_is_enough
     def test_every_fault_is_seen(self, control: ControlRun, tmp_path: Path) -> None:
         """A fault in the real pipeline shows in the part that is there to see it."""
         seen = control(Settings(), folder=tmp_path)

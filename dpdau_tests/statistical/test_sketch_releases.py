@@ -71,6 +71,7 @@ def draws(counts: np.ndarray, mechanism: Mechanism, *, widened: float = 1.0) -> 
 @pytest.mark.parametrize("name", MECHANISMS)
 @pytest.mark.parametrize("case", sorted(CASES))
 class TestIntervals:
+    @pytest.mark.one_is_enough
     def test_cover_and_are_no_wider_than_needed(self, case: str, name: str) -> None:
         """Coverage is 95 %, the mean half width at most 1.05 of the errors' 95 % quantile, or one user more."""
         users, sampling = CASES[case]

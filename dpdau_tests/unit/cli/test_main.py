@@ -136,6 +136,7 @@ class TestUsage:
         ],
         ids=" ".join,
     )
+    @pytest.mark.one_is_enough
     def test_a_usage_error_is_two_and_one_line(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         """A command line that makes no sense ends with 2 and one line, as JSON when asked."""
         assert run(arguments) == 2

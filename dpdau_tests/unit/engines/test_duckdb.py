@@ -110,6 +110,7 @@ class TestAgainstCore:
         [pa.string(), pa.large_string(), pa.int64(), pa.binary(), pa.dictionary(pa.int32(), pa.string())],
         ids=str,
     )
+    @pytest.mark.one_is_enough
     def test_any_type_of_column_means_the_same(self, tmp_path: Path, kind: pa.DataType, ids: pa.DataType) -> None:
         """Ids as text, bytes, dictionary or whole numbers and times of any type give the same keys and days."""
         days = [date(2025, 12, 1) + timedelta(days=index % 70) for index in range(500)]
@@ -404,6 +405,7 @@ class TestWholeFileFailures:
 
 
 class TestMemory:
+    @pytest.mark.slow
     def test_what_does_not_fit_is_read_in_parts_and_never_spilled(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -106,6 +106,7 @@ class TestTimes:
     @pytest.mark.parametrize("zone", ZONES)
     @settings(max_examples=12, deadline=None)
     @given(values=st.lists(st.one_of(padded, odd), min_size=1, max_size=200))
+    @pytest.mark.one_is_enough
     def test_a_text_means_the_day_that_core_finds_in_it(self, values: list[str], zone: str) -> None:
         """For any text the SQL grammar gives the day, or the reason, of parse_day and reason_against."""
         there = ZoneInfo(zone)

@@ -66,6 +66,7 @@ class TestFigures:
 class TestLoss:
     @pytest.mark.parametrize("releases", [28, 30, 31, 33])
     @pytest.mark.parametrize("cap", [0.5, 3.0, 3.5])
+    @pytest.mark.one_is_enough
     def test_everything_planned_fits_and_one_more_does_not(self, releases: int, cap: float) -> None:
         """Opening and all T releases stay within the cap and use 99.9 % of it; a release more exceeds it."""
         mechanism = correlated_gaussian(PeriodPlan(releases, cap, DELTA))
