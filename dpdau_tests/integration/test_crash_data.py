@@ -87,6 +87,7 @@ def check_every(points: int, begun: Workspace, folder: Path, operation: Operatio
 class TestCrashes:
     @pytest.mark.parametrize("operation", [build, flush, rebuild_all])
     @pytest.mark.one_is_enough
+    @pytest.mark.slow
     def test_a_killed_operation_is_completed_by_the_next(
         self, begun: Workspace, tmp_path: Path, operation: Operation
     ) -> None:
@@ -100,6 +101,7 @@ class TestCrashes:
         """The same for every single step of the operation."""
         check_every(10_000, begun, tmp_path, operation)
 
+    @pytest.mark.slow
     def test_an_erasure_after_a_crash_is_not_undone_by_recovery(self, begun: Workspace, tmp_path: Path) -> None:
         """A fold dies, then a user of its batch is erased and flushed: recovery and later folds bring nobody back."""
         steps = count_steps(build, copy_of(begun, tmp_path / "whole"))

@@ -208,6 +208,7 @@ class TestInboxSensor:
 
 
 class TestErasureSensor:
+    @pytest.mark.slow
     def test_a_pending_erasure_is_replayed_over_all_days_it_may_concern(self, folder: Folder) -> None:
         """The range holds every day held up to the request's last and the windows over them, whoever was active."""
         folder.ingest("events.csv", [*activity(past(40, 10)), ("lonely", ago(20))])

@@ -172,6 +172,7 @@ class TestErasure:
 
 
 class TestRefusals:
+    @pytest.mark.slow
     def test_a_refused_day_does_not_lose_the_released_ones(self, tmp_path: Path, instance: dg.DagsterInstance) -> None:
         """With budget for some days the step fails naming the others; the released ones are recorded and exported."""
         folder = make_folder(tmp_path, instance, mechanism="gaussian", dau_budget_total=0.7)

@@ -33,6 +33,7 @@ def lose_ledger(dpdau: CommandLine) -> None:
 
 
 class TestRestore:
+    @pytest.mark.slow
     def test_the_way_back_is_named_and_leads_there(self, dpdau: CommandLine) -> None:
         """Without its ledger every command names `dpdau restore` in one line; afterwards the same value is answered."""
         value = dpdau.json("dau", "--day", DAYS[2])

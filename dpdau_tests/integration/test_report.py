@@ -179,6 +179,7 @@ class TestChart:
 
 
 class TestWriteReport:
+    @pytest.mark.slow
     def test_it_shows_what_was_released(self, tmp_path: Path) -> None:
         """The latest values, the month's budget and the number of releases come from the ledger."""
         workspace = open_folder(tmp_path)

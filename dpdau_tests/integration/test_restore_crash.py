@@ -115,6 +115,7 @@ class TestKilledBackup:
 
 
 class TestBackupWhileOthersWrite:
+    @pytest.mark.slow
     def test_each_copy_is_one_state(self, folder: Workspace) -> None:
         """With four processes writing pairs of facts, every copy is sound and holds no half of a pair."""
         settings = folder.settings.model_dump()

@@ -182,6 +182,7 @@ def check_kills(folder: Path, *, points: int) -> None:
 
 
 class TestInterrupted:
+    @pytest.mark.slow
     def test_killed_at_any_step_it_is_made_or_not_and_can_be_repeated(self, tmp_path: Path) -> None:
         """After a kill before any step the folder opens and ingests, and the same rotation can be given again."""
         check_kills(tmp_path, points=6)
@@ -245,6 +246,7 @@ class TestCommands:
 
 
 class TestCopies:
+    @pytest.mark.slow
     def test_an_export_brings_a_lost_store_back(self, dpdau: CommandLine, tmp_path: Path) -> None:
         """Exported with a passphrase, lost, imported: the same keys; the file holds no secret in clear, 0600."""
         out = tmp_path / "salts.export"

@@ -243,6 +243,7 @@ QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 @settings(max_examples=2, derandomize=True, **QUIET)  # type: ignore[arg-type]
 @given(history=st.lists(steps, min_size=2, max_size=7), rotation_days=st.sampled_from([11, 90]))
+@pytest.mark.slow
 def test_any_history_over_decades(history: list[tuple[str, object]], rotation_days: int) -> None:
     """Whatever arrives in whatever order over half a century: every day has the users of the definition."""
     check_history(history, rotation_days=rotation_days)

@@ -118,6 +118,7 @@ class TestKmvUnions:
 
 class TestReleaseCut:
     @pytest.mark.parametrize("sketch_impl", ["set", pytest.param("kmv", marks=pytest.mark.slow)])
+    @pytest.mark.slow
     def test_what_was_built_before_does_not_matter(self, tmp_path: Path, sketch_impl: str) -> None:
         """Counts are the same whether everything was built, half of it, or nothing, with the same log."""
         found = []

@@ -60,7 +60,7 @@ def read(name: str, content: bytes) -> tuple[int, int, int, int]:
 
 
 class TestAnyBytes:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.lists(json_pieces | st.binary(max_size=5), max_size=30).map(b"".join))
     def test_every_line_that_is_not_blank_is_accepted_or_refused(self, content: bytes) -> None:
         """Whatever the bytes of a JSONL file, its rows are its lines that hold more than white space."""
@@ -69,7 +69,7 @@ class TestAnyBytes:
         assert events == accepted + refused == sum(bool(line.strip(b" \t\r\n")) for line in lines)
         assert highest <= len(lines)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.lists(csv_pieces | st.binary(max_size=5), max_size=30).map(b"".join))
     def test_no_record_of_a_csv_file_is_lost(self, content: bytes) -> None:
         """Whatever the bytes behind a CSV header, reading ends, and good records in front of them count."""

@@ -62,7 +62,7 @@ def built(request: pytest.FixtureRequest) -> Iterator[Workspace]:
         yield workspace
 
 
-@settings(max_examples=7, **QUIET)  # type: ignore[arg-type]
+@settings(max_examples=4, **QUIET)  # type: ignore[arg-type]
 @given(chosen=requests, order=st.randoms(use_true_random=False), taken=st.lists(steps, min_size=5, max_size=5))
 @pytest.mark.one_is_enough
 def test_any_replay_ends_in_the_same_bytes(

@@ -82,7 +82,7 @@ def _all_pairs() -> list[tuple[str, str]]:
 
 SHORT = Form(
     name="short",
-    pairs=((None, "set", ("daily", "erased", "short")), (None, None, ("daily",))),
+    pairs=((None, "set", ("erased", "short")), (None, None, ("daily",))),
     stories=1,
     months=1,
     mechanisms=(None,),

@@ -77,6 +77,7 @@ class TestPooledEventLog:
             assert [writer.exitcode for writer in writers] == [0, 0]
             assert len(instance.get_materialized_partitions(KEY)) == 50
 
+    @pytest.mark.slow
     def test_old_runs_do_not_keep_connections(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many runs a process looks at, only a few files stay open."""
         monkeypatch.setattr("dpdau_assets.orchestration.event_log.ENGINES_KEPT", 2)
