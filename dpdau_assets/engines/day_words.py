@@ -7,8 +7,10 @@ Day d (days since 1970) is bit (d + alignment) mod 64 of block (d + alignment) d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,9 +83,17 @@ def epoch_plans(days: Iterable[date], calendar: EpochCalendar, *, window_days: i
 
 
 def split_days(
-    keys: Keys, codes: NDArray[np.int32], words: NDArray[np.uint64], *, plan: EpochPlan, alignment: int
+    keys: Keys,
+    codes: NDArray[np.int32],
+    words: NDArray[np.uint64],
+    *,
+    plan: EpochPlan,
+    alignment: int,
+    threads: int = 1,
 ) -> Iterator[tuple[date, Keys]]:
-    """The sorted unique keys of every day of `plan` that has some.
+    """The sorted unique keys of every day of `plan` that has some, ascending by day.
+
+    As many days as threads are held at a time, however slowly they are taken.
 
     Args:
         keys: uint64[n], one per user and block, in any order; sensitive.
@@ -91,19 +101,28 @@ def split_days(
         words: uint64[n], the bits of the days active.
         plan: Which blocks and bits.
         alignment: 0..63.
+        threads: Days selected at once.
     """
     order = np.argsort(keys) if len(plan.masks) == 1 else np.lexsort((keys, codes))
     keys, words = keys[order], words[order]
     blocks = sorted(plan.masks)
     bounds = [0, *np.searchsorted(codes[order], blocks[1:]), len(keys)]
-    for index, block in enumerate(blocks):
-        block_keys, block_words = keys[bounds[index] : bounds[index + 1]], words[bounds[index] : bounds[index + 1]]
-        has_collision = bool((block_keys[1:] == block_keys[:-1]).any())
-        for day in days_of_blocks({block: plan.masks[block]}, alignment=alignment):
-            bit = np.uint64(1 << (day_number(day) + alignment) % BLOCK_DAYS)
-            chosen = block_keys[(block_words & bit) != 0]
-            if len(chosen):
-                yield day, np.unique(chosen) if has_collision else chosen
+    with ThreadPoolExecutor(threads) as pool:
+        for index, block in enumerate(blocks):
+            block_keys, block_words = keys[bounds[index] : bounds[index + 1]], words[bounds[index] : bounds[index + 1]]
+            has_collision = bool((block_keys[1:] == block_keys[:-1]).any())
+            days = days_of_blocks({block: plan.masks[block]}, alignment=alignment)
+            bits = [np.uint64(1 << (day_number(day) + alignment) % BLOCK_DAYS) for day in days]
+            for start in range(0, len(days), threads):
+                chosen = pool.map(partial(_keys_with, block_keys, block_words), bits[start : start + threads])
+                for day, day_keys in zip(days[start : start + threads], chosen, strict=True):
+                    if len(day_keys):
+                        yield day, np.unique(day_keys) if has_collision else day_keys
+
+
+def _keys_with(keys: Keys, words: NDArray[np.uint64], bit: np.uint64) -> Keys:
+    chosen: Keys = keys[(words & bit) != 0]
+    return chosen
 
 
 def words_after(

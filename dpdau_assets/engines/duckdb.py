@@ -32,6 +32,8 @@ from dpdau_assets.engines.sources import Source
 from dpdau_assets.engines.tally import Tally
 from dpdau_assets.errors import StorageError
 
+SPLIT_THREADS = 2
+"""Days selected at once where DUCKDB_THREADS is not set."""
 SPLIT = 4
 """Parts that a part is cut into when it does not fit into the memory limit."""
 MOST_PARTS = 4096
@@ -186,7 +188,8 @@ class DuckdbReading:
     def _emit(self, plan: EpochPlan, alignment: int) -> None:
         """Sends the keys of every day that is keyed under the epoch of `plan`."""
         rows = self._pseudonyms(plan.epoch, lambda part: plan.query(part=part), alignment=alignment)
-        days = split_days(rows["user_key"], rows["code"], rows["word"], plan=plan, alignment=alignment)
+        columns = rows["user_key"], rows["code"], rows["word"]
+        days = split_days(*columns, plan=plan, alignment=alignment, threads=self._threads or SPLIT_THREADS)
         for day, keys in days:
             self._sink(DayKeys(day, plan.epoch, keys))
 
