@@ -17,6 +17,7 @@ pytestmark = pytest.mark.untraced
 
 
 class TestStreams:
+    @pytest.mark.slow
     def test_standard_output_is_one_document(self, tmp_path: Path) -> None:
         """A real process prints the JSON document alone on standard output and ends with 0."""
         dpdau = CommandLine(tmp_path, SERIES_START="2024-01-01", SKETCH_K="1024")

@@ -115,6 +115,7 @@ class TestContinuedCounts:
         assert_rebuilt_alike(workspace)
 
     @pytest.mark.one_is_enough
+    @pytest.mark.slow
     def test_one_flush_after_another_continues_from_the_first(self, workspace: Workspace, counted: list[int]) -> None:
         """Counts that were continued once are continued again."""
         for number in range(4):
@@ -194,6 +195,7 @@ class TestAffectedFiles:
         assert len(read) == len(set(read))
         assert set(read) == expected
 
+    @pytest.mark.slow
     def test_searching_and_reading_remove_the_same(
         self, built: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

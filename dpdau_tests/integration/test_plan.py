@@ -68,6 +68,7 @@ class TestForecast:
 
     @pytest.mark.parametrize("mechanism", ["gaussian", "laplace", "correlated", "joint"])
     @pytest.mark.one_is_enough
+    @pytest.mark.slow
     def test_the_width_is_that_of_the_released_interval(self, tmp_path: Path, mechanism: str) -> None:
         """The planned 95 % width is what a release far from 0 then carries, to the rounding of its bounds."""
         workspace = open_folder(tmp_path, mechanism=mechanism)
@@ -140,6 +141,7 @@ class TestReading:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_options_reach_the_plan(self, tmp_path: Path) -> None:
         """plan prints a table, or a JSON list; metric, epsilon, cap, mechanism and sketch replace the settings'."""
         dpdau = CommandLine(tmp_path / "project", SERIES_START="2025-01-01", SKETCH_IMPL="set")

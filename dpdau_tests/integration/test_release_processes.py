@@ -118,6 +118,7 @@ class TestKilledProcesses:
         ],
     )
     @pytest.mark.one_is_enough
+    @pytest.mark.slow
     def test_a_killed_opening_is_whole_or_absent(self, tmp_path: Path, mechanism: str, point: str) -> None:
         """SIGKILL anywhere leaves no offset without its charge and release; the retry opens at most once, and its key
         is the only one."""

@@ -91,6 +91,7 @@ class TestKilledRestore:
             assert files_holding(again, "user-1", first=NEW_YEAR, last=LAST) == [], step
             assert not list(again.lake.ledger_path.parent.glob(".*.tmp-*")), step
 
+    @pytest.mark.slow
     def test_the_next_attempt_ends_well(self, folder: Workspace, tmp_path: Path) -> None:
         """Killed at a few steps, a restore is repeated: same rows, the erased gone, nothing left behind."""
         self.check(folder, tmp_path, count=3)

@@ -482,6 +482,7 @@ class TestWithTheRest:
         assert [finding.message for finding in verify(again).findings] == []
 
     @pytest.mark.parametrize("impl", ["set", "kmv"])
+    @pytest.mark.slow
     def test_a_folder_after_retention_verifies(self, tmp_path: Path, folder_with: Maker, impl: str) -> None:
         """With erasures before and after, nothing is found that must not be there."""
         workspace = folder_with(tmp_path / "data", sketch_impl=impl)

@@ -145,6 +145,7 @@ class TestMeanwhile:
             rotate_salt(early, NEXT_WEEK + timedelta(days=1))
         assert stage_files(opened(early.lake.root), [source]).accepted == 1
 
+    @pytest.mark.slow
     def test_of_two_operators_at_once_one_wins(self, tmp_path: Path) -> None:
         """Four processes rotate to the same date with secrets of their own: one rotation, three single lines."""
         workspace = filled(tmp_path)

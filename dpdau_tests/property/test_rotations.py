@@ -236,6 +236,7 @@ def check_with_retention(history: list[tuple[str, Any]], *, rotation_days: int, 
 class TestThroughTheFolder:
     @settings(max_examples=2, **QUIET)
     @given(history=histories, rotation_days=st.sampled_from([5, 90]), sketch_impl=st.sampled_from(["set", "kmv"]))
+    @pytest.mark.slow
     def test_counts_with_and_without_rotations_are_equal(
         self, history: list[tuple[str, Any]], rotation_days: int, sketch_impl: str
     ) -> None:

@@ -77,6 +77,7 @@ class TestNoiseFit:
         assert p_value(draws, discrete_laplace_pmf(scale / 0.8)) < ALARM
 
     @pytest.mark.one_is_enough
+    @pytest.mark.slow
     def test_the_two_laws_are_told_apart(self, source: str) -> None:
         """Laplace draws do not pass for Gaussian ones of the same variance, nor the other way round."""
         laplace_stddev = 2**0.5 / 0.3

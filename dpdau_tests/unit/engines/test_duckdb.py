@@ -92,6 +92,7 @@ class TestAgainstCore:
 
     @pytest.mark.parametrize("rotation_days", [1, 7, 90, 36_500])
     @pytest.mark.one_is_enough
+    @pytest.mark.slow
     def test_any_rotation_keys_every_day_under_all_its_epochs(self, tmp_path: Path, rotation_days: int) -> None:
         """From daily epochs to one for a century, over 25 years of days, each day has its keys under each epoch."""
         rng = np.random.default_rng(rotation_days)

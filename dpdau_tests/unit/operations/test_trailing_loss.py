@@ -49,6 +49,7 @@ def loss_of(daily: dict[date, EventCounts]) -> TrailingLoss:
 
 class TestTrailingLoss:
     @pytest.mark.parametrize("offset", [-400, -1, 0, 200, 450, 899, 1300])
+    @pytest.mark.one_is_enough
     def test_the_worst_window_is_that_of_the_definition(self, daily: dict[date, EventCounts], offset: int) -> None:
         """Before, inside and after the charged days, the loss after a charge equals the window-by-window maximum."""
         day = START + timedelta(days=offset)
