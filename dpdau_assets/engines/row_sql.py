@@ -69,8 +69,7 @@ def moment(kind: str, column: str) -> Moment | None:
     if kind == NULL_TYPE:
         return Moment("false", "NULL::BIGINT", NO_INSTANT)
     if kind == "DATE":
-        day = f"CASE WHEN isfinite({column}) THEN ({column} - DATE '{EARLIEST_DAY}')::BIGINT END"
-        return Moment(f"{column} IS NOT NULL", day, NO_INSTANT)
+        return date_moment(column)
     if kind == "TIMESTAMP WITH TIME ZONE":
         return _timestamp_moment(column, f"epoch_us({column})")
     if kind in TIMESTAMP_TYPES:
@@ -81,6 +80,12 @@ def moment(kind: str, column: str) -> Moment | None:
     if kind in ("DOUBLE", "FLOAT") or kind.startswith("DECIMAL"):
         return number_moment(column, f"TRY_CAST({column} AS DOUBLE)")
     return None
+
+
+def date_moment(column: str) -> Moment:
+    """The moment in a column of type DATE."""
+    day = f"CASE WHEN isfinite({column}) THEN ({column} - DATE '{EARLIEST_DAY}')::BIGINT END"
+    return Moment(f"{column} IS NOT NULL", day, NO_INSTANT)
 
 
 def _timestamp_moment(column: str, microseconds: str) -> Moment:

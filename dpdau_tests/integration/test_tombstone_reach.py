@@ -250,6 +250,7 @@ def test_any_history_over_decades(history: list[tuple[str, object]], rotation_da
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=150, **QUIET)  # type: ignore[arg-type]
 @given(history=st.lists(steps, min_size=2, max_size=10), rotation_days=st.sampled_from([11, 90]))
 def test_many_histories_over_decades(history: list[tuple[str, object]], rotation_days: int) -> None:
@@ -294,5 +295,5 @@ def test_a_hundred_thousand_users_without_a_series(tmp_path: Path) -> None:
         request_erasure(workspace, [user.encode() for user in ids[:100_000]], through=span.last, now=LONG_AFTER)
         flush_deletes(workspace)
     assert time.monotonic() - started < 60
-    assert users_of(workspace, RECENT) == 20_000 // 60 + 1
+    assert users_of(workspace, RECENT) == len([n for n in range(100_000, 120_000) if n % 60 == 0])
     assert tombstone_count(workspace) <= 4 * 100_000
