@@ -93,7 +93,7 @@ def make_terms(
         name: The account's metric, or `joint`.
         period: Calendar month `YYYY-MM`.
         account: The open account, or None.
-        month_mechanism: Mechanism of the month's newest account, or None when it has none.
+        month_mechanism: Mechanism of the month's newest account, or None when it has none; of no matter to an open one.
         deltas: Of the accounts that this name had in the month so far.
         events: Everything charged to the account so far.
         may_search: Whether its first release may have to search for a sampling threshold.

@@ -114,19 +114,23 @@ class BudgetBook:
     def _terms_of(
         self, name: str, period: str, account: budget.Account | None, deltas: Sequence[float], events: EventCounts
     ) -> Terms:
-        with self._ledger.read() as connection:
-            held = budget.accounts_of_period(connection, period)
         return make_terms(
             self._settings,
             self._keys,
             name,
             period,
             account=account,
-            month_mechanism=held[-1].mechanism if held else None,
+            month_mechanism=None if account else self._month_mechanism(period),
             deltas=deltas,
             events=events,
             may_search=account is None and self._may_search(name),
         )
+
+    def _month_mechanism(self, period: str) -> str | None:
+        """Mechanism of the month's newest account, None when it has none."""
+        with self._ledger.read() as connection:
+            held = budget.accounts_of_period(connection, period)
+        return held[-1].mechanism if held else None
 
     def _may_search(self, metric: str) -> bool:
         """Whether a first sampling threshold may still have to be searched for, by public facts alone."""
