@@ -15,12 +15,9 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.core.accounting.rdp import TRAILING_DAYS, epsilons_of_rdp, events_rdp
+from dpdau_assets.core.accounting.rdp import TRAILING_DAYS, epsilons_of_rdp, events_rdp, trailing_orders
 from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.quantities import days_of_period
-
-FINE_ORDERS = (1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)
-"""Orders added to RDP_ORDERS: a year's loss is large, and there the best order lies between 2 and 4."""
 
 
 class TrailingLoss:
@@ -41,7 +38,7 @@ class TrailingLoss:
         delta: float,
         openings: Mapping[str, EventCounts] | None = None,
     ) -> None:
-        self._orders = tuple(sorted({*orders, *FINE_ORDERS}))
+        self._orders = trailing_orders(orders)
         self.delta = delta
         self._first = min(daily, default=date(1970, 1, 1)).toordinal()
         last = max(daily, default=date(1970, 1, 1)).toordinal()

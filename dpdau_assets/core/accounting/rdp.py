@@ -24,7 +24,18 @@ from dpdau_assets.core.dp_events import (
 
 DEFAULT_ORDERS = (2.0, 4.0, 8.0, 16.0, 32.0)
 """The orders of the setting RDP_ORDERS."""
+FINE_ORDERS = (1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0)
+"""Orders added to RDP_ORDERS: a year's loss is large, and there the best order lies between 2 and 4."""
 TRAILING_DAYS = 365
+
+
+def trailing_orders(orders: Sequence[float]) -> tuple[float, ...]:
+    """The orders at which a year or more is bounded, where its cap is enforced and where the loss is shown.
+
+    Args:
+        orders: Orders of the setting RDP_ORDERS.
+    """
+    return tuple(sorted({*orders, *FINE_ORDERS}))
 
 
 def event_rdp(event: DpEvent, orders: Sequence[float]) -> npt.NDArray[np.float64]:

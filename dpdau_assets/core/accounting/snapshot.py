@@ -23,7 +23,7 @@ from dpdau_assets.core.accounting.gdp import GdpAccountant
 from dpdau_assets.core.accounting.lattice import LatticeAccountant
 from dpdau_assets.core.accounting.naive import NaiveAccountant
 from dpdau_assets.core.accounting.pld import PldAccountant
-from dpdau_assets.core.accounting.rdp import RdpAccountant, best_order
+from dpdau_assets.core.accounting.rdp import RdpAccountant, best_order, trailing_orders
 from dpdau_assets.core.dp_events import (
     NO_EVENTS,
     DiscreteGaussianEvent,
@@ -187,8 +187,9 @@ class BudgetSnapshot:
         releases_remaining: How many more fit under the metric's cap; None when unknown.
         next_funded_day: First day whose release would fit; None when unknown.
         resets: Approved further accounts of the period.
-        trailing_365d_epsilon: RDP bound over all metrics in the 365 days up to the day asked for.
-        lifetime_epsilon: RDP bound over everything ever released.
+        trailing_365d_epsilon: RDP bound over all metrics in the 365 days up to the day asked for, at the orders at
+            which its cap is enforced.
+        lifetime_epsilon: The same bound over everything ever released.
     """
 
     metric: str
@@ -240,7 +241,7 @@ def budget_snapshot(
         day: Any day of the month.
         cap: Epsilon cap of the current account.
         delta: Delta of all statements, in (0, 1).
-        rdp_orders: Orders of the RDP bound.
+        rdp_orders: Orders of the RDP bound; a year and more are bounded at finer ones as well.
         advanced_delta: Slack of advanced composition.
         events: Charges of the current account.
         earlier_events: Charges of the same month's accounts before a reset.
@@ -257,7 +258,7 @@ def budget_snapshot(
     remaining = max(0.0, cap - smallest_epsilon(events, **shared))
     opened = merge_events(events, opening)
     more = None if next_event is None else releases_that_fit(opened, next_event, cap, **shared)
-    rdp = RdpAccountant(rdp_orders)
+    rdp = RdpAccountant(trailing_orders(rdp_orders))  # those of the cap over 365 days, or a loss above it would show
     return BudgetSnapshot(
         metric=metric,
         period=day.isoformat()[:7],

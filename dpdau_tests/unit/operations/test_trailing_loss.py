@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
 import pytest
 
-from dpdau_assets.core.accounting.rdp import epsilons_of_rdp, events_rdp
-from dpdau_assets.core.dp_events import DiscreteGaussianEvent, EventCounts, PureDpEvent, count_events, merge_events
-from dpdau_assets.core.quantities import DayRange, days_of_period
-from dpdau_assets.operations.trailing_loss import FINE_ORDERS, TrailingLoss
+from dpdau_assets.core.accounting.rdp import epsilons_of_rdp, events_rdp, trailing_orders
+from dpdau_assets.core.accounting.snapshot import budget_snapshot
+from dpdau_assets.core.dp_events import (
+    DiscreteGaussianEvent,
+    EventCounts,
+    PureDpEvent,
+    count_events,
+    merge_events,
+    repeat_event,
+)
+from dpdau_assets.core.mechanisms.calibration import mechanism_from
+from dpdau_assets.core.mechanisms.interface import Mechanism
+from dpdau_assets.core.mechanisms.planning import PeriodPlan
+from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
+from dpdau_assets.operations.trailing_loss import TrailingLoss
+from dpdau_assets.settings import Settings
 
 START = date(2024, 1, 1)
 ORDERS = (2.0, 4.0, 8.0, 16.0, 32.0)
 DELTA = 1e-6
+SETTINGS = Settings()
+REVISIONS = SETTINGS.revision_reserve
 GAUSSIAN = count_events([DiscreteGaussianEvent(10.0)])
 STRONG = count_events([DiscreteGaussianEvent(4.0), PureDpEvent(0.05)])
 
 
 def plain_worst(daily: dict[date, EventCounts], day: date, extra: EventCounts) -> float:
     """The largest epsilon over every window of 365 days around `day`, one window at a time."""
-    orders = tuple(sorted({*ORDERS, *FINE_ORDERS}))
+    orders = trailing_orders(ORDERS)
     worst = 0.0
     for shift in range(365):
         last = day + timedelta(days=shift)
@@ -84,7 +99,7 @@ class TestTrailingLoss:
         daily = {START + timedelta(days=offset): GAUSSIAN for offset in (0, 40, 420)}
         openings = {"2024-03": STRONG, "2025-02": GAUSSIAN}
         loss = TrailingLoss(daily, orders=ORDERS, delta=DELTA, openings=openings)
-        orders = tuple(sorted({*ORDERS, *FINE_ORDERS}))
+        orders = trailing_orders(ORDERS)
         for offset in (-370, -330, -300, 0, 59, 80, 91, 390, 423, 424, 425, 460, 800):
             day, worst = START + timedelta(days=offset), 0.0
             for shift in range(365):
@@ -96,6 +111,44 @@ class TestTrailingLoss:
             assert loss.worst_window(day, GAUSSIAN)[1] == pytest.approx(worst, rel=1e-9)
             assert loss.fits(day, GAUSSIAN, cap=worst * 1.0001)
             assert not loss.fits(day, GAUSSIAN, cap=worst * 0.9999)
+
+    @pytest.mark.parametrize("month", ["2025-02", "2026-01"])
+    def test_the_loss_shown_is_the_loss_enforced(self, month: str) -> None:
+        """Months filled with revisions, and the thirteenth opened: what is shown is the worst window, within 29."""
+        last = days_of_period(month).first
+        window = DayRange(last - timedelta(days=364), last)
+        daily: dict[date, EventCounts] = {}
+        openings: dict[str, EventCounts] = {}
+        for day in window:
+            noises = [full_month_noise(metric, len(days_of_period(period_of(day)))) for metric in METRICS]
+            made = 1 + REVISIONS * (day.day == 1 or day == window.first)
+            daily[day] = merge_events(*(repeat_event(noise.event(), made) for noise in noises))
+            openings[period_of(day)] = merge_events(*(noise.opening() for noise in noises))
+        assert len(openings) == 13
+        everything = merge_events(*daily.values(), *openings.values())
+        shown = budget_snapshot(
+            "dau",
+            last,
+            3.0,
+            DELTA,
+            ORDERS,
+            1e-7,
+            events=(),
+            trailing_events=everything,
+            lifetime_events=everything,
+            release_count=0,
+        )
+        enforced = TrailingLoss(daily, orders=ORDERS, delta=DELTA, openings=openings).worst_window(last, ())[1]
+        assert 28 < shown.trailing_365d_epsilon <= SETTINGS.total_budget_365d
+        assert shown.trailing_365d_epsilon == pytest.approx(enforced, rel=1e-9)
+        assert shown.lifetime_epsilon == shown.trailing_365d_epsilon
+
+
+@cache
+def full_month_noise(metric: Metric, days: int) -> Mechanism:
+    """The correlated noise of a month at the default settings, revisions in reserve."""
+    plan = PeriodPlan(days + REVISIONS, SETTINGS.cap_of(metric), DELTA)
+    return mechanism_from("correlated", epsilon=SETTINGS.epsilon_of(metric), delta=DELTA, plan=plan)
 
 
 def _touches(window: DayRange, month: DayRange) -> bool:
