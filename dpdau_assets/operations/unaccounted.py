@@ -8,14 +8,14 @@ would reveal more than the budget says. Finding the gap belongs to `restore`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
-from dpdau_assets.core.dp_events import merge_events, repeat_event
+from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, contiguous_ranges, last_closed_day, period_of
 from dpdau_assets.errors import DataError, UsageError
@@ -162,19 +162,26 @@ def _charge_day(workspace: Workspace, day: date, reason: str) -> list[tuple[str,
                 year_cap=totals.year_cap,
                 now=now,
             )
-            opening = () if _has_assumed(connection, account, period) else terms.opening
-            counts = merge_events(opening, search, repeat_event(terms.mechanism.event(), 1))
-            events = [event for event, count in counts for _ in range(count)]
-            budget.insert_charge(
-                connection, account, day=day, kind="assumed", events=events, outcome={"reason": reason}, now=now
-            )
+            # a charge of its own: like any opening it counts in every 365 days that touch the month
+            opening = () if budget.has_assumed_opening(connection, account) else terms.opening
+            why = {"reason": reason}
+            if opening:
+                _charge(connection, account, day, opening, {**why, budget.ASSUMED_OPENING: True}, now)
+            _charge(connection, account, day, merge_events(search, repeat_event(terms.mechanism.event(), 1)), why, now)
         charged.append((account.metric, day))
     return charged
 
 
-def _has_assumed(connection: Connection, account: budget.Account, period: str) -> bool:
-    """Whether a lost value of the account is charged already, and with it the offset that may be lost."""
-    return any(period_of(day) == period for day in budget.assumed_days(connection, [account.metric]))
+def _charge(
+    connection: Connection,
+    account: budget.Account,
+    day: date,
+    counts: EventCounts,
+    outcome: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    events = [event for event, count in counts for _ in range(count)]
+    budget.insert_charge(connection, account, day=day, kind="assumed", events=events, outcome=outcome, now=now)
 
 
 def parse_days(text: str) -> DayRange:

@@ -21,7 +21,7 @@ from dpdau_assets.operations.unaccounted import unaccounted
 from dpdau_assets.operations.verification import Report, day_range_text, rebuild_command
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import budget, erasures, partitions
+from dpdau_assets.storage import batches, budget, epoch_facts, erasures, partitions
 from dpdau_assets.storage.budget import Account
 from dpdau_assets.storage.openings import openings_between
 from dpdau_assets.storage.schema import accounts, charges, releases
@@ -91,6 +91,14 @@ def _verify_partition_rows(workspace: Workspace, connection: Connection, report:
             "secrets/salts.json",
             "a partition is keyed under an epoch that its day does not have",
             repair="dpdau salts import FILE, with the newest export of this data folder",
+        )
+    floor = epoch_facts.retention_floor(connection)
+    if any(day < floor for day in (*days, *batches.staged_days(connection))):
+        report.find(
+            "ledger",
+            "the ledger's partitions",
+            "a day that retention has dropped is held again: whoever was erased there is not known any more",
+            repair="dpdau apply-retention",
         )
     done = [request.seq for request in erasures.history(connection) if request.completed_at is not None]
     if lowest is not None and done and max(done) > lowest:
@@ -173,7 +181,7 @@ def _fit_years(settings: Settings, connection: Connection, opened: list[Account]
     """Whether every 365 days that end on a charged day stay within the largest cap frozen by a month in them."""
     daily = budget.daily_events(connection, date.min, date.max, kinds=kinds)
     delta, cap = max(account.delta for account in opened), max(account.year_cap for account in opened)
-    openings = openings_between(connection, date.min, date.max)
+    openings = openings_between(connection, date.min, date.max, kinds=kinds)
     trailing = TrailingLoss(daily, orders=settings.rdp_orders, delta=delta, openings=openings)
     return all(trailing.fits(day, NO_EVENTS, cap=cap) for day in daily)
 

@@ -1,4 +1,4 @@
-"""What the offsets of accounts were charged, and when: the charges of kind `opening`.
+"""What the offsets of accounts were charged, and when: the charges of kind `opening`, and lost ones of kind `assumed`.
 
 Belongs here: reading them. Their writing is that of any charge (`budget`), their meaning `core.mechanisms.correlated`.
 """
@@ -13,11 +13,9 @@ from sqlalchemy import Connection, String, func, select, type_coerce
 
 from dpdau_assets.core.dp_events import EventCounts, merge_events
 from dpdau_assets.core.quantities import period_of
-from dpdau_assets.storage.budget import parsed_events
+from dpdau_assets.storage.budget import CHARGE_KINDS, IS_OPENING, OPENING, parsed_events
 from dpdau_assets.storage.ledger import parse_time
 from dpdau_assets.storage.schema import charges
-
-OPENING = "opening"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +27,17 @@ class LastOpening:
     charged_at: datetime
 
 
-def openings_between(connection: Connection, first: date, last: date) -> dict[str, EventCounts]:
+def openings_between(
+    connection: Connection, first: date, last: date, *, kinds: Iterable[str] = CHARGE_KINDS
+) -> dict[str, EventCounts]:
     """What openings were charged for each month that the days from `first` to `last` touch, over all metrics.
 
-    An opening belongs to its whole month: every window of days that touches the month has seen its offset.
+    An opening belongs to its whole month: every window of days that touches the month has seen its offset. So does one
+    that is only assumed, because the values that used it are lost.
     """
     stored = type_coerce(charges.c.events, String)
     query = select(charges.c.period, stored).where(
-        charges.c.kind == OPENING, charges.c.period.between(period_of(first), period_of(last))
+        IS_OPENING, charges.c.kind.in_(kinds), charges.c.period.between(period_of(first), period_of(last))
     )
     found: dict[str, EventCounts] = {}
     for period, document in connection.execute(query):
@@ -45,7 +46,10 @@ def openings_between(connection: Connection, first: date, last: date) -> dict[st
 
 
 def last_openings(connection: Connection, accounts: Iterable[int]) -> list[LastOpening]:
-    """The newest opening of each of some accounts; accounts without one are left out."""
+    """The newest opening of each of some accounts; accounts without one are left out.
+
+    One that is only assumed is none: no key of its is here.
+    """
     query = (
         select(charges.c.account, charges.c.period, func.max(charges.c.charged_at))
         .where(charges.c.kind == OPENING, charges.c.account.in_(sorted(set(accounts))))

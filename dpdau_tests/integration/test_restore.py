@@ -19,6 +19,7 @@ from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.operations.request_erasure import erasure_status, request_erasure
 from dpdau_assets.operations.reset_budget import reset_budget
@@ -45,6 +46,8 @@ pytestmark = pytest.mark.one_is_enough
 USERS = 12
 DAYS = 6
 LAST = NEW_YEAR + timedelta(days=DAYS - 1)
+AROUND_A_YEAR_LATER = (date(2026, 1, 10), date(2026, 1, 30), date(2026, 1, 31))
+"""The 365 days up to these begin on 11 and 31 January and on 1 February of the first year."""
 
 
 @pytest.fixture
@@ -392,7 +395,10 @@ class TestGaps:
     def test_a_lost_account_is_charged_with_its_offset(
         self, tmp_path: Path, mechanism: str, accounts: tuple[str, ...]
     ) -> None:
-        """Where the account itself is lost, its first lost value is charged with an opening, and a new one follows."""
+        """Where the account itself is lost, its first lost value is charged with an opening, and a new one follows.
+
+        That opening counts in every 365 days that touch its month, like one that was drawn.
+        """
         workspace = open_folder(tmp_path / "data", mechanism=mechanism)
         add_activity(workspace, everybody(USERS, days=DAYS))
         backup(workspace)
@@ -406,7 +412,10 @@ class TestGaps:
         assert sorted(done.charged) == sorted((name, day(number)) for name in accounts for number in (1, 2))
         with workspace.ledger.read() as connection:
             rows = connection.exec_driver_sql("SELECT events FROM charges ORDER BY charge").all()
-        assert sorted(len(json.loads(row[0])) for row in rows) == [1] * len(accounts) + [2] * len(accounts)
+        assert [len(json.loads(row[0])) for row in rows] == [1] * 3 * len(accounts)
+        stated = {last: report_budget(workspace, "dau", last)["trailing_365d_epsilon"] for last in AROUND_A_YEAR_LATER}
+        assert [loss > 0 for loss in stated.values()] == [True, True, False]
+        assert stated[AROUND_A_YEAR_LATER[0]] == stated[AROUND_A_YEAR_LATER[1]]  # the opening alone
         release(workspace, 1)
         kinds = [kind for _, _, kind in charges_of(workspace)]
         assert kinds.count("opening") == len(accounts)
