@@ -6,22 +6,23 @@ destroyed (`operations.account_offsets`), nor what the offset is for (`core.mech
 `secrets/offsets/<ledger>-<account>.key` holds 32 random bytes, file 0600 in a folder 0700. The ledger holds the offset
 encrypted under it (AES-256-GCM), bound to ledger, account, metric, period and version: whoever has one without the
 other has nothing, and once the key is gone the offset is gone from every copy of the ledger.
+A key that does not open the sealed text is as good as none.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.storage.budget import Account
 from dpdau_assets.storage.faults import make_folder, storage_errors
 from dpdau_assets.storage.files import (
@@ -55,8 +56,8 @@ class OffsetKeys:
         return self._folder / f"{self._ledger_id}-{account}.key"
 
     def can_open(self, account: Account) -> bool:
-        """Whether an account has a sealed offset and its key is still there."""
-        return account.sealed_offset is not None and self.path(account.account).exists()
+        """Whether an account has a sealed offset and the key that is there opens it."""
+        return self._unseal(account) is not None
 
     def kept(self) -> set[int]:
         """Accounts of this ledger whose key is still there."""
@@ -68,7 +69,8 @@ class OffsetKeys:
     def seal(self, account: Account, offset: int) -> str:
         """The offset encrypted under a new key, which is on disk for good when this returns.
 
-        A key that a rolled back transaction left under the same number is replaced, and with it forgotten.
+        A key that is there under the same number is replaced, and what was sealed under it is gone: an offset of a
+        transaction that was rolled back, or the account's own if this one is.
 
         Args:
             account: The account, as it is numbered in the transaction that stores the result.
@@ -89,28 +91,19 @@ class OffsetKeys:
         return base64.b64encode(sealed).decode("ascii")
 
     def open(self, account: Account) -> int | None:
-        """The offset of an account (sensitive); None when it has none, or its key is gone.
+        """The offset of an account (sensitive); None when it has none, its key is gone, or another key is there.
 
         Raises:
             ConfigurationError: Others can read the key.
-            DataError: Key and sealed offset do not belong together.
             StorageError: The key cannot be read.
         """
-        if account.sealed_offset is None:
-            return None
-        key = self._read_key(self.path(account.account))
-        if key is None:
-            return None
-        try:
-            sealed = base64.b64decode(account.sealed_offset, validate=True)
-            plain = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._about(account))
-        except (InvalidTag, ValueError, binascii.Error):
-            raise DataError(
-                f"the noise offset of {account.metric} in {account.period} cannot be opened with its key",
-                hint=f"put {self.path(account.account).name} back, or remove it: the next release then pays for a new "
-                "offset",
-            ) from None
-        return int.from_bytes(plain, "big", signed=True)
+        path, offset = self.path(account.account), self._unseal(account)
+        if offset is not None:
+            with storage_errors(path, "read"):
+                is_open_to_others = path.stat().st_mode & 0o077
+            if is_open_to_others:
+                raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 '{path}'")
+        return offset
 
     def destroy(self, accounts: Iterable[int]) -> None:
         """Removes the keys of some accounts for good; one that is gone already is fine.
@@ -130,15 +123,20 @@ class OffsetKeys:
         if paths:
             make_names_durable({self._folder})
 
-    def _read_key(self, path: Path) -> bytes | None:
-        with storage_errors(path, "read"):
-            try:
-                mode, key = path.stat().st_mode, path.read_bytes()
-            except FileNotFoundError:
-                return None
-        if mode & 0o077:
-            raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 '{path}'")
-        return key
+    def _unseal(self, account: Account) -> int | None:
+        """The offset; None also where a crash left another key, or key, text or account was altered."""
+        path = self.path(account.account)
+        if account.sealed_offset is None:
+            return None
+        try:
+            with storage_errors(path, "read"), suppress(FileNotFoundError):
+                sealed = base64.b64decode(account.sealed_offset, validate=True)
+                cipher = AESGCM(path.read_bytes())
+                plain = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._about(account))
+                return int.from_bytes(plain, "big", signed=True)
+        except (InvalidTag, ValueError):
+            pass
+        return None
 
     def _about(self, account: Account) -> bytes:
         parts = (self._ledger_id, account.account, account.metric, account.period, SEAL_VERSION)

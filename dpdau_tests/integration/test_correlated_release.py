@@ -228,6 +228,25 @@ class TestLifeOfTheOffset:
         assert both.results[0] == first.results[0]
         assert kinds(workspace) == ["opening", "release", "opening", "release"]
 
+    def test_a_second_opening_that_is_rolled_back_blocks_nothing(self, tmp_path: Path) -> None:
+        """The new key is there and the old sealed offset too: the next release pays for another opening, once."""
+        workspace = folder(tmp_path)
+        publish_releases(workspace, ("dau",), DayRange.single(FEW.first))
+        account = account_of(workspace, "dau")
+        offset_keys(workspace).path(account.account).unlink()
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql(
+                "CREATE TRIGGER refuse BEFORE INSERT ON releases BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+        with pytest.raises(DpdauError):
+            publish_releases(workspace, ("dau",), FEW)
+        with workspace.ledger.write() as connection:
+            connection.exec_driver_sql("DROP TRIGGER refuse")
+        assert offset_keys(workspace).path(account.account).exists() and account_of(workspace, "dau") == account
+        assert report_budget(workspace, "dau", "2025-01")["releases_remaining"] < 30  # the opening is counted
+        publish_releases(workspace, ("dau",), FEW)
+        assert kinds(workspace) == ["opening", "release", "opening", "release", "release"]
+
     def test_destroying_is_harmless_to_repeat(self, tmp_path: Path) -> None:
         """Only closed months' keys go, once; without keys nothing is opened for writing."""
         workspace = folder(tmp_path)
