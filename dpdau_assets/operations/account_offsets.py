@@ -5,9 +5,11 @@ files (`storage.offsets`), what an offset is for (`core.mechanisms.correlated`),
 
     opened      in the transaction of the first release that needs it: charged, drawn, sealed; its key made durable
     used        by every release of the account, for as long as the key is there
-    destroyed   35 days after the month's end, by the next release or retention; one opened after that lasts 35 days
+    destroyed   35 days after the month's end, by Dagster's daily retention job, `dpdau apply-retention` or the next
+                release, whichever comes first; one opened after that lasts 35 days
     gone        a later release of the account pays for a new offset, under the same cap; so does one after the key was
-                lost, because an offset is never guessed and never used without its charge
+                lost, or replaced by an opening that a crash undid, because an offset is never guessed and never used
+                without its charge
 """
 
 from __future__ import annotations
@@ -87,28 +89,32 @@ def destroy_closed_offsets(workspace: Workspace) -> int:
     Raises:
         StorageError: A key cannot be removed.
     """
-    keys = offset_keys(workspace)
-    if not keys.kept():
+    if not closed_offsets(workspace):
         return 0
     today = workspace.today()
-    with workspace.ledger.read() as connection:
-        living = _living(connection, keys.kept(), today=today, workspace=workspace)
-    if living >= keys.kept():
-        return 0
     with workspace.ledger.write() as connection:  # so that no release can be making a key now
-        kept = keys.kept()
-        closed = kept - _living(connection, kept, today=today, workspace=workspace)
-        keys.destroy(closed)
+        closed = _closed(connection, today=today, workspace=workspace)
+        offset_keys(workspace).destroy(closed)
     return len(closed)
 
 
-def _living(connection: Connection, accounts: set[int], *, today: date, workspace: Workspace) -> set[int]:
-    """Those of some accounts whose offset may still be used."""
-    return {
+def closed_offsets(workspace: Workspace) -> set[int]:
+    """Accounts whose key is still there and must be destroyed; public."""
+    if not offset_keys(workspace).kept():
+        return set()
+    today = workspace.today()
+    with workspace.ledger.read() as connection:
+        return _closed(connection, today=today, workspace=workspace)
+
+
+def _closed(connection: Connection, *, today: date, workspace: Workspace) -> set[int]:
+    kept = offset_keys(workspace).kept()
+    living = {
         opening.account
-        for opening in last_openings(connection, accounts)
+        for opening in last_openings(connection, kept)
         if today <= last_day_of_offset(opening.period, opening.charged_at.astimezone(workspace.settings.zone).date())
     }
+    return kept - living
 
 
 def last_day_of_offset(period: str, opened: date) -> date:

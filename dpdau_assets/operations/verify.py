@@ -16,6 +16,7 @@ from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
+from dpdau_assets.operations.account_offsets import closed_offsets
 from dpdau_assets.operations.lineage import ASSETS, days_behind_windows
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.verification import AppliedErasures, Report, Verification
@@ -92,6 +93,8 @@ def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progr
 def _look(workspace: Workspace, days: DayRange | None, report: Report, progress: Progress) -> None:
     progress("verify", 0, STEPS)
     verify_ledger(workspace, report, is_full=days is None)
+    if closed_offsets(workspace):
+        report.wait("keys of noise offsets are past their day: dpdau apply-retention, or Dagster's retention_schedule")
     progress("verify", 1, STEPS)
     with workspace.lake.lock():
         known, erased = _known(workspace, days)

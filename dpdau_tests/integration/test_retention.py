@@ -14,6 +14,7 @@ import pytest
 from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.quantities import METRICS, DayRange, window_days
 from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError
+from dpdau_assets.operations.account_offsets import offset_keys
 from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
@@ -28,11 +29,13 @@ from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.orchestration.build import build_definitions
-from dpdau_assets.orchestration.resources import LakeResource
+from dpdau_assets.orchestration.resources import LakeResource, resources
 from dpdau_assets.settings import load_settings
-from dpdau_assets.storage import erasures, frozen_windows
+from dpdau_assets.storage import erasures, frozen_windows, partitions
 from dpdau_assets.storage.ledger import set_meta, time_text
+from dpdau_assets.storage.partitions import Partition
 from dpdau_tests.integration.command_line import CommandLine, write_lines
+from dpdau_tests.integration.release_folders import open_folder
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import Event, copy_of, digests, key_files, new_workspace, stage_activity
@@ -438,19 +441,41 @@ class TestEdges:
         assert not list((line.data / "staging").glob("day=*"))
 
     def test_dagster_runs_it_every_day(self, tmp_path: Path, folder_with: Maker) -> None:
-        """The job drops what is past retention; its schedule asks for it only where the setting is made."""
+        """The job drops what is past retention; its schedule asks for it where the setting is made."""
         workspace = with_retention(folder_with(tmp_path / "data"))
         workspace.close()
         definitions = build_definitions(workspace.settings, lake=LakeResource(workspace.settings, clock=lambda: NOW))
         schedule = definitions.resolve_schedule_def("retention_schedule")
         with dg.DagsterInstance.ephemeral() as instance:
-            context = dg.build_schedule_context(instance=instance, scheduled_execution_time=NOW)
+            context = dg.build_schedule_context(
+                instance=instance, scheduled_execution_time=NOW, resources=resources(LakeResource(workspace.settings))
+            )
             assert schedule.evaluate_tick(context).run_requests
             assert definitions.resolve_job_def("retention_job").execute_in_process(instance=instance).success
-            kept_for_ever = build_definitions(workspace.settings.model_copy(update={"retention_days": None}))
-            silent = kept_for_ever.resolve_schedule_def("retention_schedule").evaluate_tick(context)
-            assert "everything is kept" in str(silent.skip_message)
         assert min(days_of(workspace, "lake/raw_events")) == FLOOR
+
+    def test_keys_of_offsets_go_though_everything_is_kept_and_nothing_released(self, tmp_path: Path) -> None:
+        """Without RETENTION_DAYS the daily run is asked for on the day after an offset's last, and never again."""
+        released = datetime(2025, 2, 1, 12, tzinfo=UTC)
+        workspace = open_folder(tmp_path / "data", mechanism="correlated", now=released)
+        publish_releases(workspace, ("dau",), DayRange.single(date(2025, 1, 1)))
+        keys = offset_keys(workspace)
+        workspace.close()
+        with dg.DagsterInstance.ephemeral() as instance:
+            for day in (7, 8, 9):
+                lake = LakeResource(workspace.settings, clock=lambda day=day: datetime(2025, 3, day, 1, 30, tzinfo=UTC))
+                definitions = build_definitions(workspace.settings, lake=lake)
+                context = dg.build_schedule_context(
+                    instance=instance, scheduled_execution_time=lake.clock(), resources=resources(lake)
+                )
+                tick = definitions.resolve_schedule_def("retention_schedule").evaluate_tick(context)
+                with lake.open() as again:
+                    waiting = [line for line in verify(again).pending if "offset" in line]
+                assert (bool(tick.run_requests), len(waiting)) == ((True, 1) if day == 8 else (False, 0))
+                if tick.run_requests:
+                    assert keys.kept()
+                    assert definitions.resolve_job_def("retention_job").execute_in_process(instance=instance).success
+                    assert not keys.kept()
 
 
 class TestWithTheRest:
@@ -480,6 +505,41 @@ class TestWithTheRest:
         assert holding(again, OLD, epochs=keys) == set()
         bring_up_to_date(again, days)
         assert [finding.message for finding in verify(again).findings] == []
+
+    def test_data_put_back_leaves_out_days_that_went(self, tmp_path: Path, folder_with: Maker) -> None:
+        """An erasure through an old day, retention, then the copy of before both: the user is nowhere, all verifies."""
+        workspace = folder_with(tmp_path / "data")
+        stage_activity(workspace, [("late", FLOOR - timedelta(days=1)), ("late", FLOOR)])  # stays staged
+        backup(workspace, with_lake=True)
+        request_erasure(workspace, [OLD.encode()], through=FLOOR - timedelta(days=1), now=NOW)
+        flush_deletes(workspace)
+        keys = epoch_keys(workspace)
+        workspace = with_retention(workspace)
+        apply_retention(workspace)
+        workspace.close()
+        done = restore(workspace.settings, with_lake=True, clock=workspace.clock)
+        again = open_workspace(workspace.settings, clock=workspace.clock)
+        assert (done.lake, min(days_of(again, "lake/raw_events"))) == ("lake-20260630", FLOOR)
+        assert days_of(again, "staging") == [FLOOR]
+        assert {place for place in holding(again, OLD, epochs=keys) if not place.startswith("backups/")} == set()
+        assert [finding.message for finding in verify(again).findings] == []
+
+    @pytest.mark.parametrize("place", ["partitions", "staging"])
+    def test_rows_of_days_that_went_are_found(self, tmp_path: Path, folder_with: Maker, place: str) -> None:
+        """A row of a day before the floor is no row like others: nobody knows any more who was erased there."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        apply_retention(workspace)
+        assert verify(workspace).ok
+        day = FLOOR - timedelta(days=1)
+        if place == "staging":
+            stage_activity(workspace, [("late", day)])
+        else:
+            with workspace.ledger.write() as connection:
+                partitions.save(connection, [Partition("raw_events", day, {}, "", 0)], now=NOW)
+        (finding,) = verify(workspace).findings
+        assert (finding.kind, finding.repair) == ("ledger", "dpdau apply-retention")
+        apply_retention(workspace)
+        assert verify(workspace).ok
 
     @pytest.mark.parametrize("impl", ["set", "kmv"])
     @pytest.mark.slow
