@@ -98,8 +98,8 @@ def _restore_text(document: dict[str, Any]) -> str:
         )
     if document["missing_files"] and not document["lake"]:
         lines.append(
-            f"{counted(document['missing_files'], 'file')} of raw events that the copy of the ledger names: "
-            "emptied by erasures since, or lost: in that case `dpdau restore --lake` puts data back"
+            f"{counted(document['missing_files'], 'file')} of raw events lost, or emptied by erasures since the copy "
+            "of the ledger: `dpdau verify` names their days and what helps"
         )
     if document["gaps"]:
         lines.append(

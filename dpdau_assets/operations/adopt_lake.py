@@ -1,8 +1,9 @@
 """Taking the key files on disk into a restored ledger: after a loss of the ledger alone they are newer than it.
 
 Belongs here: which files of raw events and staging are whole, and their rows. Replaying the journal belongs to
-`restore`. A file is whole when its structure, its sorted order and the checksum of every page hold; one that is not
-keeps a row that fits no bytes, so that whoever reads that day is told, and nothing is counted without it in silence.
+`restore`. A file is whole when its structure, its sorted order and the checksum of every page hold; one that is not, or
+of which there is only a trace, has a row that fits no bytes, so that whoever reads that day is told, and nothing is
+counted without it in silence.
 What can be made again from raw events gets no row: its files go and it is built anew.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from dpdau_assets.operations.lineage import RAW_EVENTS
+from dpdau_assets.operations.lineage import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.storage import partitions
 from dpdau_assets.storage.batches import record
 from dpdau_assets.storage.files import check_key_file, link_or_copy_new, make_durable
@@ -40,14 +41,16 @@ class Adopted:
 
     Attributes:
         raw_files: Files of raw events that are whole.
+        healed: Those of them that were taken from the live users of their day.
         staged: Staged files that are whole.
         damaged: Files that are there and not whole.
-        missing: Files of raw events that the backup names and nobody finds.
+        missing: Files of raw events that something tells of and nobody finds.
         strangers: Staged files of batches that no row names.
         staged_of_batch: Staged files by the seq of their batch.
     """
 
     raw_files: int = 0
+    healed: int = 0
     staged: int = 0
     damaged: int = 0
     missing: int = 0
@@ -56,7 +59,13 @@ class Adopted:
 
 
 def adopt_lake(
-    connection: Connection, lake: Lake, *, files_of_batch: Mapping[int, int], held_from: date, now: datetime
+    connection: Connection,
+    lake: Lake,
+    *,
+    files_of_batch: Mapping[int, int],
+    held_from: date,
+    is_put_back: bool,
+    now: datetime,
 ) -> Adopted:
     """Makes the rows of partitions and staged files those of the files on disk. Hold the lake lock.
 
@@ -65,6 +74,7 @@ def adopt_lake(
         lake: The files.
         files_of_batch: How many files the journal says a batch staged, by its seq.
         held_from: The floor of retention; earlier days have no files and get no row.
+        is_put_back: Whether the files are those of a copy; then what the copy lacks is forgotten, not lost.
         now: The time.
 
     Raises:
@@ -74,25 +84,50 @@ def adopt_lake(
     before = partitions.load(connection, [RAW_EVENTS], held_from)
     connection.execute(delete(partition_rows))
     set_meta(connection, VERSION_KEY, str(int(get_meta(connection, VERSION_KEY) or 0) + VERSION_STEP))
-    rows = _raw_events(lake, before, found)
+    rows = _raw_events(lake, before, found, held_from, is_put_back=is_put_back)
     partitions.save(connection, rows, now=now)
-    _adopt_staged(connection, lake, files_of_batch, found)
+    _adopt_staged(connection, lake, files_of_batch, found, held_from)
     return found
 
 
-def _raw_events(lake: Lake, before: Mapping[tuple[str, date], Partition], found: Adopted) -> list[Partition]:
+def _raw_events(
+    lake: Lake, before: Mapping[tuple[str, date], Partition], found: Adopted, held_from: date, *, is_put_back: bool
+) -> list[Partition]:
+    """The rows of raw events: of every file that is there, or of which an earlier row or the live users tell.
+
+    After a replay the live users of a day are its raw events, so they stand in for a file that is missing or damaged.
+    """
+    raw, live = (
+        {(day, epoch): path for path, day, (epoch,) in _dated(lake.root / "lake" / asset, _FILE, held_from)}
+        for asset in (RAW_EVENTS, ERASURE_REPLAY)
+    )
+    told = {*live, *((day, epoch) for (_, day), row in before.items() for epoch in row.files)}
+    if is_put_back:
+        told, live = set(), {}
     files: dict[date, dict[str, str]] = {day: {} for _, day in before}
-    for path, day, (epoch,) in _dated(lake.root / "lake" / RAW_EVENTS, _FILE):
-        digest = check_key_file(path)
-        found.raw_files += digest is not None
-        found.damaged += digest is None
-        files.setdefault(day, {})[epoch] = digest or NO_DIGEST
-    for (_, day), row in before.items():
-        found.missing += len(set(row.files) - set(files[day]))
+    with lake.write_batch() as healed:
+        for day, epoch in sorted({*raw, *told}):
+            digest = _whole(raw, day, epoch)
+            if digest is None and (digest := _whole(live, day, epoch)) is not None:
+                healed.link(live[day, epoch], lake.partition_path(RAW_EVENTS, day, epoch=int(epoch)))
+                found.healed += 1
+            found.raw_files += digest is not None
+            found.damaged += digest is None and (day, epoch) in raw
+            found.missing += digest is None and (day, epoch) not in raw
+            files.setdefault(day, {})[epoch] = digest or NO_DIGEST
+        healed.publish()
     return [Partition(RAW_EVENTS, day, named, "", 0) for day, named in sorted(files.items())]
 
 
-def _adopt_staged(connection: Connection, lake: Lake, files_of_batch: Mapping[int, int], found: Adopted) -> None:
+def _whole(files: Mapping[tuple[date, str], Path], day: date, epoch: str) -> str | None:
+    """The digest of a day's file under an epoch, None when there is none or it is not whole."""
+    path = files.get((day, epoch))
+    return None if path is None else check_key_file(path)
+
+
+def _adopt_staged(
+    connection: Connection, lake: Lake, files_of_batch: Mapping[int, int], found: Adopted, held_from: date
+) -> None:
     """Staged files of known batches; a batch with fewer than it had is at least partly folded."""
     names: dict[str, int] = {row.batch: row.seq for row in connection.execute(select(batches.c.batch, batches.c.seq))}
     earlier: dict[int, int] = {}
@@ -100,7 +135,7 @@ def _adopt_staged(connection: Connection, lake: Lake, files_of_batch: Mapping[in
         earlier[seq] = earlier.get(seq, 0) + 1
     connection.execute(delete(staged_files))
     present = found.staged_of_batch
-    for path, day, (batch, epoch) in _dated(lake.root / "staging", _STAGED):
+    for path, day, (batch, epoch) in _dated(lake.root / "staging", _STAGED, held_from):
         if batch not in names:
             found.strangers += 1
             continue
@@ -115,7 +150,7 @@ def _adopt_staged(connection: Connection, lake: Lake, files_of_batch: Mapping[in
         connection.execute(update(batches).where(batches.c.seq == seq).values(is_folded=True))
 
 
-def adopt_strangers(connection: Connection, lake: Lake, *, now: datetime) -> int:
+def adopt_strangers(connection: Connection, lake: Lake, *, held_from: date, now: datetime) -> int:
     """Takes staged files of lost batches in, each batch under a new name; how many batches.
 
     Their events were acknowledged and the journal has a gap. The new name lets the same source be ingested again: a
@@ -124,6 +159,7 @@ def adopt_strangers(connection: Connection, lake: Lake, *, now: datetime) -> int
     Args:
         connection: The write transaction of the restored ledger.
         lake: The files; hold the lake lock.
+        held_from: The floor of retention; files of earlier days are left to go.
         now: The time.
 
     Raises:
@@ -131,7 +167,7 @@ def adopt_strangers(connection: Connection, lake: Lake, *, now: datetime) -> int
     """
     names = set(connection.scalars(select(batches.c.batch)))
     lost: dict[str, list[tuple[Path, date, int, str]]] = {}
-    for path, day, (batch, epoch) in _dated(lake.root / "staging", _STAGED):
+    for path, day, (batch, epoch) in _dated(lake.root / "staging", _STAGED, held_from):
         digest = None if batch in names else check_key_file(path)
         if digest is not None:
             lost.setdefault(batch, []).append((path, day, int(epoch), digest))
@@ -156,8 +192,12 @@ def adopt_strangers(connection: Connection, lake: Lake, *, now: datetime) -> int
     return len(lost)
 
 
-def _dated(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, date, tuple[str, ...]]]:
-    """Files of a folder of days whose names fit, with their day and the parts of their name."""
+def _dated(folder: Path, pattern: re.Pattern[str], held_from: date) -> list[tuple[Path, date, tuple[str, ...]]]:
+    """Files of a folder of days whose names fit, with their day and the parts of their name.
+
+    Without days before the floor: their tombstones are gone, so whoever was erased there would be back. Files that get
+    no row are removed at the end of a restore.
+    """
     found = []
     for path in sorted(folder.glob("day=*/*.parquet")):
         match = pattern.fullmatch(path.name)
@@ -165,6 +205,6 @@ def _dated(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, date, tup
             day = date.fromisoformat(path.parent.name.removeprefix("day="))
         except ValueError:
             continue
-        if match:
+        if match and day >= held_from:
             found.append((path, day, match.groups()))
     return found

@@ -8,6 +8,7 @@ calendar.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -105,5 +106,14 @@ def _refer_to_raw_events(session: LakeSession, new: Publication, day: date) -> N
     for name, digest in raw.files.items():
         if known.get(name) != digest or session.is_thorough:
             source = lake.partition_path(RAW_EVENTS, day, epoch=int(name))
-            new.files.link(source, lake.partition_path(ERASURE_REPLAY, day, epoch=int(name)))
+            target = lake.partition_path(ERASURE_REPLAY, day, epoch=int(name))
+            if target.exists() and not _is_same_file(source, target):
+                session.check({source: digest})  # what is replaced may be the last whole copy of the day
+            new.files.link(source, target)
     new.rows.append(Partition(ERASURE_REPLAY, day, dict(raw.files), raw.digest, raw.applied_erasure_seq))
+
+
+def _is_same_file(source: Path, target: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return source.samefile(target)
+    return False

@@ -95,6 +95,7 @@ class Restored:
             "unaccounted": ranges_document(self.unaccounted),
             "raw_files": self.adopted.raw_files,
             "staged_files": self.adopted.staged,
+            "raw_files_from_live_users": self.adopted.healed,
             "damaged_files": self.adopted.damaged,
             "missing_files": self.adopted.missing,
             "adopted_batches": self.adopted_batches,
@@ -210,6 +211,7 @@ class _Work:
             if all(gap.until for gap in gaps) and is_published_beyond(connection, self._lake):
                 end = lines.lines[-1] if lines.lines else None
                 gaps = (*gaps, Gap(end.seq if end else base.anchor.seq, end.at if end else base.since, None))
+            floor = epoch_facts.retention_floor(connection)
             counts = self._files_of_batch() if with_lake else replay.files_of_batch
             copy = put_lake_back(self._lake, self._ledger_id) if with_lake else None
             remove([intent_path(self._lake)])
@@ -217,7 +219,8 @@ class _Work:
                 connection,
                 self._lake,
                 files_of_batch=counts,
-                held_from=epoch_facts.retention_floor(connection),
+                held_from=floor,
+                is_put_back=with_lake,
                 now=self._now,
             )
             dropped = 0
@@ -268,7 +271,8 @@ class _Work:
         lost = days_that_may_be_lost(connection, self._settings, until=max(ends))
         before = [day for days in unaccounted(connection) for day in days]
         set_unaccounted(connection, [*before, *lost])
-        return adopt_strangers(connection, self._lake, now=self._now)
+        held_from = epoch_facts.retention_floor(connection)
+        return adopt_strangers(connection, self._lake, held_from=held_from, now=self._now)
 
     def _note(self, connection: Connection, base: Base, lines: Lines, gaps: tuple[Gap, ...], known_seq: int) -> None:
         last = lines.lines[-1].anchor if lines.lines else base.anchor

@@ -18,6 +18,7 @@ from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.report_status import report_status
@@ -348,6 +349,41 @@ class TestTheLake:
         with pytest.raises(DataError, match="recorded"):
             restore(folder.settings, clock=folder.clock)
             count_trusted(open_workspace(folder.settings, clock=folder.clock), NEW_YEAR, LAST)
+
+    @pytest.mark.parametrize("damage", ["missing", "flipped"])
+    def test_a_lost_file_comes_back_from_the_live_users(self, folder: Workspace, damage: str) -> None:
+        """With the ledger and a day of raw events gone, the live users of the day, a file of their own, stand in."""
+        count_trusted(folder, NEW_YEAR, LAST)
+        destroy_ledger(folder)
+        for raw in (folder.lake.root / "lake" / "raw_events" / f"day={day(2)}").glob("*.parquet"):
+            live = folder.lake.root / "lake" / "erasure_replay" / raw.parent.name / raw.name
+            content = raw.read_bytes()
+            for path in (raw, live):
+                path.unlink()
+            live.write_bytes(content)
+            if damage == "flipped":
+                raw.write_bytes(content[:60] + bytes([content[60] ^ 1]) + content[61:])
+        workspace, report = restored(folder)
+        assert report.adopted.healed > 0 and report.adopted.missing == report.adopted.damaged == 0
+        assert [row["dau"] for row in count_trusted(workspace, NEW_YEAR, LAST)] == [USERS] * DAYS
+        assert verify(workspace).ok, verify(workspace).findings
+
+    def test_a_day_that_is_lost_whole_refuses(self, folder: Workspace) -> None:
+        """Where only a copy of the ledger tells of a day, nothing counts without it before somebody accepts that."""
+        count_trusted(folder, NEW_YEAR, LAST)
+        backup(folder)
+        destroy_ledger(folder)
+        for asset in ("raw_events", "erasure_replay"):
+            shutil.rmtree(folder.lake.root / "lake" / asset / f"day={day(2)}")
+        with pytest.raises(DataError, match="recorded"):
+            restore(folder.settings, clock=folder.clock)
+        workspace = open_workspace(folder.settings, clock=folder.clock, create=False)
+        with pytest.raises(DataError, match="recorded"):
+            count_trusted(workspace, NEW_YEAR, LAST)
+        assert "damaged" in {finding.kind for finding in verify(workspace).findings}
+        rebuild(workspace, DayRange(day(2), day(2)), accept_loss=True)
+        assert [row["dau"] for row in count_trusted(workspace, day(1), day(3))] == [USERS, 0, USERS]
+        assert verify(workspace).ok, verify(workspace).findings
 
 
 class TestGaps:

@@ -12,8 +12,11 @@ import pytest
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
 from dpdau_assets.operations.backup import backup
+from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.discard_batch import discard_batch
+from dpdau_assets.operations.lake_session import lake_session
+from dpdau_assets.operations.live_users import replay_locked
 from dpdau_assets.operations.publication import intent_path
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
@@ -75,6 +78,20 @@ class TestDamage:
         assert "dpdau restore --lake" in found.findings[0].repair
         with pytest.raises(DataError):
             rebuild(workspace, DayRange.single(day))
+
+    def test_a_replay_never_puts_a_damaged_file_over_the_last_whole_one(self, tmp_path: Path) -> None:
+        """Live users that are a file of their own stay when the raw events they would refer to are damaged."""
+        workspace = new_workspace(tmp_path / "data", sketch_impl="set")  # where nobody is erased, no file is read
+        stage_activity(workspace, [(f"user-{number}", FIRST) for number in range(40)])
+        bring_up_to_date(workspace, DayRange.single(FIRST))
+        flip(sorted(workspace.lake.partition_folder("raw_events", FIRST).iterdir())[0])
+        live = sorted(workspace.lake.partition_folder("erasure_replay", FIRST).iterdir())[0]
+        before = live.read_bytes()
+        with lake_session(workspace, None, is_thorough=True) as session, pytest.raises(DataError, match="recorded"):
+            replay_locked(session, session.days)
+        assert live.read_bytes() == before
+        rebuild(workspace, DayRange.single(FIRST))
+        assert verify(workspace) == Verification(())
 
     def test_what_nothing_brings_back_can_be_given_up(self, workspace: Workspace) -> None:
         """Without a copy, a rebuild that accepts the loss goes on without lost files, and erasures complete again."""
