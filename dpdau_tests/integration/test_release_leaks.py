@@ -1,7 +1,11 @@
-"""Nothing outside holds an exact count, a user id or a pseudonym: bodies, exports, page, logs, errors, refusals."""
+"""Nothing outside holds an exact count, a user id or a pseudonym: bodies, exports, page, logs, errors, refusals.
+
+The offset that a month shares is nowhere in clear, its key in one file only.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
@@ -13,13 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from dpdau_assets.core.hashing import user_key
+from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
+from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import BudgetExhaustedError, DpdauError
 from dpdau_assets.operations import draw_release, publish_release
+from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.snapshot_counts import Counts
+from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.write_report import write_report
 from dpdau_assets.storage import budget
 from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, open_folder
@@ -28,6 +37,8 @@ EXACT = 86_413
 """True count of every day; far from everything else on the page, and no number that formatting makes by itself."""
 DAYS = DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=19))
 PERSON = "maria.ordóñez@example.org"
+OFFSET = 987_654_321_987
+"""An offset whose digits and bytes occur nowhere by chance; no stored number is near enough to equal it."""
 
 
 def planted(*_args: object, **_named: object) -> Counts:
@@ -39,6 +50,24 @@ def exact_traces(text: str) -> list[str]:
     """Where the exact number, in users or in half users, stands as a number of its own, plain or with separators."""
     found = [rf"(?<![\d.]){number // 1000}[,. _]?{number % 1000:03d}(?!\d)" for number in (EXACT, 2 * EXACT)]
     return re.findall("|".join(found), text)
+
+
+def offset_traces(content: bytes) -> list[str]:
+    """In which forms the offset stands in some bytes: digits, or an integer of any width in either order."""
+    forms = {"decimal": str(OFFSET).encode(), "with commas": f"{OFFSET:,}".encode(), "hex": f"{OFFSET:x}".encode()}
+    forms |= {order: OFFSET.to_bytes(5, order) for order in ("big", "little")}  # type: ignore[call-overload]
+    return [name for name, form in forms.items() if form in content]
+
+
+def key_traces(content: bytes, key: bytes) -> list[str]:
+    """In which forms a key stands in some bytes."""
+    forms = {
+        "raw": key,
+        "hex": key.hex().encode(),
+        "base64": base64.b64encode(key).rstrip(b"="),
+        "url-safe base64": base64.urlsafe_b64encode(key).rstrip(b"="),
+    }
+    return [name for name, form in forms.items() if form in content]
 
 
 class KnownNoise(SecureNoise):
@@ -90,6 +119,46 @@ class TestNothingExactLeaves:
         assert len(rows) == 3 + (3 + 60) + 60  # accounts, their openings and 60 charges, releases
         assert "86420" in " ".join(rows)
         assert not exact_traces(" ".join(rows))
+
+    @pytest.mark.parametrize(("mechanism", "noise"), [("correlated", CorrelatedGaussian), ("joint", JointGaussian)])
+    def test_the_offset_is_sealed_and_its_key_in_one_file(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        mechanism: str,
+        noise: type,
+    ) -> None:
+        """Ledger, journal, backup, exports, report, logs and answers hold neither h nor, but for its file, the key."""
+        caplog.set_level(logging.DEBUG)
+        monkeypatch.setattr(publish_release, "snapshot_counts", planted)
+        monkeypatch.setattr(noise, "draw_offset", lambda *_: OFFSET)
+        workspace = open_folder(tmp_path, mechanism=mechanism)
+        published = publish_releases(workspace, METRICS, DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=1)))
+        backup(workspace)
+        exported = export_metrics(workspace)
+        write_report(workspace)
+        told = [json.dumps(published.bodies), repr(published), caplog.text, json.dumps(verify(workspace).to_json())]
+        told += [json.dumps(report_budget(workspace, metric, "2025-01")) for metric in METRICS]
+        told.append(str(pq.read_table(exported[1]).to_pylist()))
+        with workspace.ledger.read() as connection:
+            tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
+            told += [
+                str(tuple(row)) for name in tables for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"')
+            ]
+        files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        keys = {path: content for path, content in files.items() if path.suffix == ".key"}
+        assert len(keys) == (1 if mechanism == "joint" else 3)
+        assert {path.relative_to(tmp_path).parts[0] for path in files} >= {"ledgers", "journal", "backups", "published"}
+        places = {**files, **{f"answer {number}": text.encode() for number, text in enumerate(told)}}
+        for place, content in places.items():
+            assert not offset_traces(content), place
+            found = {path for path, key in keys.items() if key_traces(content, key)}
+            assert found == {place} & set(keys), place
+        for form in (str(OFFSET).encode(), OFFSET.to_bytes(16, "big", signed=True), OFFSET.to_bytes(8, "little")):
+            assert offset_traces(b"\x00" + form)  # the search sees what it looks for
+        (key, *_) = keys.values()
+        assert key_traces(b"x" + key, key) and key_traces(base64.b64encode(key), key)
 
     def test_ids_and_pseudonyms_stay_inside(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """Neither the id nor its pseudonym of any epoch is in what a reader gets."""
