@@ -6,7 +6,8 @@ SHELL := /bin/bash
 
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
-COVERAGE_THRESHOLD ?= 85
+# As every setting: the environment, else .env, else the default.
+COVERAGE_THRESHOLD ?= $(or $(shell sed -n 's/^COVERAGE_THRESHOLD=//p' .env 2>/dev/null),85)
 PORT ?= 3000
 # Tests wait for thousands of fsyncs and never for a power cut: memory is disk enough where it has 6 GB to spare.
 export PYTEST_DEBUG_TEMPROOT ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 6000000 {print "/dev/shm"}')

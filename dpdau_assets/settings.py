@@ -7,20 +7,26 @@ accepted and listed as `reserved`, so that a shared `.env` stays valid; they cha
 from __future__ import annotations
 
 import difflib
-import math
 import os
-import re
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from dotenv.parser import parse_stream
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from dpdau_assets.combinations import refuse_unsound_sketch
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
+from dpdau_assets.written_values import (
+    day_of_series,
+    memory_size,
+    owner_address,
+    renyi_orders,
+    time_zone,
+    written_day,
+)
 
 PRIVATE_PREFIXES = ("DAGSTER_", "OTEL_")
 """Names of other programs that may share our `.env`."""
@@ -38,6 +44,7 @@ load_from:
 SMALL_SKETCH_K = 2048
 """Below this a sketch is too coarse for production traffic."""
 
+Day = Annotated[date, BeforeValidator(written_day), AfterValidator(day_of_series)]
 Epsilon = Annotated[float, Field(ge=1e-4, le=100)]
 Delta = Annotated[float, Field(ge=1e-20, lt=0.1)]
 """Below 1e-20 the tails that the exact sums leave out would matter."""
@@ -54,9 +61,9 @@ class Settings(BaseModel):
 
     # Where and when
     data_dir: Path = Path("data")
-    timezone: str = "UTC"
-    series_start: date | None = None
-    series_end: date | None = None
+    timezone: Annotated[str, AfterValidator(time_zone)] = "UTC"
+    series_start: Day | None = None
+    series_end: Day | None = None
     dagster_history_days: Annotated[int, Field(ge=1, le=40_000)] = 1100
     mau_window_days: Annotated[int, Field(ge=8, le=63)] = 30
     day_close_delay_hours: Annotated[int, Field(ge=0, le=168)] = 6
@@ -72,7 +79,7 @@ class Settings(BaseModel):
     joint_budget_total: Epsilon = 5.9
     total_budget_month: Epsilon = 6.0
     total_budget_365d: Epsilon = 29.0
-    rdp_orders: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
+    rdp_orders: Annotated[tuple[float, ...], BeforeValidator(renyi_orders)] = (2.0, 4.0, 8.0, 16.0, 32.0)
     mechanism: Literal["gaussian", "laplace", "correlated", "joint", "tree", "matrix"] = "correlated"
     revision_reserve: Annotated[int, Field(ge=0, le=31)] = 2
     noise_source: Literal["secure", "seeded"] = "secure"
@@ -90,15 +97,19 @@ class Settings(BaseModel):
     keep_sources: bool = False
     quarantine_max_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
     database_url: SecretStr | None = None
-    duckdb_memory_limit: str = "1GB"
+    service_database_url: SecretStr | None = None  # an alias
+    duckdb_memory_limit: Annotated[str, AfterValidator(memory_size)] = "1GB"
     duckdb_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    admin_email: str = ""
+    admin_email: Annotated[str, AfterValidator(owner_address)] = ""
     erasure_max_age_hours: Annotated[int, Field(ge=1)] = 24
     backup_retention_days: Annotated[int, Field(ge=1)] = 30
     journal_mirror_dir: Path | None = None
+    # Experiments, and the tests of this package
+    w_bound: Annotated[int, Field(ge=1)] = 2
+    experiment_id: str = "dev"
+    coverage_threshold: Annotated[int, Field(ge=0, le=100)] = 85
     # Reserved: read by components that are not part of this version
     horizon_days: Annotated[int, Field(ge=1)] = 365
-    w_bound: Annotated[int, Field(ge=1)] = 2
     release_on_query: bool | None = None
     service_api_key: SecretStr | None = None
     ingest_api_key: SecretStr | None = None
@@ -108,44 +119,9 @@ class Settings(BaseModel):
     max_request_bytes: Annotated[int, Field(ge=1)] | None = None
     smtp_url: SecretStr | None = None
     alert_webhook_url: SecretStr | None = None
-    service_database_url: SecretStr | None = None
     kafka_bootstrap_servers: str = ""
     kafka_topic: str = ""
     compute_engine: Literal["duckdb", "spark"] = "duckdb"
-    experiment_id: str = "dev"
-    coverage_threshold: Annotated[int, Field(ge=0, le=100)] = 85
-
-    @field_validator("rdp_orders", mode="before")
-    @classmethod
-    def _split_orders(cls, value: Any) -> Any:
-        parts = value.split(",") if isinstance(value, str) else value
-        orders = tuple(float(part) for part in parts)
-        if not orders or not all(order > 1 and math.isfinite(order) for order in orders):
-            raise ValueError("needs comma-separated finite numbers above 1")
-        return orders
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of the zone database
-            raise ValueError(f"{value!r} is not a time zone of the IANA list") from error
-        return value
-
-    @field_validator("series_start", "series_end", mode="before")
-    @classmethod
-    def _written_day(cls, value: Any) -> Any:
-        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-            raise ValueError("needs a day written as YYYY-MM-DD")
-        return value
-
-    @field_validator("duckdb_memory_limit")
-    @classmethod
-    def _written_size(cls, value: str) -> str:
-        if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?B)", value, re.IGNORECASE):
-            raise ValueError("needs a size such as 1GB or 512MB")
-        return value
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -187,7 +163,6 @@ RESERVED = frozenset(
         "kafka_bootstrap_servers",
         "kafka_topic",
         "compute_engine",
-        "coverage_threshold",
     }
 )
 """Settings accepted for a component that this version does not have."""
@@ -267,10 +242,11 @@ def _checked(values: dict[str, Any]) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
         reason = first["msg"].removeprefix("Value error, ")
-        shown = "" if "secret" in name.lower() or "url" in name.lower() else f" (got {str(first['input'])[:60]!r})"
+        shown = "" if "secret" in name.lower() or "url" in name.lower() else f" (got {str(first['input'])[:60]!a})"
         raise InputError(
             f"setting {name}: {reason}{shown}", hint=f"correct {name} in .env or in the environment"
         ) from error
+    _refuse_odd_folders(settings)
     _refuse_unsupported(settings)
     return settings
 
@@ -376,6 +352,18 @@ def _is_of_another_program(name: str) -> bool:
     ours = [field.upper() for field in Settings.model_fields]
     is_misspelt = bool(difflib.get_close_matches(name, ours, n=1, cutoff=0.85))
     return name.startswith(PRIVATE_PREFIXES) and name not in ours and not is_misspelt
+
+
+def _refuse_odd_folders(settings: Settings) -> None:
+    """A path that is not text cannot stand in the catalogue or in a document: half of the commands would fail."""
+    for name, folder in (("DATA_DIR", settings.root), ("JOURNAL_MIRROR_DIR", settings.journal_mirror)):
+        try:
+            str(folder or "").encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"setting {name}: its path is not valid UTF-8 (got {str(folder)[:60]!a})",
+                hint=f"name another folder in {name}",
+            ) from error
 
 
 def _refuse_unsupported(settings: Settings) -> None:

@@ -10,14 +10,11 @@ import typer
 
 from dpdau_assets.cli.output import warn
 from dpdau_assets.errors import UsageError
+from dpdau_assets.written_values import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
     from dpdau_assets.core.quantities import DayRange
     from dpdau_assets.operations.workspace import Workspace
-
-
-FIRST_YEAR, LAST_YEAR = 1970, 9000
-"""Years a command accepts: pseudonyms exist from 1970 on, and a window or a month further must still be a date."""
 
 
 def parse_day(text: str) -> date:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.utils import is_valid_email
 
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.settings import Settings
@@ -109,6 +110,8 @@ class TestLoading:
             {"series_start": date(2999, 1, 1)},
             {"series_start": date(2010, 1, 1), "series_end": date(2010, 3, 1)},
             {"timezone": "Asia/Kathmandu"},
+            {"series_start": date(1970, 1, 1), "series_end": date(9000, 12, 31)},
+            {"series_start": date(9000, 12, 31), "admin_email": "ops@example.org"},
         ],
     )
     def test_definitions_load_whatever_the_series(self, settings: dict[str, object]) -> None:
@@ -116,6 +119,29 @@ class TestLoading:
         definitions = build_definitions(Settings(**settings))  # type: ignore[arg-type]
         dg.Definitions.validate_loadable(definitions)
         assert definitions.resolve_job_def("daily_release_job").name == "daily_release_job"
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "ops",
+            "ops@localhost",
+            "Ops <o@x.org>",
+            "a@b.org",
+            "a.b+c@d-e.f.org",
+            "a@b.museums",
+            "a@b.technology",
+            "ü@b.org",
+        ],
+    )
+    def test_an_owner_that_dagster_refuses_is_refused_by_the_settings(self, address: str) -> None:
+        """Settings and Dagster agree on what an address is, so that no setting takes the definitions down."""
+        try:
+            settings = Settings(admin_email=address)
+        except ValueError:
+            assert not is_valid_email(address)
+        else:
+            assert is_valid_email(address)
+            dg.AssetSpec("any", owners=[settings.admin_email])
 
     def test_loading_warns_of_nothing(self) -> None:
         """The beta features used are pinned and tested; a warning each time would hide a real one."""

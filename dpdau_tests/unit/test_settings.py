@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,11 @@ class TestRefusals:
             ("DELTA", "1e-40"),
             ("SKETCH_IMPL", "bitmap"),
             ("DELTA", "0"),
+            ("ADMIN_EMAIL", "ops"),
+            ("ADMIN_EMAIL", "ops@localhost"),
+            ("ADMIN_EMAIL", "Ops <o@x.org>"),
+            ("SERIES_END", "9999-12-31"),
+            ("SERIES_START", "1969-12-31"),
         ],
     )
     def test_a_malformed_value_is_one_line_with_the_name(self, project: Path, name: str, value: str) -> None:
@@ -151,6 +157,17 @@ class TestRefusals:
         with pytest.raises(InputError) as caught:
             load_settings()
         assert name in caught.value.message
+        assert "\n" not in caught.value.message
+
+    @pytest.mark.parametrize("name", ["DATA_DIR", "JOURNAL_MIRROR_DIR"])
+    def test_a_folder_that_is_not_text_is_refused(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """A path that is not UTF-8 is refused naming the setting, in one line that can be printed anywhere."""
+        monkeypatch.setenv(name, os.fsdecode(b"caf\xe9"))
+        with pytest.raises(InputError, match=name) as caught:
+            load_settings()
+        assert caught.value.message.isascii()
         assert "\n" not in caught.value.message
 
     def test_a_secret_is_never_shown(self, project: Path) -> None:

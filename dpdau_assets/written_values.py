@@ -1,0 +1,66 @@
+"""How the values of settings and of days in commands must be written; each function returns the value it accepts.
+
+Belongs here: what can be judged from one value alone, as a `ValueError` in words that follow the setting's name. Which
+values go together is in `combinations`; names, defaults and ranges are in `settings`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+"""Years of a series, and of a day in a command: pseudonyms exist from 1970 on, and a window or a month further must
+still be a date."""
+
+OWNER = r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b"
+"""What Dagster takes for the address of an asset's owner; it loads nothing with any other."""
+
+
+def renyi_orders(value: Any) -> tuple[float, ...]:
+    """Orders of Renyi accounting, comma-separated or a sequence."""
+    parts = value.split(",") if isinstance(value, str) else value
+    orders = tuple(float(part) for part in parts)
+    if not orders or not all(order > 1 and math.isfinite(order) for order in orders):
+        raise ValueError("needs comma-separated finite numbers above 1")
+    return orders
+
+
+def time_zone(value: str) -> str:
+    """A name of the IANA list."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of the zone database
+        raise ValueError(f"{value!r} is not a time zone of the IANA list") from error
+    return value
+
+
+def written_day(value: Any) -> Any:
+    """A day as text, or anything else that is no text."""
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("needs a day written as YYYY-MM-DD")
+    return value
+
+
+def day_of_series(value: date) -> date:
+    """A day whose windows and month are days of the calendar too."""
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"needs a day of the years {FIRST_YEAR} to {LAST_YEAR}")
+    return value
+
+
+def memory_size(value: str) -> str:
+    """A size with its unit."""
+    if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?B)", value, re.IGNORECASE):
+        raise ValueError("needs a size such as 1GB or 512MB")
+    return value
+
+
+def owner_address(value: str) -> str:
+    """An e-mail address that Dagster takes for an owner, or nothing."""
+    if value and not re.fullmatch(OWNER, value):
+        raise ValueError("needs one plain address such as ops@example.org, with a last part of 2 to 7 letters")
+    return value
