@@ -112,17 +112,23 @@ def split_days(
             block_keys, block_words = keys[bounds[index] : bounds[index + 1]], words[bounds[index] : bounds[index + 1]]
             has_collision = bool((block_keys[1:] == block_keys[:-1]).any())
             days = days_of_blocks({block: plan.masks[block]}, alignment=alignment)
-            bits = [np.uint64(1 << (day_number(day) + alignment) % BLOCK_DAYS) for day in days]
+            bits = [(day_number(day) + alignment) % BLOCK_DAYS for day in days]
+            keys_of = partial(_keys_with, block_keys, _bytes_apart(block_words))
             for start in range(0, len(days), threads):
-                chosen = pool.map(partial(_keys_with, block_keys, block_words), bits[start : start + threads])
+                chosen = pool.map(keys_of, bits[start : start + threads])
                 for day, day_keys in zip(days[start : start + threads], chosen, strict=True):
                     if len(day_keys):
                         yield day, np.unique(day_keys) if has_collision else day_keys
 
 
-def _keys_with(keys: Keys, words: NDArray[np.uint64], bit: np.uint64) -> Keys:
-    chosen: Keys = keys[(words & bit) != 0]
-    return chosen
+def _bytes_apart(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """uint8[8, n]: the bytes of the words, lowest first, each in a row of its own, so that a day reads an eighth."""
+    return np.ascontiguousarray(words.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8).T)
+
+
+def _keys_with(keys: Keys, rows: NDArray[np.uint8], bit: int) -> Keys:
+    """The keys whose word has `bit`; compress takes a fifth of the time of indexing, and lets threads run."""
+    return np.compress((rows[bit >> 3] & np.uint8(1 << (bit & 7))) != 0, keys)
 
 
 def words_after(

@@ -153,6 +153,8 @@ class DuckdbReading:
         rows = SourceRows(self._connection, self._source, self._limits, progress=self._progress, is_direct=is_direct)
         self._tally = Tally(rows.alignment)
         self._read_part(rows, 1, 0)
+        if rows.uncounted is not None:
+            self._tally.accept_others(rows.uncounted)
 
     def _read_part(self, rows: SourceRows, parts: int, index: int) -> None:
         """Reads the rows whose id hashes to `index` of `parts`; cuts the part when it does not fit into memory."""
@@ -169,7 +171,7 @@ class DuckdbReading:
         groups = self._connection.execute("SELECT code, sum(row_count), bit_or(word) FROM activity GROUP BY code")
         days, has_refused = self._tally.add_groups(groups.fetchall())
         if has_refused:
-            self._tally.add_lines(rows.refused_lines(part))
+            self._tally.add_refused(rows.refused(part))
         self._keep_erased(rows.alignment)
         calendar, window_days = self._pseudonymiser.calendar, self._pseudonymiser.window_days
         for plan in epoch_plans(days, calendar, window_days=window_days, alignment=rows.alignment):

@@ -32,28 +32,35 @@ class Tally:
         self._erasures = 0
 
     def add_groups(self, groups: Iterable[tuple[Any, ...]]) -> tuple[list[date], bool]:
-        """Adds (code, rows, word) of one part; the days of its "+" rows, and whether it has refused rows."""
+        """Adds (code, rows, word) of one part; the days of its "+" rows, and whether it has refused rows.
+
+        Rows that were not counted (None) are added by `accept_others`.
+        """
         words: dict[int, int] = {}
         has_refused = False
         for code, rows, word in groups:
             if code in REASON_OF:
-                self._rejected[REASON_OF[code]] += int(rows)
                 has_refused = True
             elif code != BLANK:
-                self._accepted += int(rows)
-                self._erasures += int(rows) if code >= ERASING else 0
+                self._accepted += int(rows or 0)
+                self._erasures += int(rows or 0) if code >= ERASING else 0
                 if code < ERASING:
                     words[code] = int(word)
         for block, word in words.items():
             self._words[block] = self._words.get(block, 0) | word
         return days_of_blocks(words, alignment=self._alignment), has_refused
 
-    def add_lines(self, groups: Iterable[tuple[Any, ...]]) -> None:
-        """Adds (code, ascending row numbers) of one part."""
-        for code, numbers in groups:
+    def add_refused(self, groups: Iterable[tuple[Any, ...]]) -> None:
+        """Adds (code, rows, first row numbers ascending) of the refused rows of one part."""
+        for code, rows, numbers in groups:
             if code in REASON_OF:
+                self._rejected[REASON_OF[code]] += int(rows)
                 merged = sorted([*self._lines.get(REASON_OF[code], []), *numbers])
                 self._lines[REASON_OF[code]] = merged[:LINES_KEPT]
+
+    def accept_others(self, rows: int) -> None:
+        """Of `rows` in all, those that were not refused are accepted."""
+        self._accepted = rows - sum(self._rejected.values())
 
     def counts(self) -> RowCounts:
         """The sums, reasons in the order of `core.activity.REASONS`."""

@@ -102,13 +102,15 @@ def _count_block(block: Block, files: KeyFiles, read: ReadKeys) -> dict[Window, 
         words=(last - first).days // WORD_DAYS + 1,
         threads=READ_THREADS,
     )
-    counts: dict[Window, int] = {}
-    for length in sorted({len(window) for window in block.windows}):
+
+    def count_length(length: int) -> dict[Window, int]:
         windows = [window for window in block.windows if len(window) == length]
         ends = DayRange(windows[0].last, windows[-1].last)
         per_end = distinct_per_window(words, first_day=first, ends=ends, window_days=length)
-        counts.update({window: int(per_end[(window.last - ends.first).days]) for window in windows})
-    return counts
+        return {window: int(per_end[(window.last - ends.first).days]) for window in windows}
+
+    lengths = sorted({len(window) for window in block.windows})
+    return {window: count for counted in in_threads(count_length, lengths) for window, count in counted.items()}
 
 
 def count_keys(path: Path) -> int:
