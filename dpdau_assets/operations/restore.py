@@ -42,7 +42,15 @@ from dpdau_assets.operations.unaccounted import (
     set_unaccounted,
     unaccounted,
 )
-from dpdau_assets.operations.workspace import Clock, Workspace, journal_end_path, ledger_url, open_workspace, utc_now
+from dpdau_assets.operations.workspace import (
+    Clock,
+    Workspace,
+    journal_end_path,
+    last_use,
+    ledger_url,
+    open_workspace,
+    utc_now,
+)
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import backups, epoch_facts, erasures, notes, salt_file, schema
 from dpdau_assets.storage.files import TEMPORARY_MARK, make_durable, read_bytes, remove, replace, temporary_name
@@ -122,7 +130,8 @@ def restore(
         clock: Gives an aware time.
 
     Raises:
-        ConfigurationError: The present ledger is sound and nothing is missing in it, or the salts are not the ledger's.
+        ConfigurationError: The present ledger is sound and nothing is missing in it, the salts are not the ledger's, or
+            the journal has a gap and no first day of the series is known.
         DataError: No copy is sound, or copy and journal disagree.
         StorageError: The disk or a lock refused.
     """
@@ -211,6 +220,8 @@ class _Work:
             if all(gap.until for gap in gaps) and is_published_beyond(connection, self._lake):
                 end = lines.lines[-1] if lines.lines else None
                 gaps = (*gaps, Gap(end.seq if end else base.anchor.seq, end.at if end else base.since, None))
+            if gaps:
+                self._fill_gap(connection, gaps, lines)
             floor = epoch_facts.retention_floor(connection)
             counts = self._files_of_batch() if with_lake else replay.files_of_batch
             copy = put_lake_back(self._lake, self._ledger_id) if with_lake else None
@@ -227,7 +238,7 @@ class _Work:
             if copy:
                 newest, staged = copy.manifest.batch_seq, adopted.staged_of_batch
                 dropped = drop_batches(connection, staged, files_of_batch=counts, after=newest)
-            strangers = self._fill_gap(connection, gaps) if gaps else 0
+            strangers = adopt_strangers(connection, self._lake, held_from=floor, now=self._now) if gaps else 0
             _mark_erasures(connection)
             lost = unaccounted(connection)
             self._note(connection, base, lines, gaps, max(known_seq, base.anchor.seq))
@@ -253,8 +264,8 @@ class _Work:
                 hint="put the right journal back, or set DATA_DIR to the right folder",
             )
 
-    def _fill_gap(self, connection: Connection, gaps: tuple[Gap, ...]) -> int:
-        """What a gap makes uncertain: numbers jump, days wait to be charged, staged files get a batch."""
+    def _fill_gap(self, connection: Connection, gaps: tuple[Gap, ...], lines: Lines) -> None:
+        """What a gap makes uncertain: numbers jump, and days wait to be charged."""
         for table in NUMBERED:
             connection.execute(
                 text(
@@ -267,12 +278,18 @@ class _Work:
                 text("UPDATE sqlite_sequence SET seq = seq + :step WHERE name = :name"),
                 {"name": table, "step": NUMBER_STEP},
             )
-        ends = [parse_time(gap.until) if gap.until else self._now for gap in gaps]
-        lost = days_that_may_be_lost(connection, self._settings, until=max(ends))
+        until = self._latest_end(connection, gaps, lines)
+        lost = days_that_may_be_lost(connection, self._settings, until=until)
         before = [day for days in unaccounted(connection) for day in days]
         set_unaccounted(connection, [*before, *lost])
-        held_from = epoch_facts.retention_floor(connection)
-        return adopt_strangers(connection, self._lake, held_from=held_from, now=self._now)
+
+    def _latest_end(self, connection: Connection, gaps: tuple[Gap, ...], lines: Lines) -> datetime:
+        """When the last of the gaps had ended at the latest: a clock that was set back since moves no end back."""
+        seen = [text for gap in gaps for text in (gap.since, gap.until)]
+        if all(gap.until for gap in gaps):
+            return max(parse_time(text) for text in seen if text)
+        seen += [last_use(connection), *(line.at for line in lines.lines)]
+        return max(self._now, *(parse_time(text) for text in seen if text))
 
     def _note(self, connection: Connection, base: Base, lines: Lines, gaps: tuple[Gap, ...], known_seq: int) -> None:
         last = lines.lines[-1].anchor if lines.lines else base.anchor

@@ -17,11 +17,20 @@ from sqlalchemy import Connection
 
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
-from dpdau_assets.core.quantities import METRICS, DayRange, Metric, contiguous_ranges, last_closed_day, period_of
-from dpdau_assets.errors import DataError, UsageError
+from dpdau_assets.core.quantities import (
+    EARLIEST_DAY,
+    METRICS,
+    ONE_DAY,
+    DayRange,
+    Metric,
+    contiguous_ranges,
+    last_closed_day,
+    period_of,
+)
+from dpdau_assets.errors import ConfigurationError, DataError, UsageError
 from dpdau_assets.operations.account_terms import JOINT
 from dpdau_assets.operations.budget_check import BudgetBook
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.workspace import FLOOR_KEY, Workspace, series_floor_reach
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import budget
 from dpdau_assets.storage.ledger import get_meta, set_meta
@@ -65,21 +74,37 @@ def set_unaccounted(connection: Connection, days: Iterable[date]) -> None:
 def days_that_may_be_lost(connection: Connection, settings: Settings, *, until: datetime) -> list[date]:
     """The closed days of the series, as of the end of a gap, of which some metric has no value and no charge.
 
-    A gap in time says nothing about which days were released in it: each that was closed by then may have been.
+    A gap in time says nothing about which days were released in it: each that was closed by then may have been, by the
+    settings of then. Therefore SERIES_END does not count, nor a SERIES_START that was moved later.
 
     Args:
         connection: A transaction of the restored ledger.
         settings: SERIES_START, TIMEZONE and the close.
         until: When the gap ended.
+
+    Raises:
+        ConfigurationError: Neither the settings nor the ledger know a first day of the series.
     """
-    first = settings.series_start
-    last = last_closed_day(until, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
-    if settings.series_end is not None:
-        last = min(last, settings.series_end)
-    if first is None or last < first:
-        return []
     done = [_accounted_for(connection, metric) for metric in METRICS]
-    return [day for day in DayRange(first, last) if not all(day in days for days in done)]
+    known = [day for days in done for day in days]
+    known += [day for day in (settings.series_start, _first_series_start(connection, settings)) if day is not None]
+    if not known:
+        raise ConfigurationError(
+            "the journal has a gap, and nothing tells from which day on days may have been released in it",
+            hint="set SERIES_START to the first day that was ever published, then repeat `dpdau restore`",
+        )
+    last = last_closed_day(until, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+    days = DayRange(min(known), last).days() if min(known) <= last else []
+    return [day for day in days if not all(day in accounted for accounted in done)]
+
+
+def _first_series_start(connection: Connection, settings: Settings) -> date | None:
+    """The first SERIES_START that this folder was opened with, or an earlier day; None while there was none."""
+    stored = get_meta(connection, FLOOR_KEY)
+    if stored is None:
+        return None
+    floor = date.fromisoformat(stored)
+    return floor if floor <= EARLIEST_DAY else floor + ONE_DAY * series_floor_reach(settings)
 
 
 def _accounted_for(connection: Connection, metric: Metric) -> set[date]:

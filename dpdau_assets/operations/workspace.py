@@ -262,11 +262,16 @@ def _fix_series_floor(ledger: Ledger, settings: Settings) -> None:
     with ledger.read() as connection:
         if get_meta(connection, FLOOR_KEY) is not None:
             return
-    reach = settings.mau_window_days - 1 + FLOOR_SLACK_DAYS
-    floor = date.fromordinal(max(EARLIEST_DAY.toordinal(), settings.series_start.toordinal() - reach))
+    earliest = settings.series_start.toordinal() - series_floor_reach(settings)
+    floor = date.fromordinal(max(EARLIEST_DAY.toordinal(), earliest))
     with ledger.write() as connection:
         if get_meta(connection, FLOOR_KEY) is None:
             set_meta(connection, FLOOR_KEY, floor.isoformat())
+
+
+def series_floor_reach(settings: Settings) -> int:
+    """By how many days the floor of the series lies before the first SERIES_START."""
+    return settings.mau_window_days - 1 + FLOOR_SLACK_DAYS
 
 
 def _anchor(ledger: Ledger) -> Anchor:

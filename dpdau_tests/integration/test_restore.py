@@ -410,6 +410,48 @@ class TestGaps:
         assert "--assume-released" in refused.value.hint
         assert len(releases_of(workspace)) == 6
 
+    @pytest.mark.parametrize(
+        "changed",
+        [{"series_start": None}, {"series_start": LAST}, {"series_end": day(1)}],
+        ids=["start unset", "start moved later", "series ended"],
+    )
+    def test_days_wait_by_the_settings_of_then(self, folder: Workspace, changed: dict[str, Any]) -> None:
+        """What a restore is given as the series does not take a day out of those that may have been released."""
+        backup(folder)
+        kept = len(read(folder.lake.journal_folder).lines)
+        release(folder, 2)
+        lose_journal_lines(folder, kept=kept - 1)
+        destroy_ledger(folder)
+        settings = folder.settings
+        report = restore(settings.model_copy(update=changed), clock=folder.clock)
+        assert (report.unaccounted[0].first, report.unaccounted[-1].last > LAST) == (day(0), True)
+        with pytest.raises(DataError, match="may have been released"):
+            release(open_workspace(settings, clock=folder.clock), 2)
+
+    def test_without_any_first_day_a_gap_is_refused(self, tmp_path: Path) -> None:
+        """Where neither settings nor ledger know when the series began, the restore asks instead of guessing."""
+        workspace = open_folder(tmp_path / "data", series_start=None)
+        backup(workspace)
+        kept = len(read(workspace.lake.journal_folder).lines)
+        add_activity(workspace, everybody(3))
+        begun = open_folder(tmp_path / "data")
+        release(begun, 0)
+        begun.close()
+        lose_journal_lines(workspace, kept=kept)
+        destroy_ledger(workspace)
+        with pytest.raises(ConfigurationError, match="from which day on") as refused:
+            restore(workspace.settings, clock=workspace.clock)
+        assert "SERIES_START" in refused.value.hint and not ledger_file(workspace).exists()
+        again, report = restored(begun)
+        assert report.unaccounted[0].first == day(0)
+        with pytest.raises(DataError, match="may have been released"):
+            release(again, 0)
+
+    def test_a_clock_set_back_shortens_no_gap(self, lost: Workspace) -> None:
+        """Days that were closed by what copy and journal have seen wait, whatever the machine's time is now."""
+        report = restore(lost.settings, clock=lambda: NOW - timedelta(days=400))
+        assert (report.unaccounted[0].first, report.unaccounted[-1].last) == (day(2), (NOW - timedelta(days=1)).date())
+
     def test_assumed_days_are_charged_once_and_released_as_revision_1(self, lost: Workspace) -> None:
         """The lost draws are paid for, the days free, other days still wait."""
         workspace, _ = restored(lost)
