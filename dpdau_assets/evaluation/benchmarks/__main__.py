@@ -75,7 +75,7 @@ def _report(
     _tell(f"{workload.name}: {workload.users:,} users, {DAYS} days; raw file -> released DAU, WAU, MAU (median)")
     _tell(f"  plain DuckDB query, one bit per day per user   {plain:7.2f} s   {peaks[0]:.2f} GiB")
     _tell(f"  dpdau ingest + release, SKETCH_IMPL=set        {ours:7.2f} s   {peaks[1]:.2f} GiB")
-    _tell(f"  dpdau ingest + release, SKETCH_IMPL=kmv        {sketched.seconds:7.2f} s   {peaks[2]:.2f} GiB   (one run)")
+    _tell(f"  dpdau ingest + release, SKETCH_IMPL=kmv        {sketched.seconds:7.2f} s   {peaks[2]:.2f} GiB, one run")
     _tell(f"  ratio (set)                                    {ours / plain:7.2f}     limit {MAX_RATIO} at LARGE")
     is_slow = workload is LARGE and ours / plain > MAX_RATIO
     is_fat = max(peaks[1:]) * GIB > MAX_PEAK_BYTES
