@@ -26,6 +26,9 @@ LOCK_SECONDS = 600
 SURELY_DEAD = timedelta(days=1)
 """What waits in backups/ for longer belongs to no living process."""
 
+JITTER = timedelta(hours=1)
+"""A daily backup is never on time to the second: what expires before the next one goes with this one."""
+
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
@@ -81,7 +84,7 @@ def backup(workspace: Workspace, *, with_lake: bool = False) -> BackupReport:
         held.enter_context(FileLock(lake.backups / ".lock", timeout_seconds=LOCK_SECONDS))
         settle_unfinished(lake.backups)
         made = _copies(workspace, _terms(workspace, now), with_lake=with_lake)
-    removed = remove_expired_backups(workspace, now=now)
+    removed = remove_expired_backups(workspace, now=now + JITTER)
     folders = [lake.journal_folder, *([mirror] if (mirror := workspace.settings.journal_mirror) else [])]
     dropped = backups.drop_old_journal(folders, backups.known(lake.backups))
     return BackupReport(tuple(made), removed, dropped)

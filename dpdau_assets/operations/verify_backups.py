@@ -24,10 +24,12 @@ from dpdau_assets.operations.verify_places import is_in_pages
 from dpdau_assets.operations.verify_sketches import holds_erased_rows
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import backups, erasures
-from dpdau_assets.storage.backups import Backup
+from dpdau_assets.storage.backups import Backup, Manifest
 from dpdau_assets.storage.byte_search import KeySearch
-from dpdau_assets.storage.erasures import Tombstones, to_unsigned
+from dpdau_assets.storage.erasures import ErasureRequest, Tombstones, to_unsigned
 from dpdau_assets.storage.files import TEMPORARY_MARK, read_keys
+from dpdau_assets.storage.journal_lines import read
+from dpdau_assets.storage.ledger import parse_time
 from dpdau_assets.storage.lock import FileLock
 from dpdau_assets.storage.sqlite_pages import foreign_pages
 from dpdau_assets.storage.unfinished_backups import place_of
@@ -74,7 +76,7 @@ def _search_for(tombstones: Iterable[Tombstones | None]) -> KeySearch:
 
 
 def verify_backups(workspace: Workspace, report: Report) -> None:
-    """Reports copies that cannot be restored from, or hold somebody whose erasure was complete when they were made.
+    """Reports copies that cannot be restored from, are past their date, or hold somebody who was erased before them.
 
     Raises:
         StorageError: A file cannot be read.
@@ -85,7 +87,10 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
     copies = backups.known(folder)
     _report_others(folder, {copy.path for copy in copies}, report)
     ledgers = {one.path: _Copied.of(one.path) for one in copies if not one.is_lake and _is_sound(one, report)}
+    now = workspace.now()
     for copy in copies:
+        if copy.path.exists() and parse_time(copy.manifest.expires_at) <= now:
+            report.find("backup", _place(copy), "it is past its date and still there", repair="dpdau backup")
         if copy.path in ledgers:
             known = ledgers[copy.path]
             search = known.search
@@ -102,10 +107,24 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
                 report.find("backup", _place(copy), "it holds files that its list does not name", repair=_again(copy))
 
 
-def last_expiry(workspace: Workspace, completed_at: str) -> str | None:
-    """When the last copy made before a request was complete expires; None when there is none."""
+def last_expiry(workspace: Workspace, request: ErasureRequest) -> str | None:
+    """When the last copy made before a complete request was complete expires; None when there is none."""
+    done = [seq for seq, upto, at in _completions(workspace) if upto >= request.seq and at == request.completed_at]
     copies = (one.manifest for one in backups.known(workspace.lake.backups))
-    return max((one.expires_at for one in copies if one.created_at <= completed_at), default=None)
+    older = (one for one in copies if _is_older(one, max(done, default=None), str(request.completed_at)))
+    return max((one.expires_at for one in older), default=None)
+
+
+def _completions(workspace: Workspace) -> list[tuple[int, int, str]]:
+    """Every completion that the journal still holds: its line, the last request it completed, and its time."""
+    lines = read(workspace.lake.journal_folder, workspace.settings.journal_mirror).lines
+    found = ((line.seq, note) for line in lines for note in line.document()["notes"])
+    return [(seq, note["upto"], note["completed_at"]) for seq, note in found if note["note"] == "erasure_completed"]
+
+
+def _is_older(copy: Manifest, line: int | None, completed_at: str) -> bool:
+    """Whether a copy was made before a completion: in the journal's order where it holds both, for clocks go back."""
+    return copy.created_at <= completed_at if line is None else copy.journal_seq < line
 
 
 def _place(copy: Backup) -> str:
@@ -171,7 +190,8 @@ def _complete_before(
     """
     with workspace.ledger.read() as connection:
         last = max((one.completed_at or "" for one in erasures.history(connection)), default="")
-        if last and last < copy.manifest.created_at and not erasures.pending(connection):
+        line = max((seq for seq, _, _ in _completions(workspace)), default=None)
+        if last and not _is_older(copy.manifest, line, last) and not erasures.pending(connection):
             epochs = erasures.epochs(connection)
             return ErasedKeys({epoch: erasures.tombstones(connection, epoch) for epoch in epochs})
     seq = copy.manifest.journal_seq

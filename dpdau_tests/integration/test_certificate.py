@@ -25,7 +25,7 @@ from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.storage import erasures
 from dpdau_assets.storage.backups import Backup, known
 from dpdau_assets.storage.files import file_digest, read_table, write_keys, write_table
@@ -174,6 +174,27 @@ class TestBackups:
         request = request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER).request
         flush_deletes(workspace)
         assert certify(workspace, request).last_backup_expires_at == copy.manifest.expires_at
+
+    def test_a_clock_set_back_hides_no_copy(self, workspace: Workspace) -> None:
+        """Which came first, copy or completion, is told by the journal, not by times that may go back."""
+        ahead = open_workspace(workspace.settings, clock=lambda: LONG_AFTER + timedelta(hours=2))
+        copy = backup(ahead).made[0]
+        request = request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER).request
+        flush_deletes(workspace)
+        assert certify(workspace, request).last_backup_expires_at == copy.manifest.expires_at
+
+    def test_a_copy_past_its_date_is_found(self, workspace: Workspace) -> None:
+        """A copy that should be gone may hold who is erased: no certificate before the next backup has removed it."""
+        backup(workspace, with_lake=True)
+        request = request_erasure(workspace, [b"user-7"], through=DAYS.last, now=LONG_AFTER).request
+        flush_deletes(workspace)
+        later = open_workspace(workspace.settings, clock=lambda: LONG_AFTER + timedelta(days=31))
+        found = verify(later).findings
+        assert [(one.kind, one.repair) for one in found] == [("backup", "dpdau backup")] * 2
+        with pytest.raises(DataError, match="past its date"):
+            certify(later, request)
+        follow(later, found[0])
+        assert certify(later, request).last_backup_expires_at is None
 
     def test_a_damaged_copy(self, workspace: Workspace) -> None:
         """A copy with other bytes, or without a manifest, is found before it is needed."""
