@@ -16,6 +16,7 @@ import dagster as dg
 ERRAND_TAG = "dpdau/errand"
 FIRST_PAUSE_SECONDS = 60
 LONGEST_PAUSE_SECONDS = 3600
+NEWEST = 100
 STALE_AFTER_SECONDS = 3600
 """A run that has not ended after this time no longer keeps another from starting: the lake lock orders them anyway."""
 
@@ -56,11 +57,12 @@ def ask_for(errand: Errand, instance: dg.DagsterInstance, *, now: float) -> dg.R
         instance: Where earlier attempts are recorded.
         now: Unix time.
     """
-    records = instance.get_run_records(dg.RunsFilter(tags={ERRAND_TAG: errand.name}), limit=100)
+    own = dg.RunsFilter(tags={ERRAND_TAG: errand.name})
+    records = instance.get_run_records(own, limit=NEWEST)
     for record in records:
         if record.dagster_run.status in UNFINISHED and now - record.create_timestamp.timestamp() < STALE_AFTER_SECONDS:
             return dg.SkipReason(f"{errand.name}: a run is under way")
-    attempts = len(records)
+    attempts = instance.get_runs_count(own)  # not of the newest alone: the key must change with every attempt
     if attempts:
         ended = max(record.end_time or record.create_timestamp.timestamp() for record in records)
         wait = ended + pause_seconds(attempts) - now
@@ -81,5 +83,5 @@ def pause_seconds(attempts: int) -> float:
 
 def has_run_under_way(instance: dg.DagsterInstance, *, now: float, job_name: str | None = None) -> bool:
     """Whether a run, of `job_name` if given, has not ended and is not stale."""
-    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=list(UNFINISHED)), limit=100)
+    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=list(UNFINISHED)), limit=NEWEST)
     return any(now - record.create_timestamp.timestamp() < STALE_AFTER_SECONDS for record in records)

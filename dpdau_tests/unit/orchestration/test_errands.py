@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from dpdau_assets.orchestration.errands import ERRAND_TAG, Errand, ask_for, has_run_under_way, pause_seconds
+from dpdau_assets.orchestration.errands import ERRAND_TAG, NEWEST, Errand, ask_for, has_run_under_way, pause_seconds
 
 ERRAND = Errand("some_job", "work-1", tags={"a": "b"})
 
@@ -57,6 +57,15 @@ class TestAskFor:
         request = ask_for(ERRAND, instance, now=time.time() + 120)
         assert isinstance(request, dg.RunRequest)
         assert request.run_key == "work-1/1"
+
+    def test_the_key_changes_after_any_number_of_attempts(self, instance: dg.DagsterInstance) -> None:
+        """A key that was used would never be honoured again, so more attempts than are looked at still count."""
+        for number in range(NEWEST, NEWEST + 3):
+            while instance.get_runs_count() < number:
+                _run(instance, dg.DagsterRunStatus.FAILURE)
+            request = ask_for(ERRAND, instance, now=time.time() + 7200)
+            assert isinstance(request, dg.RunRequest)
+            assert request.run_key == f"work-1/{number}"
 
     def test_pauses_grow_to_an_hour_and_stay_there(self) -> None:
         """The pause doubles from a minute and never passes an hour, however many attempts there were."""
