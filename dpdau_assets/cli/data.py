@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing, open_or_create
+from dpdau_assets.cli.options import End, Json, Start, open_existing, open_or_create, reached_days
 from dpdau_assets.cli.output import counted, emit, progress_bar
 from dpdau_assets.errors import InputError, UsageError
 
@@ -30,12 +30,9 @@ def init(
     workspace = open_workspace(settings, synthetic=synthetic)
     catalogue = settings.root / "dpdau.duckdb"
     workspace.lake.write_catalogue(catalogue)
-    document = {"data_dir": str(settings.root), "catalogue": str(catalogue), "synthetic": synthetic}
-    emit(
-        document,
-        as_json=as_json,
-        text=lambda: f"ready: {settings.root}{' (synthetic)' if synthetic else ''}; next: dpdau ingest --from FILE",
-    )
+    document = {"data_dir": str(settings.root), "catalogue": str(catalogue), "synthetic": workspace.is_synthetic}
+    mark = " (synthetic)" if workspace.is_synthetic else ""
+    emit(document, as_json=as_json, text=lambda: f"ready: {settings.root}{mark}; next: dpdau ingest --from FILE")
 
 
 def ingest(
@@ -123,10 +120,11 @@ def rebuild(
     """
     from dpdau_assets.operations.rebuild import rebuild as rebuild_days
 
-    days = day_range(start, end)
+    workspace = open_existing()
+    days = reached_days(workspace, start, end)
     started_at = time.monotonic()
     with progress_bar() as progress:
-        rebuild_days(open_existing(), days, accept_loss=accept_loss, progress=progress)
+        rebuild_days(workspace, days, accept_loss=accept_loss, progress=progress)
     document = {"days": len(days), "seconds": round(time.monotonic() - started_at, 3)}
     emit(
         document,

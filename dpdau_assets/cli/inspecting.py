@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing
+from dpdau_assets.cli.options import End, Json, Start, open_existing, reached_days
 from dpdau_assets.cli.output import counted, emit, table, warn
 
 EXACT_WARNING = (
@@ -103,8 +103,9 @@ def trusted_counts(start: Start, end: End, as_json: Json = False) -> None:
     """
     from dpdau_assets.operations.count_trusted import count_trusted
 
-    days = day_range(start, end)
-    rows = count_trusted(open_existing(), days.first, days.last)
+    workspace = open_existing()
+    days = reached_days(workspace, start, end)
+    rows = count_trusted(workspace, days.first, days.last)
     warn(EXACT_WARNING)
     emit(
         rows,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dpdau_assets.cli.output import warn
-from dpdau_assets.errors import UsageError
+from dpdau_assets.errors import NotClosedError, UsageError
 from dpdau_assets.written_values import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
@@ -58,6 +58,19 @@ def day_range(start: date, end: date) -> DayRange:
     if end < start:
         raise UsageError(f"--end {end} lies before --start {start}", hint="exchange the two")
     return DayRange(start, end)
+
+
+def reached_days(workspace: Workspace, start: date, end: date) -> DayRange:
+    """As `day_range`, of days whose activity may have come: events are accepted until tomorrow.
+
+    Raises:
+        UsageError: `end` lies before `start`.
+        NotClosedError: `end` lies after tomorrow.
+    """
+    days, tomorrow = day_range(start, end), workspace.today() + timedelta(days=1)
+    if end > tomorrow:
+        raise NotClosedError(f"{end} is still to come", day=end, hint=f"end on {tomorrow} or earlier")
+    return days
 
 
 def open_existing() -> Workspace:

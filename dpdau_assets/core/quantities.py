@@ -61,6 +61,9 @@ class DayRange:
     def __iter__(self) -> Iterator[date]:
         return (self.first + timedelta(days=offset) for offset in range(len(self)))
 
+    def __reversed__(self) -> Iterator[date]:
+        return (self.last - timedelta(days=offset) for offset in range(len(self)))
+
     def __len__(self) -> int:
         return (self.last - self.first).days + 1
 

@@ -18,7 +18,7 @@ Does not belong here: what refuses before any budget is looked at (`release_rule
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -39,7 +39,7 @@ from dpdau_assets.operations.account_terms import JOINT, Terms
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.draw_release import Draw
 from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.release_rules import check_calendar, check_request, check_revisable
+from dpdau_assets.operations.release_rules import check_days, check_request, check_revisable, check_windows
 from dpdau_assets.operations.report_budget import release_bodies
 from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
@@ -106,8 +106,11 @@ def publish_releases(
     """
     check_request(workspace, metrics, revise=revise, reason=reason)
     destroy_closed_offsets(workspace)
-    pairs: list[Pair] = [(metric, day) for day in days for metric in dict.fromkeys(metrics)]
     stored = _stored(workspace, days)
+    missing = days if revise else _missing_days(metrics, days, stored)
+    if missing:
+        check_days(workspace, missing)  # before anything is listed by day: the last one may be a slip of the keyboard
+    pairs: list[Pair] = [(metric, day) for day in days for metric in dict.fromkeys(metrics)]
     wanted = pairs if revise else [pair for pair in pairs if pair not in stored]
     refused: Sequence[Refusal] = ()
     drawn_now: list[Pair] = []
@@ -116,7 +119,7 @@ def publish_releases(
             check_revisable(wanted, stored)
         desk = _Desk(workspace, reason=reason if revise else None, progress=progress)
         drawn_together = desk.drawn_with(wanted)
-        check_calendar(workspace, drawn_together)
+        check_windows(workspace, drawn_together)
         check_accounted(workspace, drawn_together)
         if revise:
             desk.require_whole(wanted)
@@ -139,6 +142,16 @@ def _stored(workspace: Workspace, days: DayRange) -> dict[Pair, budget.Release]:
     with workspace.ledger.read() as connection:
         found = budget.releases_between(connection, days.first, days.last)
     return {(cast(Metric, release.metric), release.day): release for release in found}
+
+
+def _missing_days(metrics: Sequence[Metric], days: DayRange, stored: Container[Pair]) -> DayRange | None:
+    """From the first to the last day of which a value is not stored; None when all are. Looks at no day in between."""
+
+    def is_missing(day: date) -> bool:
+        return any((metric, day) not in stored for metric in metrics)
+
+    first = next(filter(is_missing, days), None)
+    return None if first is None else DayRange(first, next(filter(is_missing, reversed(days))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from datetime import date, timedelta
 
-from dpdau_assets.core.quantities import EARLIEST_DAY, Metric, close_time, last_closed_day, window_days
+from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, Metric, close_time, last_closed_day, window_days
 from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError, UsageError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
@@ -54,25 +54,35 @@ def check_revisable(wanted: Iterable[tuple[Metric, date]], released: Container[t
             )
 
 
-def check_calendar(workspace: Workspace, wanted: Iterable[tuple[Metric, date]]) -> None:
-    """Returns when every release asked for is allowed by the calendar.
+def check_days(workspace: Workspace, days: DayRange) -> None:
+    """Returns when days of the series that are closed are asked for; as quick for millennia as for a day.
 
     Args:
         workspace: The open data folder.
-        wanted: Metrics and days to release, at least one.
+        days: From the first to the last day to release.
 
     Raises:
-        OutsideSeriesError: A day lies before SERIES_START or after SERIES_END, there is no SERIES_START, or a window
-            reaches back beyond RETENTION_DAYS.
+        OutsideSeriesError: A day lies before SERIES_START or after SERIES_END, or there is no SERIES_START.
         NotClosedError: A day is not closed yet by the clock that never goes back.
+        ConfigurationError: The clock is far ahead of all that happened here (public).
+    """
+    _check_series(workspace.settings, days.first, days.last)
+    _check_closed(workspace, days.last)
+
+
+def check_windows(workspace: Workspace, wanted: Sequence[tuple[Metric, date]]) -> None:
+    """Returns when the calendar allows the window of every release asked for.
+
+    Args:
+        workspace: The open data folder.
+        wanted: Metrics and days to release, whose days `check_days` allows.
+
+    Raises:
+        OutsideSeriesError: A window reaches back beyond RETENTION_DAYS.
         ConfigurationError: SERIES_START was moved back by more than a year (public).
     """
-    pairs = list(wanted)
-    first, last = min(day for _, day in pairs), max(day for _, day in pairs)
-    _check_series(workspace.settings, first, last)
-    _check_closed(workspace, last)
-    _check_floor(workspace, pairs)
-    _check_retention(workspace, pairs)
+    _check_floor(workspace, wanted)
+    _check_retention(workspace, wanted)
 
 
 def _check_series(settings: Settings, first: date, last: date) -> None:

@@ -345,6 +345,13 @@ class TestTheRest:
         assert "<svg" in page
         assert "http://" not in page.replace("http://www.w3.org", "")
 
+    @pytest.mark.parametrize("flags", [(), ("--synthetic",)])
+    def test_init_tells_what_the_folder_is(self, dpdau: CommandLine, flags: tuple[str, ...]) -> None:
+        """init says whether the folder is synthetic, which its first making decides, not the flags of a repetition."""
+        for asked in (flags, ()):
+            assert dpdau.json("init", *asked)["synthetic"] is bool(flags)
+            assert (" (synthetic)" in dpdau("init").out) is bool(flags)
+
     def test_init_is_harmless_when_repeated(self, dpdau: CommandLine) -> None:
         """init makes ledger, secrets and catalogue; a second one changes no secret."""
         dpdau.json("init")

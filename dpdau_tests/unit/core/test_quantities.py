@@ -54,6 +54,11 @@ class TestDayRange:
         assert date(2024, 2, 26) not in days
         assert date(2024, 3, 3) not in days
 
+    def test_can_be_read_backwards(self) -> None:
+        """Reversed, the days come from the last to the first."""
+        days = DayRange(date(2024, 2, 27), date(2024, 3, 2))
+        assert list(reversed(days)) == days.days()[::-1]
+
     def test_single_day(self) -> None:
         """The range of one day holds that day only."""
         assert DayRange.single(date(2026, 1, 1)).days() == [date(2026, 1, 1)]
