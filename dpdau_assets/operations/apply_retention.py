@@ -200,5 +200,5 @@ def _destroy_epochs(workspace: Workspace, floor: date) -> int | None:
 
 def _destroy_secrets(workspace: Workspace, lowest: int) -> None:
     path = workspace.lake.secrets_path
-    if not workspace.salts.destroy_below(lowest, path=path) and salt_file.pending_path(path).exists():
-        salt_file.wipe_leftovers(path)
+    workspace.salts.destroy_below(lowest, path=path)
+    salt_file.wipe_leftovers(path)  # also of a run that was killed between replacing the store and wiping the old one

@@ -161,7 +161,7 @@ def put(path: Path, document: SaltDocument) -> None:
 
 def put_pending(path: Path, document: SaltDocument) -> None:
     """Writes, durably, the store that is to replace the one at `path` once the ledger says so."""
-    with _locked(path):
+    with _locked(path), _WipedAfterwards(pending_path(path)):
         _put(pending_path(path), document)
 
 
@@ -179,9 +179,10 @@ def take_pending(path: Path, *, is_wanted: Callable[[SaltDocument], bool]) -> bo
         except ValueError:
             return False
         if is_wanted(document):
-            with storage_errors(path, "replace"):  # not by `replace`, which removes what it cannot move: the only copy
+            with _WipedAfterwards(path), storage_errors(path, "replace"):
+                # not by `replace`, which removes what it cannot move: the only copy
                 os.replace(waiting, path)  # noqa: PTH105 - tests inject faults at the os level
-            make_durable([path])
+                make_durable([path])
             return True
     return False
 
@@ -202,16 +203,22 @@ def trim(path: Path, shorten: Callable[[SaltDocument], SaltDocument | None]) -> 
             return False
         with _WipedAfterwards(path):
             _put(path, shorter)
-        wipe_leftovers(path)
+        _wipe_leftovers(path)
     return True
 
 
 def wipe_leftovers(path: Path) -> None:
     """Wipes the file of a rotation that never took place and what a killed process left beside the store."""
-    for left in [pending_path(path), *path.parent.glob(f".*{TEMPORARY_MARK}*")]:
-        with suppress(FileNotFoundError), _WipedAfterwards(left):
-            left.unlink()
-    make_durable([path])
+    with _locked(path):
+        _wipe_leftovers(path)
+
+
+def _wipe_leftovers(path: Path) -> None:
+    found = [one for one in (pending_path(path), *path.parent.glob(f".*{TEMPORARY_MARK}*")) if one.exists()]
+    for left in found:
+        _wipe(left, unless=path)
+    if found:
+        make_durable([path])
 
 
 def pending_path(path: Path) -> Path:
@@ -245,17 +252,21 @@ def _put(path: Path, document: SaltDocument) -> None:
 class _WipedAfterwards:
     """Overwrites, after the block, the file that was at `path` before it: its secrets must not stay on the disk.
 
-    File systems that write elsewhere than they are told keep the old bytes for a while; that is theirs to mend.
+    Meanwhile the file has a second name, by which `wipe_leftovers` finds it when the process is killed in between. File
+    systems that write elsewhere than they are told keep the old bytes for a while; that is theirs to mend.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._left = path.parent / temporary_name(path)
         self._descriptor: int | None = None
 
     def __enter__(self) -> None:
         if self._path.exists():
             with storage_errors(self._path, "open"):
                 self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            with suppress(OSError):  # where the file system knows one name a file
+                os.link(self._path, self._left)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._descriptor is None:
@@ -263,7 +274,29 @@ class _WipedAfterwards:
         with storage_errors(self._path, "wipe"):
             try:
                 if kind is None:
-                    os.pwrite(self._descriptor, bytes(os.fstat(self._descriptor).st_size), 0)
-                    os.fsync(self._descriptor)
+                    _overwrite(self._descriptor)
             finally:
                 os.close(self._descriptor)
+            if kind is None or _is_same_file(self._left, self._path):
+                self._left.unlink(missing_ok=True)
+
+
+def _wipe(left: Path, *, unless: Path) -> None:
+    """Overwrites and removes a file; only removes the name when it is another one of the file at `unless`."""
+    with storage_errors(left, "wipe"):
+        if not _is_same_file(left, unless):
+            descriptor = os.open(left, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                _overwrite(descriptor)
+            finally:
+                os.close(descriptor)
+        left.unlink()
+
+
+def _overwrite(descriptor: int) -> None:
+    os.pwrite(descriptor, bytes(os.fstat(descriptor).st_size), 0)
+    os.fsync(descriptor)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -36,7 +37,7 @@ from dpdau_assets.storage.ledger import set_meta, time_text
 from dpdau_assets.storage.partitions import Partition
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.integration.release_folders import open_folder
-from dpdau_tests.support.crashes import count_steps, dies_at, sampled
+from dpdau_tests.support.crashes import Interrupted, count_steps, dies_at, sampled
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import Event, copy_of, digests, key_files, new_workspace, stage_activity
 
@@ -181,6 +182,26 @@ class TestWhatGoes:
             held.salts.epoch_key(lowest)
         assert list(json.loads(workspace.lake.secrets_path.read_text())["secrets"]) == [str(lowest)]
         assert done.is_first_secret_set
+
+    def test_secrets_go_although_the_run_was_killed(
+        self, tmp_path: Path, folder_with: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Killed between replacing the store and wiping the old file, the next run finds and wipes that."""
+        workspace = with_retention(folder_with(tmp_path / "data"))
+        write = os.pwrite
+
+        def dies(descriptor: int, content: bytes, offset: int) -> int:
+            if not any(content):
+                raise Interrupted
+            return write(descriptor, content, offset)
+
+        with workspace.lake.secrets_path.open("rb") as old:
+            with monkeypatch.context() as patched, pytest.raises(Interrupted):
+                patched.setattr(os, "pwrite", dies)
+                apply_retention(workspace)
+            apply_retention(with_retention(workspace))
+            assert set(old.read()) == {0}
+        assert {path.name for path in workspace.lake.secrets_path.parent.iterdir()} == {"salts.json", ".lock"}
 
     def test_secrets_wait_for_the_backups_that_need_them(self, tmp_path: Path, folder_with: Maker) -> None:
         """While an unexpired backup is keyed under an epoch its secret stays; afterwards it goes."""

@@ -134,6 +134,24 @@ class TestDestroyed:
         opened(path).destroy_below(3, path=path)
         assert set((tmp_path / "the old file").read_bytes()) == {0}
 
+    def test_the_file_that_a_rotation_replaces_is_overwritten(self, path: Path) -> None:
+        """Its secrets are in the new store, too; but when they are destroyed there, nobody would look for the old."""
+        with path.open("rb") as old:
+            store = rotated(opened(path))
+            salt_file.put_pending(path, store.document())
+            assert salt_file.take_pending(path, is_wanted=lambda _: True)
+            assert set(old.read()) == {0}
+        assert opened(path).fingerprint() == store.fingerprint()
+        assert {one.name for one in path.parent.iterdir()} == {path.name, ".lock"}
+
+    def test_leftovers_never_take_the_store_with_them(self, path: Path) -> None:
+        """A second name of the store itself, left by a kill before the store was replaced, goes without being wiped."""
+        content = path.read_bytes()
+        os.link(path, path.with_name(".salts.json.tmp-1-1-ab"))
+        salt_file.wipe_leftovers(path)
+        assert path.read_bytes() == content
+        assert {one.name for one in path.parent.iterdir()} == {path.name, ".lock"}
+
     def test_a_repeat_changes_nothing(self, path: Path) -> None:
         """Destroying what is destroyed is no change; the fingerprint stays throughout."""
         store = opened(path)
