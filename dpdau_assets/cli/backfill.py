@@ -87,10 +87,12 @@ def cost(workspace: Workspace, days: DayRange) -> str:
         made = {(one.metric, one.day) for one in releases_between(connection, days.first, days.last)}
     missing = Counter((period_of(day), metric) for day in days for metric in METRICS if (metric, day) not in made)
     rows = []
+    begun: set[str] = set()  # metrics whose first releases are counted in a row above
     for (period, metric), count in sorted(missing.items()):
         budget = report_budget(workspace, metric, period)
         fits = min(count, budget["releases_remaining"])
-        then = spent_after(workspace, metric, period, releases=fits)
+        then = spent_after(workspace, metric, period, releases=fits, is_searched=metric in begun)
+        begun.update([metric] if fits else [])
         losses = f"{budget['epsilon_spent']:.3f}", f"{then:.3f}", f"{budget['epsilon_cap']:g}"
         rows.append((period, metric.upper(), str(count), str(fits), *losses))
     if not rows:

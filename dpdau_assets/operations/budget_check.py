@@ -10,7 +10,7 @@ reset included; every window of 365 days that the day lies in, over all metrics.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TypedDict
@@ -20,7 +20,7 @@ from dpdau_assets.core.accounting.snapshot import fits, smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.quantities import ONE_DAY, days_of_period, period_of
 from dpdau_assets.errors import Refusal
-from dpdau_assets.operations.account_terms import Terms, account_name, make_terms
+from dpdau_assets.operations.account_terms import JOINT, Terms, account_name, make_terms
 from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.settings import Settings
@@ -65,11 +65,13 @@ class BudgetBook:
     Args:
         ledger: Where the charges are.
         settings: Caps, deltas, orders, and the mechanism of accounts that are not open yet.
+        searched: Metrics whose first sampling threshold is taken for found, as planning does after their first release.
     """
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, *, searched: Collection[str] = ()) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._searched = searched
         self._keys = OffsetKeys(Lake(settings.root).offsets_folder, ledger.ledger_id)
         self._options: AccountingOptions = {
             "advanced_delta": settings.advanced_delta,
@@ -123,7 +125,7 @@ class BudgetBook:
             month_mechanism=None if account else self._month_mechanism(period),
             deltas=deltas,
             events=events,
-            may_search=account is None and self._may_search(name),
+            may_search=account is None and self.may_search(name),
         )
 
     def _month_mechanism(self, period: str) -> str | None:
@@ -132,11 +134,12 @@ class BudgetBook:
             held = budget.accounts_of_period(connection, period)
         return held[-1].mechanism if held else None
 
-    def _may_search(self, metric: str) -> bool:
+    def may_search(self, name: str) -> bool:
         """Whether a first sampling threshold may still have to be searched for, by public facts alone."""
         settings = self._settings
-        is_searched = sketch_plan(settings).fixed_threshold is None
-        return is_searched and settings.expected_users is None and self.last_release(metric) is None
+        is_sampled = name != JOINT and sketch_plan(settings).fixed_threshold is None
+        is_known = settings.expected_users is not None or name in self._searched
+        return is_sampled and not is_known and self.last_release(name) is None
 
     def totals(self, period: str) -> Totals:
         """What all metrics together may spend for a day of `period`: the smallest of its accounts' and the settings."""

@@ -192,7 +192,7 @@ class _Course:
 
     def extra(self, name: str) -> EventCounts:
         """What the account's next release pays beside its own event: an offset, a search for a threshold."""
-        search = [ABOVE_THRESHOLD_EVENT] if self._is_search_needed(name) else []
+        search = [ABOVE_THRESHOLD_EVENT] if self.book.may_search(name) else []
         return merge_events(self.terms[name].opening, count_events(search))
 
     def _unreleased(self, name: str, days: Sequence[date]) -> list[date]:
@@ -228,13 +228,8 @@ class _Course:
     def _parts(self, name: str) -> tuple[EventCounts, EventCounts]:
         """What the next release pays for an offset, and what it pays otherwise."""
         terms, is_first = self.terms[name], self.funded[name] == 0
-        search = [ABOVE_THRESHOLD_EVENT] if is_first and self._is_search_needed(name) else []
+        search = [ABOVE_THRESHOLD_EVENT] if is_first and self.book.may_search(name) else []
         return terms.opening if is_first else NO_EVENTS, count_events([*search, terms.mechanism.event()])
-
-    def _is_search_needed(self, name: str) -> bool:
-        settings = self.settings
-        is_sampled = sketch_plan(settings).fixed_threshold is None and settings.expected_users is None
-        return name != JOINT and is_sampled and self.book.last_release(name) is None
 
     def _refusing(self, name: str, day: date, charge: EventCounts) -> str | None:
         terms, totals = self.terms[name], self._totals

@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from dpdau_assets.core.accounting.rdp import TRAILING_DAYS
 from dpdau_assets.core.accounting.snapshot import BudgetSnapshot, budget_snapshot, smallest_epsilon
-from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
+from dpdau_assets.core.dp_events import EventCounts, count_events, merge_events, repeat_event
+from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.quantities import DayRange, days_of_period, period_of
 from dpdau_assets.core.release import ReleaseResult, body
 from dpdau_assets.operations.budget_check import BudgetBook
@@ -41,24 +42,28 @@ def report_budget(workspace: Workspace, metric: str, period: str | date) -> dict
     return snapshot(BudgetBook(workspace.ledger, workspace.settings), workspace, metric, day).to_json()
 
 
-def spent_after(workspace: Workspace, metric: str, period: str, *, releases: int) -> float:
+def spent_after(workspace: Workspace, metric: str, period: str, *, releases: int, is_searched: bool = False) -> float:
     """What would be spent of a month's budget after some more releases of a metric, accounts before a reset included.
 
-    A search for a first sampling threshold is left out; noise that fills its cap has room for it.
+    The search for a first sampling threshold counts where these are the first releases of the metric.
 
     Args:
         workspace: The open data folder.
         metric: `dau`, `wau` or `mau`; in a month released jointly, of which a release makes all three.
         period: Calendar month `YYYY-MM`.
         releases: How many more, at least 0.
+        is_searched: Whether earlier releases that are planned as well have found the sampling threshold.
     """
     settings = workspace.settings
-    terms = BudgetBook(workspace.ledger, settings).terms(metric, period)
+    book = BudgetBook(workspace.ledger, settings, searched=[metric] if is_searched else [])
+    terms = book.terms(metric, period)
+    search = [ABOVE_THRESHOLD_EVENT] if book.may_search(terms.name) else []
     with workspace.ledger.read() as connection:
         spent = merge_events(
             *(budget.events_of_account(connection, one) for one in budget.accounts_of(connection, terms.name, period))
         )
-    more = merge_events(terms.opening, repeat_event(terms.mechanism.event(), releases)) if releases else ()
+    planned = repeat_event(terms.mechanism.event(), releases)
+    more = merge_events(terms.opening, count_events(search), planned) if releases else ()
     return smallest_epsilon(
         merge_events(spent, more),
         delta=terms.cap_delta,

@@ -8,17 +8,22 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from dpdau_assets.cli import backfill, ui
+from dpdau_assets.cli.backfill import cost
 from dpdau_assets.cli.demo import FOLDER
+from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import InputError, NotClosedError, OperatorError, OutsideSeriesError, UsageError
+from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.orchestration.heartbeat import is_daemon_alive, last_heartbeat
 from dpdau_assets.settings import Settings, create_project
 from dpdau_tests.integration.command_line import CommandLine, write_lines
+from dpdau_tests.integration.release_folders import add_activity, everybody, open_folder
 
 pytestmark = pytest.mark.untraced
 
@@ -52,6 +57,22 @@ class TestBackfill:
         assert ["2024-02", "MAU", "1", "1"] in [row[:4] for row in rows]
         made = {name: dpdau.json("budget", name, "--month", "2024-01")["release_count"] for name in ("dau", "wau")}
         assert made == {"dau": 1, "wau": 2}
+
+    def test_the_printed_losses_are_those_of_the_budget_afterwards(self, tmp_path: Path) -> None:
+        """With default settings, over the turn of a month, the foretold losses are what `dpdau budget` shows after the
+        releases: openings, and one search for a sampling threshold a metric, included."""
+        workspace = open_folder(tmp_path, sketch_impl=Settings().sketch_impl)
+        add_activity(workspace, everybody(50, days=40))
+        days = DayRange(date(2025, 1, 30), date(2025, 2, 1))
+        rows = [line.split() for line in cost(workspace, days).splitlines()]
+        foretold = {(row[0], row[1].lower()): row[5] for row in rows if row[0].startswith("2025")}
+        publish_releases(workspace, METRICS, days)
+        found = {
+            (period, metric): f"{report_budget(workspace, metric, period)['epsilon_spent']:.3f}"
+            for period in ("2025-01", "2025-02")
+            for metric in METRICS
+        }
+        assert foretold == found
 
     @pytest.mark.slow
     def test_days_that_are_released_cost_nothing(self, dpdau: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
