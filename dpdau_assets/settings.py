@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from dpdau_assets.addresses import SmtpUrl, WebhookUrl
 from dpdau_assets.combinations import refuse_unsound_sketch
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
 from dpdau_assets.written_values import (
@@ -57,7 +58,7 @@ class Settings(BaseModel):
     `SecretStr` and print as stars.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # Where and when
     data_dir: Path = Path("data")
@@ -101,6 +102,8 @@ class Settings(BaseModel):
     duckdb_memory_limit: Annotated[str, AfterValidator(memory_size)] = "1GB"
     duckdb_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     admin_email: Annotated[str, AfterValidator(owner_address)] = ""
+    smtp_url: SmtpUrl | None = None
+    alert_webhook_url: WebhookUrl | None = None
     erasure_max_age_hours: Annotated[int, Field(ge=1)] = 24
     backup_retention_days: Annotated[int, Field(ge=1)] = 30
     journal_mirror_dir: Path | None = None
@@ -117,8 +120,6 @@ class Settings(BaseModel):
     metrics_api_key: SecretStr | None = None
     service_host: str = "http://127.0.0.1:8000"
     max_request_bytes: Annotated[int, Field(ge=1)] | None = None
-    smtp_url: SecretStr | None = None
-    alert_webhook_url: SecretStr | None = None
     kafka_bootstrap_servers: str = ""
     kafka_topic: str = ""
     compute_engine: Literal["duckdb", "spark"] = "duckdb"
@@ -158,8 +159,6 @@ RESERVED = frozenset(
         "metrics_api_key",
         "service_host",
         "max_request_bytes",
-        "smtp_url",
-        "alert_webhook_url",
         "kafka_bootstrap_servers",
         "kafka_topic",
         "compute_engine",
@@ -299,6 +298,8 @@ def notices(settings: Settings) -> tuple[str, ...]:
         )
     if settings.mechanism == "laplace":
         lines.append("MECHANISM=laplace: at the default budgets about 10 DAU, 7 WAU and 7 MAU releases fit a month")
+    if settings.smtp_url and not settings.admin_email:
+        lines.append("SMTP_URL without ADMIN_EMAIL sends no alerts by e-mail: set ADMIN_EMAIL to who reads them")
     if settings.expected_users and settings.delta > 1 / (10 * settings.expected_users):
         lines.append(f"DELTA={settings.delta:g} is more than 1/(10 EXPECTED_USERS)")
     return tuple(lines)
