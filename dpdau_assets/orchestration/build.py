@@ -12,6 +12,7 @@ from datetime import datetime
 import dagster as dg
 
 from dpdau_assets.operations.workspace import utc_now
+from dpdau_assets.orchestration.alerts import alert_sensors
 from dpdau_assets.orchestration.assets.erasure import erasure_assets
 from dpdau_assets.orchestration.assets.ingest import ingest_assets
 from dpdau_assets.orchestration.assets.releases import release_assets
@@ -58,7 +59,7 @@ def build_definitions(
             asset_checks=asset_checks(settings),
             jobs=[ingest_job, release_job, erasure_job, rebuild_job, retention_job],
             schedules=[release_schedule(partitions, settings=settings, today=today), retention_schedule(settings)],
-            sensors=sensors(partitions, jobs=[ingest_job, rebuild_job]),
+            sensors=[*sensors(partitions, jobs=[ingest_job, rebuild_job]), *alert_sensors(settings)],
             resources=resources(lake),
             executor=dg.in_process_executor,
         )

@@ -20,7 +20,7 @@ from dpdau_assets.operations.find_work import (
 )
 from dpdau_assets.orchestration import inbox, reconcile
 from dpdau_assets.orchestration.assets.releases import release_key, release_metadata
-from dpdau_assets.orchestration.errands import Errand, ask_for, has_run_under_way
+from dpdau_assets.orchestration.errands import ERRAND_TAG, Errand, ask_for, has_run_under_way
 from dpdau_assets.orchestration.partitions import DailyPartitions, range_tags
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
 
@@ -57,6 +57,7 @@ def _inbox_sensor(partitions: DailyPartitions, *, jobs: Sequence[Any]) -> dg.Sen
             dg.RunRequest(
                 run_key=inbox.run_key(names, before),
                 job_name="ingest_job",
+                tags={ERRAND_TAG: inbox.errand(names, before)},
                 run_config={"ops": {"stage_inbox_files": {"config": {"names": names}}}},
             )
             for names in groups

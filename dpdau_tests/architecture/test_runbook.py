@@ -18,6 +18,9 @@ COMMANDS = sorted({match.strip() for match in re.findall(r"(?:`| {4})(dpdau [a-z
 TARGETS = sorted(set(re.findall(r"`make ([a-z-]+)", RUNBOOK)))
 SETTINGS = sorted(set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", RUNBOOK)))
 
+PACKAGE = (path.read_text(encoding="utf-8") for path in (REPOSITORY / "dpdau_assets").rglob("*.py"))
+SECTIONS = sorted({name for source in PACKAGE for name in re.findall(r"runbook: ([A-Z][^\"\n]+)\"", source)})
+
 
 class TestRunbook:
     @pytest.mark.parametrize("line", COMMANDS)
@@ -42,6 +45,12 @@ class TestRunbook:
         """A name in capitals is a setting."""
         assert name.lower() in Settings.model_fields
 
+    @pytest.mark.parametrize("section", SECTIONS)
+    def test_a_section_that_an_alert_names_exists(self, section: str) -> None:
+        """What an operator is sent to read is there under that heading."""
+        assert re.search(rf"^#+ {re.escape(section)}$", RUNBOOK, re.MULTILINE)
+
     def test_something_is_looked_at(self) -> None:
         """The patterns above find what there is."""
         assert len(COMMANDS) > 20 and len(TARGETS) >= 3 and len(SETTINGS) >= 6
+        assert len(SECTIONS) >= 6

@@ -57,7 +57,13 @@ class TestNames:
         schedules = {schedule.name for schedule in repository.schedule_defs}
         assert schedules == {"daily_release_schedule", "retention_schedule"}
         sensors = {sensor.name for sensor in repository.sensor_defs}
-        assert sensors == {"inbox_sensor", "erasure_sensor", "reconcile_sensor"}
+        assert sensors == {
+            "inbox_sensor",
+            "erasure_sensor",
+            "reconcile_sensor",
+            "alert_sensor",
+            "run_failure_alert_sensor",
+        }
         assert {"lake", "ledger", "privacy_budget"} <= set(repository.get_top_level_resources())
 
     def test_everything_runs_without_being_switched_on(self, definitions: dg.Definitions) -> None:
@@ -66,7 +72,7 @@ class TestNames:
         states = [
             instigator.default_status.value for instigator in (*repository.schedule_defs, *repository.sensor_defs)
         ]
-        assert states == ["RUNNING"] * 5
+        assert states == ["RUNNING"] * 7
 
     def test_a_range_of_any_asset_is_one_run(self, definitions: dg.Definitions) -> None:
         """Every asset is partitioned by day under the single-run policy, so that a range can hold them all."""
