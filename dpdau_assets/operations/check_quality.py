@@ -55,7 +55,7 @@ def quarantine_rate(workspace: Workspace, *, since: datetime) -> float:
     with workspace.ledger.read() as connection:
         rows = [(row.events, row.accepted) for row in connection.execute(query)]
     events = sum(total for total, _ in rows)
-    return 1 - sum(accepted for _, accepted in rows) / events if events else 0.0
+    return sum(total - accepted for total, accepted in rows) / events if events else 0.0
 
 
 def sketch_accuracy(workspace: Workspace, days: DayRange) -> SketchAccuracy:
