@@ -16,18 +16,18 @@ BISECTIONS = 60
 
 
 def chi_squared_tail(statistic: float, *, degrees: int) -> float:
-    """Pr[X >= statistic] for a chi-squared X with an even number of degrees of freedom.
+    """Pr[X >= statistic] for a chi-squared X.
 
     Args:
         statistic: >= 0.
-        degrees: 2, 4, 6, ...
+        degrees: Degrees of freedom, at least 1.
     """
-    half = statistic / 2
-    terms = [
-        -half + k * math.log(half) - math.lgamma(k + 1) if half > 0 else (0.0 if k == 0 else -math.inf)
-        for k in range(degrees // 2)
-    ]
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
+    half, odd = statistic / 2, degrees % 2
+    if half <= 0:
+        return 1.0
+    powers = [k + odd / 2 for k in range(degrees // 2)]
+    terms = [math.exp(-half + power * math.log(half) - math.lgamma(power + 1)) for power in powers]
+    return min(1.0, math.fsum([odd * math.erfc(math.sqrt(half)), *terms]))
 
 
 def normal_tail(score: float) -> float:

@@ -26,6 +26,7 @@ from dpdau_assets.core.dp_events import (
     EventCounts,
     VectorGaussianEvent,
 )
+from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
 from dpdau_assets.core.mechanisms.gaussian import DiscreteGaussian
@@ -44,11 +45,12 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How much one user moved one number before noise."""
+    """How much one user moved one number before noise, of a release or of a search for a first threshold."""
 
     metric: Metric
     day: date
     by: int
+    is_search: bool = False
 
 
 def changes_between(with_user: Sequence[Reading], without_user: Sequence[Reading]) -> list[Change] | str:
@@ -56,7 +58,8 @@ def changes_between(with_user: Sequence[Reading], without_user: Sequence[Reading
     if [each.asked for each in with_user] != [each.asked for each in without_user]:
         return "other windows or thresholds were read without the user"
     return [
-        Change(one.metric, one.day, one.value - other.value) for one, other in zip(with_user, without_user, strict=True)
+        Change(one.metric, one.day, one.value - other.value, one.is_search)
+        for one, other in zip(with_user, without_user, strict=True)
     ]
 
 
@@ -102,6 +105,8 @@ def short_runs(changes: Iterable[Change], *, metric: Metric, at_least: int) -> l
 def squared_mu_of(account: budget.Account, changes: Sequence[Change]) -> float:
     """v'Pv of the changes drawn under one account; for Laplace noise, which is not Gaussian, what dominates it.
 
+    So it is for a search, of which the user moved any level.
+
     Args:
         account: The account, whose frozen mechanism made the noise.
         changes: What one user moved, in the order of its draws.
@@ -111,7 +116,10 @@ def squared_mu_of(account: budget.Account, changes: Sequence[Change]) -> float:
         vectors = np.array([joint.shape.apply(vector) for _, vector in _vectors(list(changes))], dtype=np.float64)
         return _joint_squared_mu(joint, vectors)
     mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
-    return float(squared_mu(mechanism, np.array([each.by for each in changes], dtype=np.float64)))
+    drawn = [each.by for each in changes if not each.is_search]
+    is_in_search = any(each.by for each in changes if each.is_search)
+    search = pure_mu(ABOVE_THRESHOLD_EVENT.epsilon) ** 2 if is_in_search else 0.0
+    return float(squared_mu(mechanism, np.array(drawn, dtype=np.float64))) + search
 
 
 def squared_mu(mechanism: Mechanism, pattern: npt.NDArray[np.float64]) -> float:

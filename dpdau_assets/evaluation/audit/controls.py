@@ -3,6 +3,7 @@
     half-scale noise     every draw has half of the scale that is charged
     kmv estimate         Laplace noise is added to the estimate of a bottom-k instead of to its capped count
     missing offset       correlated noise without the part that a month shares
+    half-scale offset    that part at half of the scale that is charged; only the long form has draws enough to see it
     stale partitions     a release counts what happens to be built, so that one erasure lets in others' late events
     unenforced cap       releases go on beyond the cap of their account
     unenforced runs      noise calibrated to users who stay for 30 days, which late events and erasures do not respect
@@ -32,7 +33,7 @@ from dpdau_assets.evaluation.audit.recorder import Recorder, StoredCount, replac
 from dpdau_assets.evaluation.audit.replay import replay_neighbours
 from dpdau_assets.evaluation.audit.scripts import lean_story, month_story, only
 from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, exact_noise
-from dpdau_assets.evaluation.audit.worlds import World, play, world_settings
+from dpdau_assets.evaluation.audit.worlds import Release, World, play, world_settings
 from dpdau_assets.operations import snapshot_counts
 from dpdau_assets.operations.bring_up_to_date import Built
 from dpdau_assets.operations.budget_check import BudgetBook
@@ -43,6 +44,7 @@ LEVEL = 1e-5
 """Of the tests of noise: a fault must show far beyond chance."""
 CONFIDENCE = 0.99
 RUN_DAYS = 30
+OFFSET_MONTHS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,20 @@ def missing_offset_guesses(settings: Settings, *, folder: Path, runs: int = 2000
     return Control("missing offset", "guessing", tuple(game.findings))
 
 
+def half_scale_offset(settings: Settings, *, folder: Path) -> Control:
+    """Offsets of half their scale, seen by the second moment of those of a year and a half, three a month."""
+    noise = exact_noise(5)
+    recorder = Recorder(source=lambda _number: noise)
+    story = month_story(month=MONTH, months=OFFSET_MONTHS, patterns={}, users=1)
+    firsts = [day for day in DayRange(MONTH, story.start.date() - timedelta(days=2)) if day.day == 1]
+    asked = [Release(DayRange.single(day)) for day in [*firsts, firsts[-1]]]
+    chosen = world_settings(settings, folder / "world", series_start=MONTH, mechanism="correlated", sketch_impl="set")
+    with replaced(CorrelatedGaussian, "draw_offset", _half_offset):
+        world = play((story.script[0], *asked), chosen, recorder, start=story.start)
+    fit = fit_noise(world, mechanism="correlated", level=LEVEL, seed=1)
+    return Control("half-scale offset", "noise fit", tuple(each for each in fit.findings if "offsets" in each))
+
+
 def stale_partitions(settings: Settings, *, folder: Path) -> Control:
     """Counting what happens to be built, seen by neighbouring worlds."""
     with replaced(snapshot_counts, "bring_up_to_date_locked", lambda *_args, **_named: Built()):
@@ -188,6 +204,10 @@ def _estimate(stored: StoredCount, _threshold: int) -> int:
     return stored or 0 if stored is None or isinstance(stored, int) else round(stored.estimate())
 
 
+def _half_offset(mechanism: CorrelatedGaussian, source: NoiseSource) -> int:
+    return source.discrete_gaussian(mechanism.offset_stddev / 2)
+
+
 def _draw_without_offset(
     mechanism: CorrelatedGaussian, value: int, source: NoiseSource, *, offset: int | None = None
 ) -> int:
@@ -206,4 +226,4 @@ CONTROLS: tuple[ControlRun, ...] = (
     stale_partitions,
     unenforced_cap,
 )
-"""Every fault that is put into worlds of its own."""
+"""Every fault that is put into worlds of its own, but for `half_scale_offset`, which takes longer."""

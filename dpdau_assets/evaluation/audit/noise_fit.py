@@ -2,7 +2,8 @@
 
 The noise of a release is what was stored minus what was read before noise. Taking away the account's offset, where it
 has one, leaves the fresh noise, whose law is known to the last digit: chi-squared over bins of equal chance, from the
-exact pmf. Missing offsets, shared noise and repeated draws show in the correlations.
+exact pmf, and the second moment, two-sided, which sees a wrong scale sooner. The second moment judges the offsets, too,
+of which every account has one. Missing offsets, shared noise and repeated draws show in the correlations.
 
 Belongs here: those tests on one world with real noise. Does not belong here: guessing (`game`).
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -23,12 +24,14 @@ from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
 from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_gaussian_pmf
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.quantities import METRICS, period_of
-from dpdau_assets.evaluation.audit.chances import chi_squared_tail, normal_tail
+from dpdau_assets.evaluation.audit.chances import NORMAL, chi_squared_tail, normal_tail
 from dpdau_assets.evaluation.audit.worlds import World
 from dpdau_assets.storage import budget
 
 BINS = 11
 """Bins of equal chance: 10 degrees of freedom."""
+EDGE = 1e-15
+"""Nearest that a place in a law is taken to be to its ends."""
 Numbers = npt.NDArray[np.float64]
 Read = dict[tuple[str, date], int]
 
@@ -63,6 +66,8 @@ class NoiseFit:
         law: Probability by chi-squared that the stated law gives a fit as bad.
         neighbours: The same for the correlation of neighbouring days.
         offsets: The same for the correlation of fresh noise with the offset it is added to; None without offsets.
+        scale: The same for the second moment of fresh noise, too large or too small.
+        offset_scale: The same for the second moment of the offsets, one for each account; None without offsets.
         spread: Standard deviation found, as a share of the stated one.
         histogram: Draws in each bin of equal chance.
         repeats: Draws of the ledger that were made again, or answers that changed, when asked a second time.
@@ -74,6 +79,8 @@ class NoiseFit:
     law: float
     neighbours: float
     offsets: float | None
+    scale: float
+    offset_scale: float | None
     spread: float
     histogram: tuple[int, ...]
     repeats: int
@@ -86,6 +93,10 @@ class NoiseFit:
             return [f"{place}: nothing was released, so that nothing was tested"]
         if self.law < self.level:
             found.append(f"{place}: not the stated law (p = {self.law:.1e}, spread {self.spread:.2f} of the stated)")
+        if self.scale < self.level:
+            found.append(f"{place}: not of the stated scale (p = {self.scale:.1e}, {self.spread:.2f} of the stated)")
+        if self.offset_scale is not None and self.offset_scale < self.level:
+            found.append(f"{place}: the offsets are not of the stated scale (p = {self.offset_scale:.1e})")
         if self.neighbours < self.level:
             found.append(f"{place}: neighbouring days are correlated (p = {self.neighbours:.1e})")
         if self.offsets is not None and self.offsets < self.level:
@@ -105,16 +116,40 @@ def fit_noise(world: World, *, mechanism: str, level: float, seed: int) -> Noise
         seed: Breaks ties between bins.
     """
     parts = [part for account in world.accounts for part in fresh_noise(world, account)]
-    repeats = _repeats(world)
-    return judge_noise(parts, mechanism=mechanism, level=level, seed=seed, repeats=repeats)
+    offsets = [
+        (world.offsets[account.account], float(account.parameters["offset_stddev"]))
+        for account in world.accounts
+        if account.account in world.offsets
+    ]
+    return judge_noise(parts, offsets, mechanism=mechanism, level=level, seed=seed, repeats=_repeats(world))
 
 
-def judge_noise(parts: Sequence[FreshNoise], *, mechanism: str, level: float, seed: int, repeats: int = 0) -> NoiseFit:
-    """Tests fresh noise against its stated law."""
+def judge_noise(
+    parts: Sequence[FreshNoise],
+    offsets: Sequence[tuple[int, float]] = (),
+    *,
+    mechanism: str,
+    level: float,
+    seed: int,
+    repeats: int = 0,
+) -> NoiseFit:
+    """Tests fresh noise against its stated law, and offsets against their stated scale.
+
+    Args:
+        parts: The fresh noise.
+        offsets: The offset of each account that has one, with its stated standard deviation, in its own units.
+        mechanism: MECHANISM of the world.
+        level: Largest probability of a false alarm of each test.
+        seed: Breaks ties.
+        repeats: Draws that were made again.
+    """
     generator = np.random.Generator(np.random.PCG64([seed, 0xF17]))
     if not any(len(part.values) for part in parts):
-        return NoiseFit(mechanism, 0, level, 1.0, 1.0, None, 0.0, (), repeats)
-    positions = np.concatenate([_positions(part, generator) for part in parts])
+        return NoiseFit(mechanism, 0, level, 1.0, 1.0, None, 1.0, None, 0.0, (), repeats)
+    positions = np.concatenate([_positions(part.values, part.pmf, generator) for part in parts])
+    shared = [
+        float(_positions(np.array([offset]), discrete_gaussian_pmf(stddev), generator)[0]) for offset, stddev in offsets
+    ]
     standard = [part.values / part.stddev for part in parts]
     histogram = np.bincount(np.minimum((positions * BINS).astype(np.int64), BINS - 1), minlength=BINS)
     expected = len(positions) / BINS
@@ -125,6 +160,8 @@ def judge_noise(parts: Sequence[FreshNoise], *, mechanism: str, level: float, se
         law=chi_squared_tail(float(((histogram - expected) ** 2).sum() / expected), degrees=BINS - 1),
         neighbours=_neighbour_chance(standard),
         offsets=_offset_chance(parts),
+        scale=_scale_chance(positions),
+        offset_scale=_scale_chance(shared) if shared else None,
         spread=float(np.sqrt(np.mean(np.concatenate(standard) ** 2))),
         histogram=tuple(int(count) for count in histogram),
         repeats=repeats,
@@ -172,11 +209,11 @@ def _joint_noise(world: World, account: budget.Account, read: Read, offset: int)
     ]
 
 
-def _positions(part: FreshNoise, generator: np.random.Generator) -> Numbers:
+def _positions(values: npt.NDArray[np.int64], pmf: Pmf, generator: np.random.Generator) -> Numbers:
     """Where each draw lies in its law, uniform on [0, 1) when the law holds: a tie is broken at random."""
-    smallest, probabilities = part.pmf
+    smallest, probabilities = pmf
     cumulated = np.concatenate(([0.0], np.cumsum(probabilities)))
-    place = np.clip(part.values - smallest, 0, len(probabilities) - 1)
+    place = np.clip(values - smallest, 0, len(probabilities) - 1)
     return np.asarray(cumulated[place] + probabilities[place] * generator.random(len(place)), dtype=np.float64)
 
 
@@ -184,6 +221,16 @@ def _neighbour_chance(standard: Sequence[Numbers]) -> float:
     """How likely neighbouring days agree as much by chance: their products are independent with variance 1."""
     products = np.concatenate([values[1:] * values[:-1] for values in standard])
     return normal_tail(float(products.sum()) / math.sqrt(max(1, len(products))))
+
+
+def _scale_chance(positions: Iterable[float]) -> float:
+    """How likely the second moment lies as far from the stated one by chance, on either side.
+
+    Places in the law become normal scores, whose squares sum to a chi-squared, whatever the law and their number.
+    """
+    scores = [NORMAL.inv_cdf(min(max(place, EDGE), 1 - EDGE)) for place in positions]
+    above = chi_squared_tail(math.fsum(score**2 for score in scores), degrees=len(scores))
+    return min(1.0, 2 * min(above, 1 - above))
 
 
 def _offset_chance(parts: Sequence[FreshNoise]) -> float | None:

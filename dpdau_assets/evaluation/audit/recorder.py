@@ -1,6 +1,6 @@
 """Recording what releases are made from, while an audit runs: exact counts before noise, and the noise itself.
 
-Belongs here: the two names of the release path that are replaced, and what stands in their place. This is the only
+Belongs here: the three names of the release path that are replaced, and what stands in their place. This is the only
 place where exact counts of a release are kept, and it works in this process, in the audit's own folders, alone: no
 setting, argument or file leads here.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from dpdau_assets.core.mechanisms.above_threshold import AboveThresholdOutcome, find_first_threshold
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.samplers import SeededNoise
 from dpdau_assets.core.quantities import Metric
@@ -36,12 +37,14 @@ class Reading:
         day: The released day.
         threshold: Keys below it were counted.
         value: The number.
+        is_search: Whether it was read in the search for a first threshold.
     """
 
     metric: Metric
     day: date
     threshold: int
     value: int
+    is_search: bool = False
 
     @property
     def asked(self) -> tuple[Metric, date, int]:
@@ -101,11 +104,12 @@ class Recorder:
         self._follow: Sequence[Reading] = tuple(follow)
         self._reader = reader
         self._source = source
+        self._is_searching = False
 
     def read(self, stored: StoredCount, metric: Metric, day: date, threshold: int) -> int:
         """Records a number, and returns it or the one to follow."""
         position = len(self.readings)
-        reading = Reading(metric, day, threshold, self._reader(stored, threshold))
+        reading = Reading(metric, day, threshold, self._reader(stored, threshold), self._is_searching)
         self.readings.append(reading)
         followed = self._follow[position] if position < len(self._follow) else reading
         return followed.value if followed.asked == reading.asked else reading.value
@@ -115,6 +119,14 @@ class Recorder:
         self.draws += 1
         return self._source(self.draws)
 
+    def search(self, *arguments: Any, **named: Any) -> AboveThresholdOutcome:
+        """Stands for `find_first_threshold`: the same search, whose readings are marked."""
+        self._is_searching = True
+        try:
+            return find_first_threshold(*arguments, **named)
+        finally:
+            self._is_searching = False
+
     def take_cut(self, *arguments: Any, **named: Any) -> Counts:
         """Stands for `snapshot_counts`: the same cut, whose readings are recorded."""
         return _RecordedCounts(snapshot_counts(*arguments, **named), self)
@@ -122,13 +134,13 @@ class Recorder:
 
 class _RecordedCounts(Counts):
     def __init__(self, counts: Counts, recorder: Recorder) -> None:
-        super().__init__(counts.impl, counts._values)
+        super().__init__(counts.impl, counts._values, dropped=counts._dropped)
         self._recorder = recorder
 
     def below(self, metric: Metric, day: date, threshold: int = KEY_SPACE) -> int:
         """As `Counts.below`, recorded."""
         if (metric, day) not in self._values:
-            raise InternalError(f"no {metric} was counted for {day}")
+            return super().below(metric, day, threshold)  # refuses it
         return self._recorder.read(self._values[metric, day], metric, day, threshold)
 
 
@@ -138,6 +150,7 @@ def recording(recorder: Recorder) -> Iterator[None]:
     with (
         replaced(publish_release, "snapshot_counts", recorder.take_cut),
         replaced(draw_release, "SecureNoise", recorder.noise),
+        replaced(draw_release, "find_first_threshold", recorder.search),
     ):
         yield
 

@@ -10,12 +10,13 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
+from dpdau_assets.core.mechanisms.above_threshold import SMALLEST_SKETCH as SMALLEST_SKETCH_OF_A_SEARCH
 from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.mechanisms.joint_shape import IntegerRow
@@ -26,7 +27,7 @@ from dpdau_assets.core.release import require_releasable_sketch
 from dpdau_assets.core.sketches.apache import is_installed
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.evaluation.audit.claims import claimed_squared_mu
-from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, unenforced_runs
+from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, half_scale_offset, unenforced_runs
 from dpdau_assets.evaluation.audit.game import GameResult, play_game, play_joint_game
 from dpdau_assets.evaluation.audit.noise_fit import NoiseFit, fit_noise
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
@@ -63,6 +64,7 @@ class Form:
         confidence: Of a game's bound.
         level: Largest probability of a false alarm of a test of noise.
         controls: Faults put in on purpose; without any, part 4 is left out.
+        searched: Users left out of a world that has to search for its first thresholds; none for no such world.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Form:
     confidence: float
     level: float
     controls: tuple[ControlRun, ...] = CONTROLS
+    searched: tuple[str, ...] = ()
 
 
 def _all_pairs() -> list[tuple[str, str]]:
@@ -90,7 +93,7 @@ SHORT = Form(
     confidence=0.999,
     level=1e-6,
 )
-"""Less than a minute: what `make test` runs."""
+"""Some 40 s of processor time, a third of it for the faults: what `make test` runs."""
 LONG = Form(
     name="long",
     pairs=tuple((mechanism, sketch, TARGETS) for mechanism, sketch in _all_pairs()),
@@ -100,6 +103,8 @@ LONG = Form(
     runs=5000,
     confidence=0.99,
     level=1e-5,
+    controls=(*CONTROLS, half_scale_offset),
+    searched=("daily", "erased", "random"),
 )
 """Every mechanism with every sketch that it may release."""
 
@@ -117,7 +122,7 @@ def run_audit(settings: Settings, *, form: Form = SHORT, seed: int = 0, progress
         DpdauError: The pipeline failed where it must not.
     """
     began, done = time.monotonic(), 0
-    total = len(form.pairs) * form.stories + 2 * len(form.mechanisms) + len(form.controls)
+    total = len(form.pairs) * form.stories + 2 * len(form.mechanisms) + len(form.controls) + bool(form.searched)
     replays: list[Replay] = []
     fits: list[NoiseFit] = []
     games: list[tuple[str, GameResult]] = []
@@ -136,6 +141,9 @@ def run_audit(settings: Settings, *, form: Form = SHORT, seed: int = 0, progress
                 replays.append(
                     _replay(settings, mechanism, sketch, users, story=seed * form.stories + story, folder=folder)
                 )
+        if form.searched:
+            step()
+            replays.append(replay_search(settings, form.searched, seed=seed, folder=folder))
         for mechanism in dict.fromkeys(chosen or settings.mechanism for chosen in form.mechanisms):
             step()
             month = _Month(settings, mechanism, form, folder)
@@ -173,6 +181,15 @@ def _replay(
     return replay_neighbours(settings, played, users, folder=folder, mechanism=mechanism, sketch_impl=sketch, **small)[
         0
     ]
+
+
+def replay_search(settings: Settings, users: tuple[str, ...], *, seed: int, folder: Path) -> Replay:
+    """Worlds of kmv under correlated noise without a size known beforehand: first thresholds are searched for."""
+    size = max(SMALLEST_SKETCH_OF_A_SEARCH, _smallest_size(settings, "correlated", "kmv"))
+    story = busy_story(seed + 1, users=MOST_USERS)
+    named: dict[str, Any] = {"mechanism": "correlated", "sketch_impl": "kmv", "sketch_k": size, "expected_users": None}
+    found, _ = replay_neighbours(settings, story, users, folder=folder, **named)
+    return replace(found, sketch="kmv, first search")
 
 
 def _smallest_size(settings: Settings, mechanism: str, sketch: str) -> int:

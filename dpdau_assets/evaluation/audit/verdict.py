@@ -163,14 +163,16 @@ def _noise_section(fits: Sequence[NoiseFit]) -> list[str]:
             each.mechanism,
             str(each.draws),
             f"{each.law:.3g}",
-            f"{each.spread:.3f}",
+            f"{each.spread:.3f} ({each.scale:.3g})",
             f"{each.neighbours:.3g}",
             "-" if each.offsets is None else f"{each.offsets:.3g}",
+            "-" if each.offset_scale is None else f"{each.offset_scale:.3g}",
             str(each.repeats),
         ]
         for each in fits
     ]
-    headers = ["mechanism", "draws", "law (p)", "spread / stated", "neighbouring days (p)", "offset (p)", "drawn again"]
+    headers = ["mechanism", "draws", "law (p)", "spread / stated (p)", "neighbouring days (p)"]
+    headers += ["offset in the values (p)", "spread of offsets (p)", "drawn again"]
     level = max((each.level for each in fits), default=0.0)
     return [
         "## 2. Noise",

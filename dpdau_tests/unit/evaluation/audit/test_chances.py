@@ -11,7 +11,15 @@ from dpdau_assets.evaluation.audit.chances import binomial_lower, binomial_upper
 
 class TestTails:
     @pytest.mark.parametrize(
-        ("statistic", "degrees", "tail"), [(18.307, 10, 0.05), (3.219, 2, 0.2), (35.564, 10, 1e-4)]
+        ("statistic", "degrees", "tail"),
+        [
+            (18.307, 10, 0.05),
+            (3.219, 2, 0.2),
+            (35.564, 10, 1e-4),
+            (3.841, 1, 0.05),
+            (11.345, 3, 0.01),
+            (124.342, 100, 0.05),
+        ],
     )
     def test_chi_squared_agrees_with_the_tables(self, statistic: float, degrees: int, tail: float) -> None:
         """Published quantiles of the chi-squared law have their published tails."""

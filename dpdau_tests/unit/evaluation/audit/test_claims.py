@@ -113,6 +113,15 @@ class TestCost:
         )
         assert squared_mu_of(account, moved) <= claimed_squared_mu(charged)
 
+    def test_a_search_is_paid_for_by_what_dominates_it(self) -> None:
+        """Levels of a search are no releases: v'Pv is that of the releases, and the search adds its own, once."""
+        account = Account(1, "dau", "2025-03", 1, "correlated", CORRELATED.parameters, 3.0, 1e-6, 6.0, 29.0, "")
+        released = changes("dau", 1, 1, 0)
+        levels = [Change("dau", DAY, move, is_search=True) for move in (0, 1, 1)]
+        alone = squared_mu_of(account, released)
+        assert squared_mu_of(account, [*levels, *released]) == pytest.approx(alone + pure_mu(0.05) ** 2)
+        assert squared_mu_of(account, [*levels[:1], *released]) == pytest.approx(alone)
+
     def test_pure_losses_are_dominated(self) -> None:
         """An epsilon-DP guess with a false positives has at most e^epsilon a true ones: never above the Gaussian."""
         epsilon = 0.3

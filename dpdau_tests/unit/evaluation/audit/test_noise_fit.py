@@ -18,14 +18,20 @@ PMF = discrete_gaussian_pmf(STDDEV)
 Noise = npt.NDArray[np.int64]
 
 
-def fit(change: Callable[[Noise, int], Noise] = lambda noise, _offset: noise, *, accounts: int = 12) -> NoiseFit:
+def fit(
+    change: Callable[[Noise, int], Noise] = lambda noise, _offset: noise,
+    *,
+    accounts: int = 12,
+    stated_offset_stddev: float = OFFSET_STDDEV,
+) -> NoiseFit:
     source = exact_noise(4)
-    parts = []
+    parts, offsets = [], []
     for _ in range(accounts):
         offset = source.discrete_gaussian(OFFSET_STDDEV)
         noise = np.array([source.discrete_gaussian(STDDEV) for _ in range(30)], dtype=np.int64)
         parts.append(FreshNoise(change(noise, offset), PMF, STDDEV, offset, OFFSET_STDDEV))
-    return judge_noise(parts, mechanism="correlated", level=1e-5, seed=1)
+        offsets.append((offset, stated_offset_stddev))
+    return judge_noise(parts, offsets, mechanism="correlated", level=1e-5, seed=1)
 
 
 class TestNoiseFit:
@@ -38,9 +44,34 @@ class TestNoiseFit:
 
     @pytest.mark.parametrize("factor", [0.5, 1.6])
     def test_another_scale_fails_the_law(self, factor: float) -> None:
-        """Noise of another scale fills the bins of equal chance unevenly."""
+        """Noise of another scale fills the bins of equal chance unevenly, and has another second moment."""
         found = fit(lambda noise, _offset: np.rint(noise * factor).astype(np.int64))
         assert found.law < found.level
+        assert found.scale < found.level
+
+    @pytest.mark.parametrize("factor", [0.83, 1.2])
+    def test_the_second_moment_sees_a_wrong_scale_sooner(self, factor: float) -> None:
+        """A scale wrong by a fifth, either way, shows in 720 draws, and far more clearly than in the bins."""
+        found = fit(lambda noise, _offset: np.rint(noise * factor).astype(np.int64), accounts=24)
+        assert found.scale < min(found.level, found.law / 100)
+
+    @pytest.mark.parametrize("factor", [0.5, 2.0])
+    def test_offsets_of_another_scale_show(self, factor: float) -> None:
+        """Sixty offsets of half or twice their stated scale are seen; as stated they pass, however few."""
+        found = fit(accounts=60, stated_offset_stddev=OFFSET_STDDEV / factor)
+        assert found.offset_scale is not None and found.offset_scale < found.level
+        assert len(found.findings) == 1
+        for accounts in (1, 2, 3, 60):
+            assert fit(accounts=accounts).findings == []
+
+    def test_few_draws_give_no_false_alarm(self) -> None:
+        """Three offsets of 0 are ordinary where the scale is 4: ties are broken within the law."""
+        part = FreshNoise(np.zeros(1, dtype=np.int64), PMF, STDDEV, 0, 4.0)
+        chances = [
+            judge_noise([part], [(0, 4.0)] * 3, mechanism="correlated", level=1e-6, seed=seed).offset_scale
+            for seed in range(50)
+        ]
+        assert all(chance is not None and chance > 1e-6 for chance in chances)
 
     def test_a_missing_offset_shows(self) -> None:
         """Where the offset was not added, taking it away leaves fresh noise that depends on it."""
