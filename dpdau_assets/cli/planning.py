@@ -58,8 +58,8 @@ def plan_text(plans: list[dict[str, Any]]) -> str:
         [
             each["metric"],
             f"{each['epsilon']:.3g}",
-            _users(each["noise_stddev"]),
-            _users(each["interval_width"]),
+            _users(each["noise_stddev"], is_lower_bound=each["is_lower_bound"]),
+            _users(each["interval_width"], is_lower_bound=each["is_lower_bound"]),
             str(each["releases_that_fit"]),
             f"{each['releases_funded']} of {each['releases_planned']}",
             f"{each['epsilon_spent']:.3f}",
@@ -80,13 +80,16 @@ def plan_text(plans: list[dict[str, Any]]) -> str:
         lines.append("every planned release is funded")
     if first["mechanism"] in ("correlated", "joint") and not first["is_open"]:
         lines.append("the month's first release also pays for the noise that its days share")
-    if any(each["noise_stddev"] is None for each in plans):
+    if any(each["is_lower_bound"] for each in plans):
         lines.append("the sampling threshold is found, and paid for, by the first release; EXPECTED_USERS would set it")
+        lines.append("if that samples a share of the users, noise and width are at least those shown divided by it")
     return "\n".join(lines)
 
 
-def _users(value: float | None) -> str:
-    return "-" if value is None else number(round(value, 1))
+def _users(value: float | None, *, is_lower_bound: bool) -> str:
+    if value is None:
+        return "-"
+    return f"{'at least ' if is_lower_bound else ''}{number(round(value, 1))}"
 
 
 def register(app: typer.Typer) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from dpdau_assets.core.accounting.snapshot import fits, releases_that_fit, smallest_epsilon
 from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, count_events, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, require_first_threshold_possible
+from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.intervals import NORMAL_975, error_stddevs, interval_95
 from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
@@ -26,6 +27,7 @@ from dpdau_assets.core.release import (
     sampling_of,
     threshold_for,
 )
+from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.operations.account_terms import JOINT, Terms
@@ -45,18 +47,20 @@ class Precision:
     """How far a published value would err; public.
 
     Attributes:
-        noise_stddev: Standard deviation from noise, in users; None while the sampling threshold is not known.
-        sampling_stddev: Standard deviation from sampling, in users, likewise.
-        interval_width: Width of the 95 % interval, in users; None as well where it has no upper end.
+        noise_stddev: Standard deviation from noise, in users.
+        sampling_stddev: Standard deviation from sampling, in users; None while the sampling threshold is not known.
+        interval_width: Width of the 95 % interval, in users; None where it has no upper end.
         users: The public number of users at which a sampled count's error is stated; None where it does not matter.
         share: Share of users that is looked at; None while it is not known.
+        is_lower_bound: Whether noise and width are the least there can be, those of a share of 1; while it is unknown.
     """
 
-    noise_stddev: float | None
+    noise_stddev: float
     sampling_stddev: float | None
     interval_width: float | None
     users: int | None
     share: float | None
+    is_lower_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +295,7 @@ def _precision(course: _Course, metric: Metric, terms: Terms) -> Precision:
         require_releasable_sketch(mechanism, k=plan.size, impl=plan.impl)
         threshold = _sampled_threshold(previous, settings)
     if threshold is None:
-        return Precision(None, None, None, None, None)
+        return _least_error(mechanism, plan)
     sampling = sampling_of(plan.impl, threshold=threshold, sketch_k=plan.size)
     if sampling.is_exact:
         drawn, users = TYPICAL_USERS * mechanism.units_per_user, None
@@ -303,6 +307,15 @@ def _precision(course: _Course, metric: Metric, terms: Terms) -> Precision:
     sampled, noise = error_stddevs(drawn, mechanism, threshold=threshold, buckets=sampling.buckets)
     width = None if upper is None else float(upper - lower)
     return Precision(noise, sampled, width, users, threshold / KEY_SPACE)
+
+
+def _least_error(mechanism: Mechanism, plan: SketchPlan) -> Precision:
+    """What everybody counted would err: a sample that is still to be chosen divides the noise by its share."""
+    sampling = sampling_of(plan.impl, threshold=KEY_SPACE, sketch_k=plan.size)
+    drawn = TYPICAL_USERS * mechanism.units_per_user
+    lower, upper = interval_95(drawn, mechanism, threshold=KEY_SPACE) if sampling.is_exact else (0.0, None)
+    width = None if upper is None else float(upper - lower)
+    return Precision(math.sqrt(mechanism.noise_variance()), None, width, None, None, is_lower_bound=True)
 
 
 def _sampled_threshold(previous: ReleaseResult | None, settings: Settings) -> int | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dpdau_assets.cli.planning import plan_text
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.operations.plan_releases import MetricPlan, plan_releases
@@ -86,14 +88,23 @@ class TestForecast:
         assert precision.users == 10**6
         assert precision.sampling_stddev is not None and precision.sampling_stddev > 1000
         assert precision.interval_width == pytest.approx(
-            2 * 1.96 * (precision.sampling_stddev**2 + (precision.noise_stddev or 0) ** 2) ** 0.5, rel=0.01
+            2 * 1.96 * (precision.sampling_stddev**2 + precision.noise_stddev**2) ** 0.5, rel=0.01
         )
 
-    def test_an_unknown_threshold_gives_no_width(self, tmp_path: Path) -> None:
-        """While the first threshold has to be searched nothing is said about the error, and the search is budgeted."""
+    def test_an_unknown_threshold_bounds_the_error_from_below(self, tmp_path: Path) -> None:
+        """While the first threshold has to be searched the error of everybody counted is stated as the least there is.
+
+        The search is budgeted.
+        """
         workspace = open_folder(tmp_path, sketch_impl="kmv", mechanism="gaussian")
-        plan = planned(workspace)["dau"]
-        assert plan.precision.interval_width is None and plan.precision.share is None
+        plan, exact = planned(workspace)["dau"], planned(workspace, sketch_impl="set")["dau"].precision
+        assert plan.precision == replace(exact, sampling_stddev=None, share=None, is_lower_bound=True)
+        assert plan.precision.noise_stddev == pytest.approx(12.99, abs=0.01)
+        assert not exact.is_lower_bound and plan.to_json()["is_lower_bound"] is True
+        text = plan_text([each.to_json() for each in planned(workspace).values()])
+        assert "at least 13" in text and "at least 50" in text and "EXPECTED_USERS" in text
+        hll = planned(workspace, sketch_impl="hll")["dau"].precision
+        assert (hll.is_lower_bound, hll.noise_stddev, hll.interval_width) == (True, exact.noise_stddev, None)
         assert plan.epsilon_at_end > planned(workspace, sketch_impl="set")["dau"].epsilon_at_end
 
 

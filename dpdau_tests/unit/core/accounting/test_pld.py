@@ -18,6 +18,7 @@ from dpdau_assets.core.dp_events import (
 )
 from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_epsilon, discrete_gaussian_pmf
 from dpdau_tests.unit.core.accounting.cases import (
+    DEFAULTS,
     DELTA,
     FULL_MONTH,
     GAUSSIAN_30,
@@ -57,6 +58,12 @@ class TestCheckTable:
         """The two families of the check table, and a month of all three metrics, compose as documented."""
         places = 2 if epsilon == 4.82 else 3
         assert round(PLD.bound(events, delta=DELTA).epsilon, places) == epsilon
+
+    @pytest.mark.parametrize(("days", "epsilon"), [(365, 21.23), (12 * 31, 21.50)])
+    def test_a_year_of_independent_noise(self, days: int, epsilon: float) -> None:
+        """All three metrics on each of 365 days lose 21.23; twelve months of 31 days would be 21.50."""
+        year = merge_events(*(repeat_event(default_event(metric), days) for metric in DEFAULTS))
+        assert PLD.bound(year, delta=DELTA).epsilon == pytest.approx(epsilon, abs=5e-3)
 
     @pytest.mark.parametrize(("metric", "epsilon"), [("dau", 1.904), ("wau", 2.558), ("mau", 3.224)])
     def test_month_of_defaults(self, metric: str, epsilon: float) -> None:
