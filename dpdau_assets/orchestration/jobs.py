@@ -1,7 +1,7 @@
-"""The four jobs, all in one process: a process for each step would cost five seconds a step.
+"""The jobs over sources and days, all in one process: a process for each step would cost five seconds a step.
 
 Dagster concept: jobs. `ingest_job` is made of an op, because a source spans days and is read once; the others
-materialise assets over a range of days.
+materialise assets over a range of days. The fifth, `retention_job`, looks at no day of a run (`retention`).
 """
 
 from collections.abc import Sequence
