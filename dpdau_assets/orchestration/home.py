@@ -54,7 +54,7 @@ def create_home(home: Path) -> Path:
         `home`, absolute.
     """
     home = home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)  # names of sources, and which days changed
     with (home / ".create.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ready = home / ".initialised"

@@ -24,7 +24,9 @@ from dpdau_assets.storage.files import TEMPORARY_MARK, remove
 from dpdau_assets.storage.lock import FileLock, try_lock
 from dpdau_assets.storage.write_batch import WriteBatch
 
-FOLDERS = ("inbox", "staging", "lake", "tmp", "ledgers", "reports/quarantine", "published")
+PRIVATE_FOLDERS = ("inbox", "staging", "lake", "tmp", "ledgers", "reports", "reports/quarantine")
+"""Folders for this user alone: raw ids, pseudonyms and exact counts lie in them."""
+OPEN_FOLDERS = ("published",)
 ALIVE_NAME = ".alive"
 
 
@@ -120,12 +122,14 @@ class Lake:
         return self.root / "reports" / "rotations.md"
 
     def make_folders(self) -> None:
-        """Makes the layout; existing folders stay as they are.
+        """Makes the layout; existing folders stay as they are, their permissions too.
 
         Raises:
             StorageError: DATA_DIR cannot be created or written.
         """
-        for name in FOLDERS:
+        for name in PRIVATE_FOLDERS:
+            make_folder(self.root / name, mode=0o700)
+        for name in OPEN_FOLDERS:
             make_folder(self.root / name)
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise StorageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 from datetime import date
@@ -58,6 +59,17 @@ class TestLayout:
         with pytest.raises(StorageError, match=r"cannot create the folder .* permission denied") as caught:
             Lake(tmp_path / "data").make_folders()
         assert "DATA_DIR" in caught.value.hint
+
+    def test_what_is_not_published_is_for_its_user_alone(self, tmp_path: Path) -> None:
+        """Every new folder but published/ and the way to it is closed to others; one made before stays as it is."""
+        root = tmp_path / "data"
+        (root / "inbox").mkdir(parents=True)
+        (root / "inbox").chmod(0o770)
+        Lake(root).make_folders()
+        modes = {str(path.relative_to(root)): stat.S_IMODE(path.stat().st_mode) for path in root.rglob("*")}
+        assert (modes.pop("inbox"), modes.pop("published") & 0o700) == (0o770, 0o700)
+        assert set(modes) == {"staging", "lake", "tmp", "ledgers", "reports", "reports/quarantine"}
+        assert set(modes.values()) == {0o700}
 
     def test_an_existing_folder_without_write_access_is_one_clear_error(
         self, lake: Lake, monkeypatch: pytest.MonkeyPatch
