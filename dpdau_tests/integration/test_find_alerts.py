@@ -85,11 +85,11 @@ class TestRejectedRows:
 class TestReleases:
     def test_days_that_nobody_released_are_told_a_day_after_their_close(self, workspace: Workspace) -> None:
         """The nightly schedule has come by and they are still missing; released, it is over."""
-        workspace = _reopened(workspace, mechanism="gaussian", series_start=date(2026, 5, 8))
+        workspace = _reopened(workspace, mechanism="gaussian", series_start=date(2026, 5, 9))
         (alert,) = find_alerts(workspace)
         assert alert.key == "releases_late"
-        assert "2026-05-08..2026-05-09" in alert.text
-        publish_releases(workspace, METRICS, DayRange(date(2026, 5, 8), date(2026, 5, 9)))
+        assert "2026-05-09..2026-05-09" in alert.text
+        publish_releases(workspace, METRICS, DayRange.single(date(2026, 5, 9)))
         assert find_alerts(workspace) == []
 
     def test_a_month_without_budget_is_told_by_metric(self, workspace: Workspace) -> None:
