@@ -34,6 +34,8 @@ from dpdau_assets.operations.workspace import FLOOR_KEY, Workspace, series_floor
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import budget
 from dpdau_assets.storage.ledger import get_meta, set_meta
+from dpdau_assets.storage.opening_charges import ASSUMED_OPENING
+from dpdau_assets.storage.openings import has_assumed_opening
 
 UNACCOUNTED_KEY = "unaccounted_days"
 
@@ -188,10 +190,10 @@ def _charge_day(workspace: Workspace, day: date, reason: str) -> list[tuple[str,
                 now=now,
             )
             # a charge of its own: like any opening it counts in every 365 days that touch the month
-            opening = () if budget.has_assumed_opening(connection, account) else terms.opening
+            opening = () if has_assumed_opening(connection, account) else terms.opening
             why = {"reason": reason}
             if opening:
-                _charge(connection, account, day, opening, {**why, budget.ASSUMED_OPENING: True}, now)
+                _charge(connection, account, day, opening, {**why, ASSUMED_OPENING: True}, now)
             _charge(connection, account, day, merge_events(search, repeat_event(terms.mechanism.event(), 1)), why, now)
         charged.append((account.metric, day))
     return charged

@@ -17,38 +17,16 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    String,
-    and_,
-    bindparam,
-    false,
-    func,
-    insert,
-    literal,
-    not_,
-    or_,
-    select,
-    type_coerce,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, String, bindparam, func, insert, literal, select, type_coerce, update
 
 from dpdau_assets.core.dp_events import DpEvent, EventCounts, count_events, event_from_json, event_to_json, merge_events
 from dpdau_assets.storage.ledger import inserted_number, time_text
 from dpdau_assets.storage.notes import note
+from dpdau_assets.storage.opening_charges import IS_OF_A_DAY
 from dpdau_assets.storage.schema import accounts, charges, releases, resets
 
 ChargeKind = Literal["release", "revision", "threshold", "opening", "assumed"]
 CHARGE_KINDS: tuple[ChargeKind, ...] = get_args(ChargeKind)
-OPENING: ChargeKind = "opening"
-ASSUMED_OPENING = "is_opening"
-"""Name in the outcome of an `assumed` charge that pays for a lost offset, and not for a lost value."""
-IS_ASSUMED_OPENING = and_(
-    charges.c.kind == "assumed", func.coalesce(charges.c.outcome[ASSUMED_OPENING].as_boolean(), false())
-)
-IS_OPENING = or_(charges.c.kind == OPENING, IS_ASSUMED_OPENING)
-"""Charges that belong to a whole month and not to a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +235,6 @@ def assumed_days(connection: Connection, names: Iterable[str]) -> set[date]:
     return set(connection.scalars(query))
 
 
-def has_assumed_opening(connection: Connection, account: Account) -> bool:
-    """Whether a lost offset of the account is charged."""
-    query = select(charges.c.charge).where(charges.c.account == account.account, IS_ASSUMED_OPENING).limit(1)
-    return connection.scalar(query) is not None
-
-
 def events_of_account(connection: Connection, account: Account, *, kinds: Iterable[str] = CHARGE_KINDS) -> EventCounts:
     """Everything charged to one account, by some kinds of charges."""
     return _events(connection, charges.c.account == account.account, charges.c.kind.in_(kinds))
@@ -293,7 +265,7 @@ def daily_events(
     stored = type_coerce(charges.c.events, String)
     query = (
         select(charges.c.day, stored, func.count())
-        .where(charges.c.day.between(first, last), not_(IS_OPENING), charges.c.kind.in_(kinds))
+        .where(charges.c.day.between(first, last), IS_OF_A_DAY, charges.c.kind.in_(kinds))
         .group_by(charges.c.day, stored)
     )
     parts: dict[date, list[EventCounts]] = {}

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, String, func, select, type_coerce
 
 from dpdau_assets.core.dp_events import EventCounts, merge_events
 from dpdau_assets.core.quantities import period_of
-from dpdau_assets.storage.budget import CHARGE_KINDS, IS_OPENING, OPENING, parsed_events
+from dpdau_assets.storage.budget import CHARGE_KINDS, Account, parsed_events
 from dpdau_assets.storage.ledger import parse_time
+from dpdau_assets.storage.opening_charges import IS_ASSUMED_OPENING, IS_OPENING, OPENING
 from dpdau_assets.storage.schema import charges
 
 
@@ -43,6 +44,12 @@ def openings_between(
     for period, document in connection.execute(query):
         found[period] = merge_events(found.get(period, ()), parsed_events(document))
     return found
+
+
+def has_assumed_opening(connection: Connection, account: Account) -> bool:
+    """Whether a lost offset of the account is charged."""
+    query = select(charges.c.charge).where(charges.c.account == account.account, IS_ASSUMED_OPENING).limit(1)
+    return connection.scalar(query) is not None
 
 
 def last_openings(connection: Connection, accounts: Iterable[int]) -> list[LastOpening]:

@@ -28,9 +28,11 @@ from dpdau_assets.operations.restore import Restored, restore
 from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.unaccounted import assume_released, unaccounted
 from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify_ledger import DRAWN
 from dpdau_assets.operations.workspace import Workspace, open_workspace
 from dpdau_assets.storage import budget
 from dpdau_assets.storage.journal_lines import files_in, read
+from dpdau_assets.storage.openings import last_openings, openings_between
 from dpdau_tests.integration.release_folders import (
     NEW_YEAR,
     NOW,
@@ -491,6 +493,11 @@ class TestGaps:
         with workspace.ledger.read() as connection:
             rows = connection.exec_driver_sql("SELECT events FROM charges ORDER BY charge").all()
         assert [len(json.loads(row[0])) for row in rows] == [1] * 3 * len(accounts)
+        with workspace.ledger.read() as connection:
+            numbers = connection.exec_driver_sql("SELECT account FROM accounts").scalars().all()
+            assert last_openings(connection, numbers) == []  # no key belongs to a lost offset
+            assert set(openings_between(connection, day(0), day(0))) == {"2025-01"}
+            assert openings_between(connection, day(0), day(0), kinds=DRAWN) == {}
         stated = {last: report_budget(workspace, "dau", last)["trailing_365d_epsilon"] for last in AROUND_A_YEAR_LATER}
         assert [loss > 0 for loss in stated.values()] == [True, True, False]
         assert stated[AROUND_A_YEAR_LATER[0]] == stated[AROUND_A_YEAR_LATER[1]]  # the opening alone
