@@ -96,7 +96,7 @@ def apply_retention(
         _drop_files(workspace.lake, session.floor)
         remove_expired_backups(workspace)
         waiting = _destroy_epochs(workspace, session.floor)
-        workspace.ledger.scrub()
+        workspace.ledger.scrub(repeat="dpdau apply-retention")
         rest = session.known_days(MAU_UNIONS, session.days)
         build_unions_locked(session, [day for day in rest if day < _all_live_from(session)], progress=progress)
     destroy_closed_offsets(workspace)

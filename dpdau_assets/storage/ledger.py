@@ -42,7 +42,9 @@ PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
     "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
 )
+"""Temporary tables stay in memory: a VACUUM would write tombstones to a folder outside DATA_DIR."""
 
 
 class Recorder(Protocol):
@@ -123,10 +125,22 @@ class Ledger:
             raise InternalError(f"the ledger {self._place()} has no ledger_id")
         return value
 
-    def scrub(self) -> None:
-        """Moves the write-ahead log into the database and empties it, so that no deleted value stays in it."""
+    def scrub(self, *, repeat: str = "dpdau flush-deletes") -> None:
+        """Moves the write-ahead log into the database and empties it, so that no deleted value stays in it.
+
+        Args:
+            repeat: The command that does this again.
+
+        Raises:
+            StorageError: Another connection was at work for 30 s; the log is as it was.
+        """
         with self._translated(), self._engine.connect().execution_options(dpdau_begin="") as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+            is_refused, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        if is_refused:
+            raise StorageError(
+                f"the log of the ledger {self._place()} cannot be emptied of what was erased: another process reads it",
+                hint=f"wait for that command or stop it, then `{repeat}`",
+            )
 
     def copy_to(self, path: Path) -> None:
         """Writes the present state into a new database file of its own, while others go on reading and writing.

@@ -32,12 +32,13 @@ def url_of(path: Path) -> str:
 
 class TestConnections:
     def test_every_connection_has_the_pragmas(self, ledger: Ledger) -> None:
-        """WAL, full synchronisation, secure deletion, foreign keys and a wait of 30 s, for reader and writer."""
+        """WAL, full synchronisation, secure deletion, foreign keys, temporary tables in memory and a wait of 30 s."""
         expected = {
             "journal_mode": "wal",
             "synchronous": 2,
             "secure_delete": 1,
             "foreign_keys": 1,
+            "temp_store": 2,
             "busy_timeout": 30_000,
         }
         for opened in (ledger.read, ledger.write):
@@ -112,6 +113,22 @@ class TestErrors:
         impatient = create_or_open_without_wait(tmp_path)
         with ledger.write(), pytest.raises(StorageError, match="is busy"), impatient.write():
             pytest.fail("two writers at once")
+        impatient.close()
+
+    def test_a_log_that_is_still_read_is_not_called_empty(
+        self, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While another connection reads an older state, what was deleted stays in the log, and the caller is told."""
+        monkeypatch.setattr(ledgers, "PRAGMAS", ("PRAGMA busy_timeout = 50", *ledgers.PRAGMAS[1:]))
+        impatient = create_or_open_without_wait(tmp_path)
+        with ledger.read() as reader:
+            get_meta(reader, "ledger_id")
+            with impatient.write() as connection:
+                set_meta(connection, "x", "1")
+            with pytest.raises(StorageError, match="cannot be emptied") as refused:
+                impatient.scrub(repeat="dpdau apply-retention")
+        assert "`dpdau apply-retention`" in refused.value.hint
+        impatient.scrub()
         impatient.close()
 
     def test_a_full_disk_is_a_storage_error(self, ledger: Ledger) -> None:
