@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from absl import logging as absl_logging
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LONGEST = ("test_audit.py", "test_dagster_live.py", "test_released_noise.py", "test_crash_campaign.py", "test_demo.py")
+RECORD = "record of a campaign"
+RECORDS = Path("data", "experiments", "campaigns")
+KeepRecord = Callable[[Callable[[], str]], None]
 REPETITIONS = ("statistical", "property", "laws", "architecture")
 
 
@@ -69,6 +73,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("requires_theta"):
                 item.add_marker(skip)
+
+
+@pytest.fixture
+def keep_record(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[KeepRecord]:
+    """Keeps what a campaign counted, also of one that fails: in a file below data/ and in the session's summary."""
+    kept: list[Callable[[], str]] = []
+    yield kept.append
+    for text in kept:
+        path = request.config.rootpath / RECORDS / f"{request.node.name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text()}\n", encoding="utf-8")
+        record_property(RECORD, f"{path}\n\n{text()}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was kept: workers have no terminal of their own, and hand it over with the report of a test."""
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport) and report.when == "teardown":
+            for text in [value for name, value in report.user_properties if name == RECORD]:
+                terminalreporter.section(report.nodeid)
+                terminalreporter.write_line(str(text))
 
 
 @pytest.fixture(scope="session")

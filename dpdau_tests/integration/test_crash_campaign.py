@@ -6,13 +6,17 @@ What is checked after each restart is in `support.campaign`; where a process can
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from dpdau_assets.core.quantities import METRICS
+from dpdau_tests.conftest import RECORDS, REPOSITORY, KeepRecord
 from dpdau_tests.support.campaign import World
 from dpdau_tests.support.campaign_terms import RANDOM, Tally
 from dpdau_tests.support.killed import POINTS
@@ -40,6 +44,26 @@ WORLDS: tuple[dict[str, object], ...] = (
     {"mechanism": "joint", "keep_sources": "true"},
 )
 """Settings of the worlds, in turn."""
+
+
+class TestRecord:
+    @pytest.mark.slow
+    def test_it_is_kept_and_shown_when_the_campaign_fails_in_a_worker(self, tmp_path: Path) -> None:
+        """What was counted up to a failure is in a file and in the summary of the session."""
+        source = "def test_campaign(keep_record):\n    keep_record(lambda: 'rename  7 kills')\n    assert False\n"
+        (tmp_path / "test_a.py").write_text(source)
+        command = (sys.executable, "-m", "pytest", "-n", "1", "-q", "-p", "dpdau_tests.conftest", "test_a.py")
+        done = subprocess.run(
+            (*command, "--rootdir", str(tmp_path)),
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "rename  7 kills" in done.stdout
+        assert "rename  7 kills" in (tmp_path / RECORDS / "test_campaign.txt").read_text()
 
 
 class TestLauncher:
@@ -82,9 +106,10 @@ class TestCampaign:
 
     @pytest.mark.slow
     @pytest.mark.timeout(2400)
-    def test_three_hundred_kills(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    def test_three_hundred_kills(self, tmp_path: Path, keep_record: KeepRecord) -> None:
         """At least 300 kills over many stories, every point at least ten times: everything holds after each."""
         tally, choice = Tally(), random.Random(300)
+        keep_record(tally.table)
 
         def least(points: Sequence[str]) -> str:
             return min(points, key=lambda point: (tally.hits[point] + 2 * choice.random(), choice.random()))
@@ -93,7 +118,7 @@ class TestCampaign:
         for number in itertools.count():
             if tally.kills >= SLOW_KILLS and all(tally.hits[point] >= LEAST_HITS for point in wanted):
                 break
-            assert number < 60, f"the campaign does not reach every point:\n{tally.table()}"
+            assert number < 60, "the campaign does not reach every point"
             world = World(tmp_path / f"world-{number}", seed=number, tally=tally, **WORLDS[number % len(WORLDS)])
             for command in world.story():
                 kills = 1 if "dagster" in command.kind else choice.choice((1, 2, 2, 3))
@@ -102,9 +127,4 @@ class TestCampaign:
             world.retain(4, kills=choice.choice((1, 2, 3)), least=least)
             world.lose_the_ledger(kills=choice.choice((1, 2, 3)), least=least)
             world.finish()
-        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write_line("\n" + tally.table())
-        (request.config.rootpath / ".pytest_cache").mkdir(exist_ok=True)
-        (request.config.rootpath / ".pytest_cache" / "crash-campaign.txt").write_text(tally.table() + "\n")
         assert set(tally.hits) == set(wanted)
