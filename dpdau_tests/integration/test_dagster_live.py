@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dpdau_tests.integration.dagster_processes import SELECTOR, LiveDagster, liv
 pytestmark = pytest.mark.untraced
 
 SERIES = past(40)
+ERASED = "user-1"
 SCHEDULE_ID = """query($s: ScheduleSelector!) { scheduleOrError(scheduleSelector: $s) { ... on Schedule { id } } }"""
 STOP_SCHEDULE = """mutation($id: String!) { stopRunningSchedule(id: $id) { __typename
   ... on PythonError { message } } }"""
@@ -90,6 +92,26 @@ def _miss_a_tick(live: LiveDagster) -> None:
         instance.update_instigator_state(state.with_data(data))
 
 
+def _digests(live: LiveDagster, days: DayRange) -> dict[tuple[str, str], str]:
+    """What the ledger recorded of the sketches and windows of some days, by asset and day."""
+    ledger = live.project / "data" / "ledgers" / "ledger.sqlite"
+    with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as connection:
+        query = "SELECT asset, day, digest FROM partitions WHERE asset IN ('daily_sketches', 'mau_unions')"
+        return {(asset, day): digest for asset, day, digest in connection.execute(query) if day in _keys(days)}
+
+
+def _materialised_after(live: LiveDagster, moment: float) -> set[tuple[str, str]]:
+    """Asset and day of the sketches and windows that Dagster saw materialised after a Unix time."""
+    with live.instance() as instance:
+        return {
+            (asset, str(record.partition_key))
+            for asset in ("daily_sketches", "mau_unions")
+            for record in instance.fetch_materializations(
+                dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), after_timestamp=moment), limit=1000
+            ).records
+        }
+
+
 def _keys(days: DayRange) -> set[str]:
     return {day.isoformat() for day in days}
 
@@ -97,10 +119,10 @@ def _keys(days: DayRange) -> set[str]:
 class TestUnattended:
     @pytest.mark.timeout(600)
     def test_files_erasures_and_the_nightly_release_are_served(self, live: LiveDagster) -> None:
-        """A dropped file is staged and its days built, an erasure is replayed, and a tick missed while the daemon was
-        down releases every day that closed since."""
-        _ingest(live, activity(past(5), users=30, seed=1))
-        live.dpdau("erase", "user-7", "--through", TODAY.isoformat(), "--json")
+        """A dropped file is staged and its days built, a tick missed while the daemon was down releases every day that
+        closed since, and an erasure asked for afterwards leads to new days and windows."""
+        rows = activity(past(5), users=30, seed=1)
+        _ingest(live, rows)
         dropped = _drop(live, "events.csv", activity(past(39, 37), users=20, seed=2))
         live.start_webserver()
         _miss_a_tick(live)
@@ -110,6 +132,8 @@ class TestUnattended:
             lambda: len(_published(live)) == 93, "the missed tick releases 31 days of 3 metrics", seconds=180
         )
         assert set(_published(live)) == {(metric, day.isoformat()) for metric in METRICS for day in days}
+        before, requested_at = _digests(live, past(5)), time.time()
+        live.dpdau("erase", ERASED, "--through", TODAY.isoformat(), "--json")
         live.wait_until(lambda: not dropped.exists(), "the dropped file is staged", seconds=120)
         live.wait_until(
             lambda: _keys(past(39, 37)) <= live.materialised("mau_unions"), "its days are built", seconds=180
@@ -125,6 +149,27 @@ class TestUnattended:
         with live.instance() as instance:
             checked = instance.all_logs(released.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
         assert "no_erased_user" in str(checked)
+        self._assert_rebuilt(live, rows, before=before, requested_at=requested_at)
+
+    @staticmethod
+    def _assert_rebuilt(
+        live: LiveDagster, rows: list[tuple[str, date]], *, before: dict[tuple[str, str], str], requested_at: float
+    ) -> None:
+        """The days of the erased user and the windows over them were built after the request, count one user less, and
+        no others were changed."""
+        days = [day for user, day in rows if user == ERASED]
+        assert 1 <= len(days) < len(past(5))
+        windows = _keys(DayRange(days[0], ago(1)))
+        rebuilt = {("daily_sketches", day.isoformat()) for day in days} | {("mau_unions", day) for day in windows}
+        after = _digests(live, past(5))
+        assert {key for key, digest in after.items() if digest != before[key]} == rebuilt
+        assert rebuilt <= _materialised_after(live, requested_at)
+        counts = json.loads(live.dpdau("trusted-counts", "--start", str(ago(5)), "--end", str(ago(1)), "--json"))
+        for row in counts:
+            of_day = {user for user, day in rows if day.isoformat() == row["day"]}
+            of_windows = {user for user, day in rows if day.isoformat() <= row["day"]}
+            expected = [len(of_day - {ERASED}), *[len(of_windows - {ERASED})] * 2]
+            assert [row["dau"], row["wau"], row["mau"]] == expected
 
 
 class TestOperated:
