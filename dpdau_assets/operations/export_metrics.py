@@ -7,16 +7,19 @@ the ledger each time; the latest revision of each metric and day is in them, ear
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.errors import DataError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
-from dpdau_assets.storage.files import make_durable, write_bytes, write_table
+from dpdau_assets.storage.files import make_durable, read_table, write_bytes, write_table
 
+FILES = ("metrics.csv", "metrics.parquet")
 COLUMNS = pa.schema(
     [
         ("metric", pa.string()),
@@ -52,7 +55,7 @@ def export_metrics(workspace: Workspace) -> list[Path]:
         StorageError: The disk refused; the files written before stay.
     """
     table = _table(released(workspace))
-    paths = [workspace.lake.published / name for name in ("metrics.csv", "metrics.parquet")]
+    paths = [workspace.lake.published / name for name in FILES]
     sink = pa.BufferOutputStream()
     sink.write((",".join(COLUMNS.names) + "\n").encode())
     arrow_csv.write_csv(table, sink, arrow_csv.WriteOptions(include_header=False, quoting_style="none"))
@@ -60,6 +63,16 @@ def export_metrics(workspace: Workspace) -> list[Path]:
     write_table(paths[1], table)
     make_durable(paths)
     return paths
+
+
+def exported_days(workspace: Workspace) -> list[date]:
+    """The days of which the published files hold a value, newest first; none while there are no sound files."""
+    path = workspace.lake.published / FILES[1]
+    try:
+        days = read_table(path, columns=["day"]).column("day") if path.is_file() else []
+    except DataError:  # the next export writes them anew
+        days = []
+    return sorted({day.as_py() for day in days}, reverse=True)
 
 
 def released(workspace: Workspace) -> list[ReleaseResult]:

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from dpdau_assets.core.quantities import DayRange, contiguous_ranges
+from dpdau_assets.operations.export_metrics import exported_days
 from dpdau_assets.operations.find_work import (
     changed_partitions,
     newest_numbers,
@@ -134,8 +135,8 @@ def _reconcile_sensor(partitions: DailyPartitions) -> dg.SensorDefinition:
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Tells Dagster of partitions built and values released by command line, newest first, "
-            f"{reconcile.EVENTS_A_TICK} a tick. The ledger is the truth."
+            "Tells Dagster of partitions built, and of values released and exported, by command line, newest first, "
+            f"{reconcile.EVENTS_A_TICK} a tick. The ledger and the published files are the truth."
         ),
     )
     def reconcile_sensor(
@@ -147,12 +148,22 @@ def _reconcile_sensor(partitions: DailyPartitions) -> dg.SensorDefinition:
         newest = ledger.ask(newest_numbers)
         built, released = built.grown_to(newest.version), released.grown_to(newest.charge)
         reports, built, released = _next_reports(ledger, built, released)
+        reports += _export_reports(context.instance, ledger, room=reconcile.EVENTS_A_TICK - len(reports))
         shown = [one for one in reports if partitions.has(one.partition)]
         told = reconcile.tell(context.instance, shown)
         reason = dg.SkipReason(f"told Dagster of {told} partitions" if told else "Dagster knows everything built")
         return dg.SensorResult(cursor=reconcile.to_cursor(built, released), skip_reason=reason)
 
     return reconcile_sensor
+
+
+def _export_reports(instance: dg.DagsterInstance, ledger: LedgerResource, *, room: int) -> list[reconcile.Report]:
+    """Days that the published files hold and Dagster does not know of. Of a day once recorded nothing is said again:
+    each export writes the whole files."""
+    key, now = dg.AssetKey("published_metrics"), ledger.lake.clock().timestamp()
+    exported = [day.isoformat() for day in ledger.ask(exported_days)]
+    known = instance.get_materialized_partitions(key) if exported else set()
+    return [reconcile.Report(key, day, now, {}) for day in exported if day not in known][:room]
 
 
 def _next_reports(

@@ -11,6 +11,7 @@ import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange, close_time
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.verify import verify
@@ -333,6 +334,23 @@ class TestReconcileSensor:
         assert record.asset_materialization is not None
         assert "estimate" in record.asset_materialization.metadata
         assert "knows everything" in str(ticks.tick().skip_message)
+
+    def test_dagster_is_told_what_the_command_line_exported(self, folder: Folder) -> None:
+        """Days that the published files hold are published in Dagster too, and told once; a release that was not
+        exported, and a file that cannot be read, tell nothing."""
+        ticks, days = Ticks(folder, "reconcile_sensor"), {day.isoformat() for day in past(2)}
+        with folder.lake.open() as workspace:
+            publish_releases(workspace, ["dau"], past(2))
+            ticks.tick()
+            assert folder.materialised("published_metrics") == set()
+            export_metrics(workspace)
+            publish_releases(workspace, ["dau"], past(3))
+            for _ in range(3):
+                ticks.tick()
+            assert folder.materialised("published_metrics") == days
+            assert len(_events(folder, "published_metrics")) == len(days)
+            (workspace.lake.published / "metrics.parquet").write_bytes(b"no table")
+            assert "knows everything" in str(ticks.tick().skip_message)
 
     @pytest.mark.slow
     def test_what_a_run_recorded_is_not_told_again(self, folder: Folder) -> None:
