@@ -120,8 +120,8 @@ def restore(
 
     Guarantee: every charge, release, reset, account and erasure of which a copy or the journal holds a whole line is in
     the restored ledger under its own number; nothing that was released is drawn again; no erased user is in any file
-    when this returns. Where lines are missing, the days that may have been released in that time are not released
-    before they are charged.
+    when this returns, and no day that retention has dropped. Where lines are missing, the days that may have been
+    released in that time are not released before they are charged.
 
     Args:
         settings: All settings; DATA_DIR names the folder. Nobody else may be working in it.
