@@ -109,25 +109,14 @@ class TestErasureInput:
 
 class TestRanges:
     @pytest.mark.timeout(60)
-    @pytest.mark.parametrize(
-        "command",
-        [
-            ("release", "--start", "2024-01-01", "--end", "9000-12-31"),
-            ("release", "--start", "1970-01-01", "--end", "9000-12-31"),
-            ("release", "--start", "2024-01-01", "--end", "9000-12-31", "--revise", "--reason", "a slip"),
-            ("dau", "--day", "9000-12-31"),
-            ("wau", "--end", "1970-01-01"),
-            ("mau", "--end", "9000-12-31"),
-            ("rebuild", "--start", "1970-01-01", "--end", "9000-12-31"),
-            ("trusted-counts", "--start", "2024-01-01", "--end", "9000-12-31"),
-        ],
-    )
-    def test_a_slip_in_a_date_is_refused_at_once(self, dpdau: CommandLine, command: tuple[str, ...]) -> None:
+    def test_a_slip_in_a_date_is_refused_at_once(self, dpdau: CommandLine) -> None:
         """Millennia asked for by mistake end with 5 in one line, before anything is listed day by day."""
-        dpdau.json("ingest", "--from", write_lines(dpdau.folder / "a.jsonl", [("a", "2024-01-01")]))
-        began = time.process_time()
-        assert refused(dpdau, *command, code=5)
-        assert time.process_time() - began < 2
+        dpdau.json("init")
+        slip = ("--start", "2024-01-01", "--end", "9000-12-31")
+        for command in (("release",), ("release", "--revise", "--reason", "a slip"), ("rebuild",), ("trusted-counts",)):
+            began = time.process_time()
+            assert "9000-12-31" in refused(dpdau, *command, *slip, code=5)
+            assert time.process_time() - began < 2
 
     def test_days_stored_before_and_after_a_gap_cost_one_look(self, dpdau: CommandLine) -> None:
         """A range whose first and last day are released is judged by the days between that are not."""
