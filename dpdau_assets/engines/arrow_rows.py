@@ -19,23 +19,13 @@ import pyarrow.compute as pac
 import pyarrow.parquet as pq
 
 from dpdau_assets.engines.csv_rows import csv_batches
-from dpdau_assets.engines.sources import Source
+from dpdau_assets.engines.sources import Source, column_names
 from dpdau_assets.engines.text_blocks import Block, read_blocks
 
 PARQUET_BATCH_ROWS = 1 << 16
 DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowException)
 
 ReadProgress = Callable[[int, int], None]
-
-
-def column_names(source: Source) -> dict[str, str]:
-    """Our name of each column of `source` that is read, by its own name, in the order user, times, op."""
-    names = {source.columns.user: "user_raw"}
-    for index, name in enumerate(source.columns.times):
-        names.setdefault(name, f"time{index}")
-    if source.columns.op is not None:
-        names.setdefault(source.columns.op, "op_raw")
-    return names
 
 
 class ArrowRows:

@@ -13,7 +13,6 @@ from glob import escape
 import duckdb
 
 from dpdau_assets.core.activity import MAX_ID_BYTES
-from dpdau_assets.engines.arrow_rows import column_names
 from dpdau_assets.engines.row_sql import (
     BLANK,
     CODE_OF,
@@ -30,7 +29,7 @@ from dpdau_assets.engines.row_sql import (
     text_moment,
     utc_day,
 )
-from dpdau_assets.engines.sources import Source
+from dpdau_assets.engines.sources import Source, column_names
 from dpdau_assets.errors import InputError
 
 ARROW_VIEW = "arrow_rows"

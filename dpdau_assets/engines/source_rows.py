@@ -17,7 +17,6 @@ from typing import Any
 import duckdb
 
 from dpdau_assets.core.quantities import ONE_DAY
-from dpdau_assets.engines.arrow_rows import ArrowRows
 from dpdau_assets.engines.day_words import BLOCK_DAYS
 from dpdau_assets.engines.protocol import LINES_KEPT, ReadProgress, RowLimits
 from dpdau_assets.engines.relations import (
@@ -134,6 +133,8 @@ class SourceRows:
         """The rows of the source; a stream is opened anew."""
         if self.is_direct:
             return table_rows(self._source, parquet_scan(self._source), self._connection)
+        from dpdau_assets.engines.arrow_rows import ArrowRows  # Arrow's functions load for streams only
+
         rows = ArrowRows(self._source, self._progress)
         self._connection.register(ARROW_VIEW, rows.reader())
         if self._source.format == "jsonl":

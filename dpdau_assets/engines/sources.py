@@ -104,6 +104,16 @@ class Source:
         )
 
 
+def column_names(source: Source) -> dict[str, str]:
+    """Our name of each column of `source` that is read, by its own name, in the order user, times, op."""
+    names = {source.columns.user: "user_raw"}
+    for index, name in enumerate(source.columns.times):
+        names.setdefault(name, f"time{index}")
+    if source.columns.op is not None:
+        names.setdefault(source.columns.op, "op_raw")
+    return names
+
+
 def open_source(
     path: Path,
     mapping: ColumnMapping,
