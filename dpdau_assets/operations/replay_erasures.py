@@ -6,9 +6,11 @@ Belongs here: when erasures are applied, and when a request is complete. How fil
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.build_sketches import build_sketches_locked
 from dpdau_assets.operations.build_unions import build_unions_locked
 from dpdau_assets.operations.lake_session import LakeSession, lake_session
@@ -55,7 +57,8 @@ def flush_deletes(workspace: Workspace, *, progress: Progress = no_progress) -> 
 
     Raises:
         DataError: A stored file is not the recorded one; the requests stay pending.
-        StorageError: The disk or the ledger refused; the requests stay pending.
+        StorageError: The disk or the ledger refused; the requests stay pending. Or they are complete and its
+            log could not be emptied. Repeat it in both cases.
     """
     with lake_session(workspace, None) as session:
         with workspace.ledger.read() as connection:
@@ -71,22 +74,35 @@ def flush_deletes(workspace: Workspace, *, progress: Progress = no_progress) -> 
 
 
 def complete_locked(session: LakeSession) -> int:
-    """Completes the requests of the cut, which has been applied everywhere; how many they were."""
+    """Completes the requests of the cut, which has been applied everywhere; how many they were. Errors as above."""
+    done = _complete(session)
+    session.workspace.ledger.scrub()
+    return done
+
+
+def _complete(session: LakeSession) -> int:
     workspace = session.workspace
     remove_orphans(workspace)
     workspace.lake.sweep_temporary(is_thorough=True)
     now = workspace.now()  # as backups tell theirs: which came first must not hang on a clock that was set back
     with workspace.ledger.write() as connection:
         partitions.mark_applied(connection, session.erasure_seq)
-        done = erasures.complete(connection, session.erasure_seq, now=now)
-    workspace.ledger.scrub()
-    return done
+        return erasures.complete(connection, session.erasure_seq, now=now)
 
 
 def complete_if_reached(session: LakeSession) -> int:
-    """Completes the requests of the cut if no partition is behind it and nothing is staged; how many they were."""
+    """Completes the requests of the cut if no partition is behind it and nothing is staged; how many they were.
+
+    Releases come here: that somebody was erased must not decide whether they succeed. A log that a reader keeps from
+    being emptied is emptied by the next flush, or removed with the last connection that is closed.
+    """
     with session.workspace.ledger.read() as connection:
         pending = erasures.pending(connection, upto_seq=session.erasure_seq)
         lowest = partitions.lowest_applied(connection)
         is_reached = (lowest is None or lowest >= session.erasure_seq) and not batches.staged_days(connection)
-    return complete_locked(session) if pending and is_reached else 0
+    if not (pending and is_reached):
+        return 0
+    done = _complete(session)
+    with suppress(StorageError):
+        session.workspace.ledger.scrub()
+    return done

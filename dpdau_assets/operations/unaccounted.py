@@ -93,7 +93,8 @@ def days_that_may_be_lost(connection: Connection, settings: Settings, *, until: 
     if not known:
         raise ConfigurationError(
             "the journal has a gap, and nothing tells from which day on days may have been released in it",
-            hint="set SERIES_START to the first day that was ever published, then repeat `dpdau restore`",
+            hint="set SERIES_START to the first day that was ever published (if none was, that will be), then repeat "
+            "`dpdau restore`",
         )
     last = last_closed_day(until, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
     days = DayRange(min(known), last).days() if min(known) <= last else []

@@ -88,6 +88,7 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
     _report_others(folder, {copy.path for copy in copies}, report)
     ledgers = {one.path: _Copied.of(one.path) for one in copies if not one.is_lake and _is_sound(one, report)}
     now = workspace.now()
+    line = max((seq for seq, _, _ in _completions(workspace)), default=None) if _has_lakes(copies) else None
     for copy in copies:
         if copy.path.exists() and parse_time(copy.manifest.expires_at) <= now:
             report.find("backup", _place(copy), "it is past its date and still there", repair="dpdau backup")
@@ -97,7 +98,7 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
             if search and is_in_pages(search, foreign_pages(copy.path, root=known.root).database):
                 _report_erased(copy, report)
         elif copy.is_lake and _is_sound(copy, report):
-            stones = _complete_before(workspace, copy, copies, ledgers)
+            stones = _complete_before(workspace, copy, line, copies, ledgers)
             listed = backups.listed_files(copy)
             others = [path for path in sorted(copy.path.rglob("*")) if path.is_file() and path not in listed]
             search = _search_for(stones.of_epoch(epoch) for epoch in stones.epochs)
@@ -175,22 +176,25 @@ def _report_others(folder: Path, known: set[Path], report: Report) -> None:
         )
 
 
+def _has_lakes(copies: Iterable[Backup]) -> bool:
+    return any(copy.is_lake for copy in copies)
+
+
 def _is_left(path: Path) -> bool:
     """Whether a name is one in waiting."""
     return path.name.startswith(".") and TEMPORARY_MARK in path.name
 
 
 def _complete_before(
-    workspace: Workspace, copy: Backup, copies: list[Backup], ledgers: dict[Path, _Copied]
+    workspace: Workspace, copy: Backup, line: int | None, copies: list[Backup], ledgers: dict[Path, _Copied]
 ) -> ErasedKeys:
     """The tombstones that were complete when a copy of the lake was made.
 
     Those of the newest copy of the ledger that is not newer; and all of the present, when no request was completed
-    since.
+    since. `line` is that of the last completion in the journal.
     """
     with workspace.ledger.read() as connection:
         last = max((one.completed_at or "" for one in erasures.history(connection)), default="")
-        line = max((seq for seq, _, _ in _completions(workspace)), default=None)
         if last and not _is_older(copy.manifest, line, last) and not erasures.pending(connection):
             epochs = erasures.epochs(connection)
             return ErasedKeys({epoch: erasures.tombstones(connection, epoch) for epoch in epochs})

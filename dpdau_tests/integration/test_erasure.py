@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.errors import InputError
+from dpdau_assets.errors import InputError, StorageError
 from dpdau_assets.operations import fold as fold_module
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
@@ -20,6 +20,7 @@ from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasur
 from dpdau_assets.operations.request_erasure import erasure_status, request_erasure
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import erasures, partitions
+from dpdau_assets.storage import ledger as ledgers
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import (
     LONG_AFTER,
@@ -240,6 +241,22 @@ class TestBringUpToDate:
         bring_up_to_date(workspace, DAYS)
         assert files_holding(workspace, GONE, first=DAYS.first, last=DAYS.last) == []
         assert pending(workspace) == 0
+
+    def test_a_log_that_is_read_meanwhile_refuses_a_flush_but_no_release(
+        self, built: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whether somebody was erased never decides whether a window can be brought up to date, and so be released."""
+        patient = ledgers.PRAGMAS
+        monkeypatch.setattr(ledgers, "PRAGMAS", ("PRAGMA busy_timeout = 50", *patient[1:]))
+        workspace = copy_of(built, tmp_path / "data")
+        erase(workspace, GONE)
+        with workspace.ledger.read() as reader:
+            erasures.last_seq(reader)
+            bring_up_to_date(workspace, DAYS)
+            assert pending(workspace) == 0
+            with pytest.raises(StorageError, match="cannot be emptied"):
+                flush_deletes(workspace)
+        assert flush_deletes(workspace) == 0
 
     def test_a_part_of_the_days_does_not_complete_a_request(self, workspace: Workspace) -> None:
         """A request stays pending while a day is left that it has not been applied to."""

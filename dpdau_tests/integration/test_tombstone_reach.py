@@ -191,7 +191,8 @@ class TestAfterAGap:
         workspace.close()
         for path in workspace.lake.ledger_path.parent.glob("ledger.sqlite*"):
             path.unlink()
-        report = restore(workspace.settings, clock=workspace.clock)
+        never_published = workspace.settings.model_copy(update={"series_start": workspace.clock().date()})
+        report = restore(never_published, clock=workspace.clock)
         assert len(report.gaps) == 1
         return open_workspace(workspace.settings, clock=workspace.clock, create=False)
 

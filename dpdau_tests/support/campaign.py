@@ -13,6 +13,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ class World:
         first, late, rest = self.activity(0, 5), self.activity(0, 8), self.activity(2, 12)
         gone = tuple((f"gone-{number}", day(6)) for number in (2, 3))
         commands = [
-            self.ingest("first.jsonl", first, ()),
+            replace(self.ingest("first.jsonl", first, ()), may_wait=False),  # what follows needs the folder it makes
             self.release(0, 1),
             self.erase(("gone-0", "gone-1"), day(5)),
             self.ingest("data/inbox/late.jsonl", late, gone),
