@@ -1,8 +1,8 @@
 """What an operator should look at now, as the ledger tells it.
 
 Belongs here: which states call for a person, in one line each with the next step. Does not belong here: sending them,
-or remembering what was sent. An alert is for the trusted side, yet leaves the machine: it names requests, months,
-shares and days of the calendar, never a user, a count, or a day on which an erasure found somebody.
+or remembering what was sent. An alert is for the trusted side, yet leaves the machine: it names ages, months, shares in
+whole percent and days of the calendar, never a user, a request, a count, or a day on which an erasure found somebody.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def _overdue_erasure(connection: Connection, now: datetime, *, limit_hours: int)
     return [
         Alert(
             "erasure_overdue",
-            f"erasure request number {oldest.seq} has been pending for {hours:.0f} hours, longer than "
-            f"ERASURE_MAX_AGE_HOURS ({limit_hours})",
+            f"an erasure request has been pending for {hours:.0f} hours, longer than ERASURE_MAX_AGE_HOURS "
+            f"({limit_hours})",
             "dpdau flush-deletes; runbook: An erasure is stuck",
         )
     ]
@@ -100,7 +100,7 @@ def _rejected_rows(connection: Connection, now: datetime, *, limit: float) -> li
     return [
         Alert(
             "rejected_rows",
-            f"{worst:.2%} of the rows of a source received within the last day were rejected, more than "
+            f"about {worst:.0%} of the rows of a source received within the last day were rejected, more than "
             f"QUARANTINE_MAX_RATE ({limit:.2%})",
             "see the newest report in DATA_DIR/reports/quarantine; runbook: A source with many bad rows",
         )

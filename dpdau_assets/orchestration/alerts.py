@@ -135,12 +135,16 @@ def _run_failure_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         run, instance = context.dagster_run, context.instance
         if _was_told_of(instance, run.tags.get(ERRAND_TAG), since=lake.clock() - REPEATED_AFTER):
             return
-        for way, deliver in _ways(settings, context.log):
-            is_waiting = bool(_waiting_runs(instance, way))  # a way known to be down is not tried for every run
-            failure = None if is_waiting else deliver([_failed(run)])
+        ways = dict(_ways(settings, context.log))
+        tried = [way for way in ways if not _waiting_runs(instance, way)]  # one known to be down is not, for every run
+        for way in ways:  # before any delivery: what a tick that dies did not deliver, the alert sensor does
+            _mark(instance, [run.run_id], way, "waiting")
+        for way in tried:
+            failure = ways[way]([_failed(run)])
             if failure:
                 context.log.warning(failure)
-            _mark(instance, [run.run_id], way, "waiting" if is_waiting or failure else "sent")
+            else:
+                _mark(instance, [run.run_id], way, "sent")
 
     return run_failure_alert_sensor
 

@@ -148,8 +148,9 @@ def _reconcile_sensor(partitions: DailyPartitions) -> dg.SensorDefinition:
         newest = ledger.ask(newest_numbers)
         built, released = built.grown_to(newest.version), released.grown_to(newest.charge)
         reports, built, released = _next_reports(ledger, built, released)
-        reports += _export_reports(context.instance, ledger, room=reconcile.EVENTS_A_TICK - len(reports))
+        room = reconcile.EVENTS_A_TICK - len(reports)
         shown = [one for one in reports if partitions.has(one.partition)]
+        shown += _export_reports(context.instance, ledger, partitions, room=room)
         told = reconcile.tell(context.instance, shown)
         reason = dg.SkipReason(f"told Dagster of {told} partitions" if told else "Dagster knows everything built")
         return dg.SensorResult(cursor=reconcile.to_cursor(built, released), skip_reason=reason)
@@ -157,13 +158,16 @@ def _reconcile_sensor(partitions: DailyPartitions) -> dg.SensorDefinition:
     return reconcile_sensor
 
 
-def _export_reports(instance: dg.DagsterInstance, ledger: LedgerResource, *, room: int) -> list[reconcile.Report]:
-    """Days that the published files hold and Dagster does not know of. Of a day once recorded nothing is said again:
-    each export writes the whole files."""
+def _export_reports(
+    instance: dg.DagsterInstance, ledger: LedgerResource, partitions: DailyPartitions, *, room: int
+) -> list[reconcile.Report]:
+    """Days with a partition that the published files hold and Dagster does not know of. Of a day once recorded nothing
+    is said again: each export writes the whole files."""
     key, now = dg.AssetKey("published_metrics"), ledger.lake.clock().timestamp()
     exported = [day.isoformat() for day in ledger.ask(exported_days)]
     known = instance.get_materialized_partitions(key) if exported else set()
-    return [reconcile.Report(key, day, now, {}) for day in exported if day not in known][:room]
+    unknown = [day for day in exported if day not in known and partitions.has(day)]
+    return [reconcile.Report(key, day, now, {}) for day in unknown[:room]]
 
 
 def _next_reports(

@@ -352,6 +352,22 @@ class TestReconcileSensor:
             (workspace.lake.published / "metrics.parquet").write_bytes(b"no table")
             assert "knows everything" in str(ticks.tick().skip_message)
 
+    def test_exported_days_without_a_partition_keep_no_other_waiting(
+        self, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Days published before SERIES_END was moved back are newer than all with a partition, and take no room."""
+        with folder.lake.open() as workspace:
+            publish_releases(workspace, ["dau"], past(4))
+        shortened = make_folder(tmp_path, folder.instance, series_end=ago(3))
+        ticks = Ticks(shortened, "reconcile_sensor")
+        while "told" in str(ticks.tick().skip_message):
+            pass
+        with folder.lake.open() as workspace:
+            export_metrics(workspace)
+        monkeypatch.setattr(reconcile, "EVENTS_A_TICK", 2)
+        ticks.tick()
+        assert shortened.materialised("published_metrics") == {ago(4).isoformat(), ago(3).isoformat()}
+
     @pytest.mark.slow
     def test_what_a_run_recorded_is_not_told_again(self, folder: Folder) -> None:
         """Dagster's own runs are recognised, also by a sensor that has lost its cursor."""

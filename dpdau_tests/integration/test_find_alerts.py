@@ -42,14 +42,14 @@ def _text(alerts: list[Alert]) -> str:
 
 
 class TestErasures:
-    def test_an_overdue_erasure_is_told_by_number_and_age(self, workspace: Workspace) -> None:
-        """Longer than ERASURE_MAX_AGE_HOURS: the oldest request, its age, and nobody's name; applied, it is over."""
+    def test_an_overdue_erasure_is_told_by_its_age(self, workspace: Workspace) -> None:
+        """Longer than ERASURE_MAX_AGE_HOURS: the age of the oldest, neither number nor name; applied, it is over."""
         for hours, user in ((24, b"person-b"), (30, b"person-a")):
             request_erasure(workspace, [user, b"x"], through=TODAY, now=NOW - timedelta(hours=hours))
         (alert,) = find_alerts(workspace)
         assert alert == Alert(
             "erasure_overdue",
-            "erasure request number 2 has been pending for 30 hours, longer than ERASURE_MAX_AGE_HOURS (24)",
+            "an erasure request has been pending for 30 hours, longer than ERASURE_MAX_AGE_HOURS (24)",
             "dpdau flush-deletes; runbook: An erasure is stuck",
         )
         flush_deletes(workspace)
@@ -70,13 +70,13 @@ class TestRejectedRows:
         stage_inbox(workspace, [name])
 
     def test_the_worst_source_of_the_last_day_is_told_by_its_share(self, workspace: Workspace) -> None:
-        """Above QUARANTINE_MAX_RATE, however good the others; after a day it is over."""
+        """In whole percent, above QUARANTINE_MAX_RATE, however good the others; after a day it is over."""
         self._stage(workspace, "fine.csv", bad=2)
         assert find_alerts(workspace) == []
         self._stage(workspace, "bad.csv", bad=7)
         (alert,) = find_alerts(workspace)
         assert alert.key == "rejected_rows"
-        assert "3.50% of the rows" in alert.text
+        assert "about 4% of the rows" in alert.text
         assert "(1.00%)" in alert.text
         assert "person" not in _text([alert]) and "bad.csv" not in _text([alert]) and " 7 " not in _text([alert])
         assert find_alerts(_reopened(workspace, now=NOW + timedelta(hours=25))) == []

@@ -79,9 +79,10 @@ class TestDeliveries:
 class TestFailures:
     def test_a_dead_server_is_one_line_without_secrets(self) -> None:
         """What failed and of what kind; neither the address nor a password."""
-        for way, deliver in (("email", _mail(closed_port())), ("webhook", _hook(closed_port()))):
-            line = str(deliver([NEW]))
-            assert line == f"{way}: alerts not delivered (ConnectionRefusedError); tried again at the next tick"
+        with closed_port() as port:
+            for way, deliver in (("email", _mail(port)), ("webhook", _hook(port))):
+                line = str(deliver([NEW]))
+                assert line == f"{way}: alerts not delivered (ConnectionRefusedError); tried again at the next tick"
 
     def test_a_refusal_names_its_code_only(self, mail_box: MailBox, webhook: Webhook) -> None:
         """What the server says can quote what it was given."""

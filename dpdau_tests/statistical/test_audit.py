@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import replace
 from datetime import date
@@ -50,8 +49,8 @@ class TestShortForm:
         assert all(change.by in (0, 1) for each in short.replays for one in each.neighbours for change in one.changes)
 
     def test_it_takes_less_than_40_seconds(self, timed: tuple[Audit, float]) -> None:
-        """Processor time, twice what it takes on an idle machine, so that others at work do not matter."""
-        assert timed[1] < 40 or sys.gettrace() is not None
+        """Processor time, more than 1.5 times what it takes, so that others at work matter little."""
+        assert timed[1] < 40
 
     def test_it_looked_at_something(self, short: Audit) -> None:
         """Users moved numbers, refusals and files were compared, and the bound on mu has something to bound."""

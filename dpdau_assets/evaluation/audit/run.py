@@ -93,7 +93,7 @@ SHORT = Form(
     confidence=0.999,
     level=1e-6,
 )
-"""Some 40 s of processor time, a third of it for the faults: what `make test` runs."""
+"""Some 23 s of processor time before the faults: what `make test` runs."""
 LONG = Form(
     name="long",
     pairs=tuple((mechanism, sketch, TARGETS) for mechanism, sketch in _all_pairs()),
