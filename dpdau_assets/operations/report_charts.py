@@ -14,7 +14,7 @@ from html import escape
 from itertools import pairwise
 
 WIDTH, HEIGHT = 960.0, 270.0
-LEFT, RIGHT, TOP, BOTTOM = 62.0, 72.0, 16.0, 30.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 120.0, 16.0, 30.0
 MOST_DATE_LABELS = 9
 DOTS_UP_TO_DAYS = 62
 LABELLED_SHADE_PIXELS = 92.0
