@@ -105,9 +105,10 @@ class TestFiles:
 
 class TestConfiguration:
     def test_the_same_may_be_repeated(self, folder: Path) -> None:
-        """An empty folder and the same configuration are fine."""
+        """An empty folder and the same configuration are fine, and what was found stays."""
         require_same_configuration(folder, CONFIGURATION)
         require_same_configuration(folder / "nothing", CONFIGURATION)
+        assert read_results(folder).rows == FOUND.rows
 
     def test_another_is_refused_by_name(self, folder: Path) -> None:
         """What differs is named; the results stay."""
