@@ -48,9 +48,9 @@ def write_report(workspace: Workspace) -> Path:
 def _page(workspace: Workspace) -> Page:
     settings, results = workspace.settings, released(workspace)
     book = BudgetBook(workspace.ledger, settings)
-    this_month = period_of(
-        last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
-    )
+    closed = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+    last = min(closed, settings.series_end or closed)  # a finished series shows its last month
+    this_month = period_of(max([last, *(result.day for result in results)]))
     periods = sorted({this_month, *(period_of(result.day) for result in results)})
     shown = periods[: periods.index(this_month) + 1][-MONTHS_SHOWN:]
     return Page(

@@ -194,6 +194,15 @@ class TestWriteReport:
         assert "Budget left in 2025-11" in document  # the clock of the folder stands on 1 December
         assert (read(document).problems, read(document).open) == ([], [])
 
+    def test_a_finished_series_shows_the_budget_of_its_last_month(self, tmp_path: Path) -> None:
+        """Months after SERIES_END have a budget that nothing will ever be released from."""
+        workspace = open_folder(tmp_path, series_end=JANUARY.last)
+        add_activity(workspace, everybody(9, days=1))
+        publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
+        document = write_report(workspace).read_text(encoding="utf-8")
+        assert "Budget left in 2025-01" in document
+        assert "reads every value of 2025-01" in document
+
     def test_it_needs_no_release(self, tmp_path: Path) -> None:
         """An untouched folder gives a page too."""
         assert "Nothing is released yet" in write_report(open_folder(tmp_path)).read_text(encoding="utf-8")
