@@ -23,7 +23,7 @@ def init(
 
     With its ledger, secrets, lake and DuckDB catalogue of views. Harmless when repeated.
     """
-    from dpdau_assets.operations.workspace import open_workspace
+    from dpdau_assets.operations.open_workspace import open_workspace
     from dpdau_assets.settings import load_settings
 
     settings = load_settings()

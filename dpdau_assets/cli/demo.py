@@ -84,7 +84,7 @@ def _stream_of(day: date, folder: Path, *, seed: int) -> Path:
 
 def open_demo(settings: Settings) -> Workspace:
     """The demo's data folder, marked synthetic, with its catalogue of views."""
-    from dpdau_assets.operations.workspace import open_workspace
+    from dpdau_assets.operations.open_workspace import open_workspace
 
     workspace = open_workspace(settings, synthetic=True)
     workspace.lake.write_catalogue(settings.root / "dpdau.duckdb")

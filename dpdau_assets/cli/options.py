@@ -85,7 +85,7 @@ def open_or_create() -> Workspace:
 
 def _open(*, is_created: bool) -> Workspace:
     """Open the workspace after telling what is odd about its settings."""
-    from dpdau_assets.operations.workspace import open_workspace
+    from dpdau_assets.operations.open_workspace import open_workspace
     from dpdau_assets.settings import load_settings, notices
 
     settings = load_settings()

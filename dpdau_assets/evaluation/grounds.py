@@ -21,10 +21,11 @@ from dpdau_assets.errors import InputError
 from dpdau_assets.evaluation.audit.worlds import noon
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
+from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.stage import stage_files
-from dpdau_assets.operations.workspace import Workspace, open_workspace, utc_now
+from dpdau_assets.operations.workspace import Workspace, utc_now
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage.files import link_or_copy_new
+from dpdau_assets.storage.durable import link_or_copy_new
 
 SHARED_SETTINGS = (
     "timezone",

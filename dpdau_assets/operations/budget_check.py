@@ -24,11 +24,12 @@ from dpdau_assets.operations.account_terms import JOINT, Terms, account_name, ma
 from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import budget
+from dpdau_assets.storage import budget, releases
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import Ledger
 from dpdau_assets.storage.offsets import OffsetKeys
 from dpdau_assets.storage.openings import openings_between
+from dpdau_assets.storage.releases import Release
 
 FUNDED_WITHIN_DAYS = 800
 """How far ahead the next funded day is looked for: no window of 365 days stays full for longer."""
@@ -85,7 +86,7 @@ class BudgetBook:
         self._names: dict[tuple[str, str], str] = {}
         self._months: dict[str, EventCounts] = {}
         self._totals: dict[str, Totals] = {}
-        self._last_releases: dict[str, budget.Release | None] = {}
+        self._last_releases: dict[str, Release | None] = {}
         self._released_days: dict[str, frozenset[date]] = {}
         self._trailing: TrailingLoss | None = None
         self._trailing_from = date.max
@@ -174,18 +175,18 @@ class BudgetBook:
             self._trailing_from = day
         return self._trailing
 
-    def last_release(self, metric: str) -> budget.Release | None:
+    def last_release(self, metric: str) -> Release | None:
         """The newest release of `metric` in the order of the ledger, whatever its day."""
         if metric not in self._last_releases:
             with self._ledger.read() as connection:
-                self._last_releases[metric] = budget.last_release(connection, metric)
+                self._last_releases[metric] = releases.last_release(connection, metric)
         return self._last_releases[metric]
 
     def released_days(self, metric: str) -> frozenset[date]:
         """Days of which `metric` is released."""
         if metric not in self._released_days:
             with self._ledger.read() as connection:
-                self._released_days[metric] = frozenset(budget.released_days(connection, metric))
+                self._released_days[metric] = frozenset(releases.released_days(connection, metric))
         return self._released_days[metric]
 
     def refusal(self, metric: str, day: date, events: EventCounts) -> Refusal | None:
@@ -221,7 +222,7 @@ class BudgetBook:
         opening: EventCounts,
         events: EventCounts,
         account: budget.Account,
-        releases: Sequence[budget.Release],
+        releases: Sequence[Release],
         version: int,
     ) -> None:
         """Notes a charge of our own, committed in a transaction that began at `self.version`.

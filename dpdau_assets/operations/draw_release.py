@@ -27,7 +27,7 @@ from dpdau_assets.operations.release_rules import days_in_window
 from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
+from dpdau_assets.storage import budget, releases
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Draw:
     connection: Connection
     counts: Counts
     day: date
-    revised: budget.Release | None
+    revised: releases.Release | None
     reason: str | None
     now: datetime
 
@@ -102,7 +102,7 @@ class Draw:
 
     def single(
         self, account: budget.Account, mechanism: Mechanism, metric: Metric, *, threshold: int, offset: int | None
-    ) -> dict[Metric, budget.Release]:
+    ) -> dict[Metric, releases.Release]:
         """The charge, the draw it pays for, and the release, of one metric."""
         settings = self.workspace.settings
         charge = self._charge(account, mechanism.event())
@@ -124,7 +124,7 @@ class Draw:
 
     def joint(
         self, account: budget.Account, mechanism: JointGaussian, *, offset: int | None
-    ) -> dict[Metric, budget.Release]:
+    ) -> dict[Metric, releases.Release]:
         """One draw for all three metrics and their three releases.
 
         Each release has a charge of its own; the first carries the event of the whole draw, the others none.
@@ -155,8 +155,8 @@ class Draw:
         kind: budget.ChargeKind = "revision" if self.revised else "release"
         return budget.insert_charge(self.connection, account, day=self.day, kind=kind, events=events, now=self.now)
 
-    def _store(self, charge: int, result: ReleaseResult) -> budget.Release:
-        return budget.insert_release(
+    def _store(self, charge: int, result: ReleaseResult) -> releases.Release:
+        return releases.insert_release(
             self.connection,
             charge,
             metric=result.metric,

@@ -16,8 +16,9 @@ import pyarrow.csv as arrow_csv
 from dpdau_assets.core.release import ReleaseResult
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
-from dpdau_assets.storage.files import make_durable, read_table, write_bytes, write_table
+from dpdau_assets.storage import releases
+from dpdau_assets.storage.durable import make_durable, write_bytes
+from dpdau_assets.storage.files import read_table, write_table
 
 FILES = ("metrics.csv", "metrics.parquet")
 COLUMNS = pa.schema(
@@ -78,7 +79,7 @@ def exported_days(workspace: Workspace) -> list[date]:
 def released(workspace: Workspace) -> list[ReleaseResult]:
     """The latest revision of every released value, by day and metric."""
     with workspace.ledger.read() as connection:
-        found = budget.releases_between(connection)
+        found = releases.releases_between(connection)
     return [ReleaseResult.from_json(release.result) for release in found]
 
 

@@ -19,7 +19,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.core.release import ReleaseResult
 from dpdau_assets.operations.report_budget import release_bodies, report_budget
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, budget, erasures, partitions
+from dpdau_assets.storage import batches, erasures, partitions, releases
 from dpdau_assets.storage.ledger import parse_time
 from dpdau_assets.storage.schema import partitions as partition_rows
 from dpdau_assets.storage.schema import releases as release_rows
@@ -160,7 +160,7 @@ def due_releases(workspace: Workspace, days: DayRange) -> DueReleases:
         days: Closed days of the series (public).
     """
     with workspace.ledger.read() as connection:
-        made = {(one.metric, one.day) for one in budget.releases_between(connection, days.first, days.last)}
+        made = {(one.metric, one.day) for one in releases.releases_between(connection, days.first, days.last)}
     due: dict[Metric, list[date]] = {}
     unfunded: list[str] = []
     for metric in METRICS:

@@ -45,7 +45,7 @@ from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
 from dpdau_assets.operations.unaccounted import check_accounted
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
+from dpdau_assets.storage import budget, releases
 
 Pair = tuple[Metric, date]
 
@@ -138,9 +138,9 @@ def publish_releases(
     return Published(results, tuple(refused), tuple(drawn_now), workspace)
 
 
-def _stored(workspace: Workspace, days: DayRange) -> dict[Pair, budget.Release]:
+def _stored(workspace: Workspace, days: DayRange) -> dict[Pair, releases.Release]:
     with workspace.ledger.read() as connection:
-        found = budget.releases_between(connection, days.first, days.last)
+        found = releases.releases_between(connection, days.first, days.last)
     return {(cast(Metric, release.metric), release.day): release for release in found}
 
 
@@ -175,7 +175,7 @@ class _Offer:
 class _Outcome:
     """A stored release, and whether it was drawn now."""
 
-    release: budget.Release
+    release: releases.Release
     is_new: bool
 
 
@@ -188,7 +188,7 @@ class _Desk:
         self._reason = reason
         self._progress = progress
         self._counts: dict[Pair, Counts] = {}
-        self._made: dict[Pair, budget.Release] = {}
+        self._made: dict[Pair, releases.Release] = {}
         self._now: datetime | None = None
         self.book = BudgetBook(workspace.ledger, workspace.settings)
 
@@ -259,7 +259,7 @@ class _Desk:
 
     def _refuse(self, pair: Pair, refusal: Refusal) -> _Outcome | Refusal | None:
         with self._workspace.ledger.read() as connection:
-            existing = budget.find_release(connection, *pair)
+            existing = releases.find_release(connection, *pair)
             if existing is not None and self._reason is None:
                 return _Outcome(existing, is_new=False)
             return refusal if budget.version(connection) == self.book.version else None
@@ -269,7 +269,7 @@ class _Desk:
         metric, day = pair
         terms = offer.terms
         with self._workspace.ledger.write() as connection:
-            existing = budget.find_release(connection, *pair)
+            existing = releases.find_release(connection, *pair)
             if existing is not None and self._reason is None:
                 return _Outcome(existing, is_new=False)
             if budget.version(connection) != self.book.version:

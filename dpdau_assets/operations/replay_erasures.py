@@ -6,20 +6,18 @@ Belongs here: when erasures are applied, and when a request is complete. How fil
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.build_sketches import build_sketches_locked
 from dpdau_assets.operations.build_unions import build_unions_locked
-from dpdau_assets.operations.lake_session import LakeSession, lake_session
+from dpdau_assets.operations.completion import complete_locked
+from dpdau_assets.operations.lake_session import lake_session
 from dpdau_assets.operations.lineage import DAILY_SKETCHES, MAU_UNIONS
 from dpdau_assets.operations.live_users import clean_staged_locked, replay_locked
-from dpdau_assets.operations.orphans import remove_orphans
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, erasures, partitions
+from dpdau_assets.storage import erasures
 
 
 def replay_erasures(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
@@ -71,38 +69,3 @@ def flush_deletes(workspace: Workspace, *, progress: Progress = no_progress) -> 
         build_sketches_locked(session, session.known_days(DAILY_SKETCHES, session.days), progress=progress)
         build_unions_locked(session, session.known_days(MAU_UNIONS, session.days), progress=progress)
         return complete_locked(session)
-
-
-def complete_locked(session: LakeSession) -> int:
-    """Completes the requests of the cut, which has been applied everywhere; how many they were. Errors as above."""
-    done = _complete(session)
-    session.workspace.ledger.scrub()
-    return done
-
-
-def _complete(session: LakeSession) -> int:
-    workspace = session.workspace
-    remove_orphans(workspace)
-    workspace.lake.sweep_temporary(is_thorough=True)
-    now = workspace.now()  # as backups tell theirs: which came first must not hang on a clock that was set back
-    with workspace.ledger.write() as connection:
-        partitions.mark_applied(connection, session.erasure_seq)
-        return erasures.complete(connection, session.erasure_seq, now=now)
-
-
-def complete_if_reached(session: LakeSession) -> int:
-    """Completes the requests of the cut if no partition is behind it and nothing is staged; how many they were.
-
-    Releases come here: that somebody was erased must not decide whether they succeed. A log that a reader keeps from
-    being emptied is emptied by the next flush, or removed with the last connection that is closed.
-    """
-    with session.workspace.ledger.read() as connection:
-        pending = erasures.pending(connection, upto_seq=session.erasure_seq)
-        lowest = partitions.lowest_applied(connection)
-        is_reached = (lowest is None or lowest >= session.erasure_seq) and not batches.staged_days(connection)
-    if not (pending and is_reached):
-        return 0
-    done = _complete(session)
-    with suppress(StorageError):
-        session.workspace.ledger.scrub()
-    return done

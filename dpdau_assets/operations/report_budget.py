@@ -21,7 +21,7 @@ from dpdau_assets.core.quantities import DayRange, days_of_period, period_of
 from dpdau_assets.core.release import ReleaseResult, body
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
+from dpdau_assets.storage import budget, releases
 from dpdau_assets.storage.openings import openings_between
 
 
@@ -105,7 +105,7 @@ def snapshot(book: BudgetBook, workspace: Workspace, metric: str, day: date) -> 
         daily = budget.daily_events(connection, window.first, window.last)
         trailing = merge_events(*daily.values(), *openings_between(connection, window.first, window.last).values())
         lifetime = budget.lifetime_events(connection)
-        made = budget.releases_between(connection, days.first, days.last, metric=metric, all_revisions=True)
+        made = releases.releases_between(connection, days.first, days.last, metric=metric, all_revisions=True)
         resets = len(budget.resets_of(connection, terms.name, period))
     stated = budget_snapshot(
         terms.name,

@@ -20,7 +20,7 @@ from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.unaccounted import unaccounted
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import batches, budget, erasures, partitions
+from dpdau_assets.storage import batches, erasures, partitions, releases
 from dpdau_assets.storage.ledger import parse_time
 from dpdau_assets.storage.schema import batches as batch_rows
 from dpdau_assets.storage.schema import staged_files
@@ -95,7 +95,7 @@ def _read(workspace: Workspace) -> _State:
             closed=last_closed_day(now, zone=settings.zone, delay_hours=settings.day_close_delay_hours),
             last_event_day=max([*held, *staged], default=None),
             built_day=max(partitions.days_with(connection, MAU_UNIONS), default=None),
-            released={metric: budget.released_days(connection, metric) for metric in METRICS},
+            released={metric: releases.released_days(connection, metric) for metric in METRICS},
             staged_days=staged,
             staged_since=min((received for _, received, _ in waiting), default=None),
             batches=[name for name, _, is_folded in waiting if not is_folded],

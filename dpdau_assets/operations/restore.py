@@ -29,12 +29,13 @@ from sqlalchemy.engine import make_url
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError
 from dpdau_assets.operations.adopt_lake import Adopted, adopt_lake, adopt_strangers
+from dpdau_assets.operations.completion import complete_locked
 from dpdau_assets.operations.lake_session import lake_session
 from dpdau_assets.operations.live_users import clean_staged_locked, replay_locked
+from dpdau_assets.operations.open_workspace import journal_end_path, ledger_url, open_workspace
 from dpdau_assets.operations.orphans import remove_orphans
 from dpdau_assets.operations.publication import intent_path
 from dpdau_assets.operations.put_lake_back import drop_batches, put_lake_back
-from dpdau_assets.operations.replay_erasures import complete_locked
 from dpdau_assets.operations.restore_source import Base, RestoreSource, find_gaps, is_published_beyond
 from dpdau_assets.operations.unaccounted import (
     days_that_may_be_lost,
@@ -42,18 +43,10 @@ from dpdau_assets.operations.unaccounted import (
     set_unaccounted,
     unaccounted,
 )
-from dpdau_assets.operations.workspace import (
-    Clock,
-    Workspace,
-    journal_end_path,
-    last_use,
-    ledger_url,
-    open_workspace,
-    utc_now,
-)
+from dpdau_assets.operations.workspace import Clock, Workspace, last_use, utc_now
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import backups, epoch_facts, erasures, notes, salt_file, schema
-from dpdau_assets.storage.files import TEMPORARY_MARK, make_durable, read_bytes, remove, replace, temporary_name
+from dpdau_assets.storage.durable import TEMPORARY_MARK, make_durable, read_bytes, remove, replace, temporary_name
 from dpdau_assets.storage.journal import RESTORE_STEP, Journal
 from dpdau_assets.storage.journal_lines import Gap, Lines, read
 from dpdau_assets.storage.journal_replay import Replay

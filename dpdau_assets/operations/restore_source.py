@@ -15,12 +15,12 @@ import numpy as np
 from sqlalchemy import Connection
 
 from dpdau_assets.errors import ConfigurationError, DataError, DpdauError
+from dpdau_assets.operations.open_workspace import journal_end_path, open_workspace
 from dpdau_assets.operations.verification import Report
 from dpdau_assets.operations.verify_journal import verify_journal
 from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
-from dpdau_assets.operations.workspace import journal_end_path, open_workspace
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import backups, budget
+from dpdau_assets.storage import backups, releases
 from dpdau_assets.storage.backups import Backup
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.files import read_table
@@ -188,7 +188,7 @@ def is_published_beyond(connection: Connection, lake: Lake) -> bool:
         table = read_table(path)
         if {"metric", "day", "revision"} <= set(table.schema.names):
             shown = zip(*(table.column(name).to_pylist() for name in ("metric", "day", "revision")), strict=True)
-            kept = budget.releases_between(connection, all_revisions=True)
+            kept = releases.releases_between(connection, all_revisions=True)
             return not set(shown) <= {(one.metric, one.day, one.revision) for one in kept}
     return False
 

@@ -32,7 +32,7 @@ from dpdau_assets.operations.account_terms import JOINT
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.workspace import FLOOR_KEY, Workspace, series_floor_reach
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import budget
+from dpdau_assets.storage import budget, releases
 from dpdau_assets.storage.ledger import get_meta, set_meta
 from dpdau_assets.storage.opening_charges import ASSUMED_OPENING
 from dpdau_assets.storage.openings import has_assumed_opening
@@ -112,7 +112,7 @@ def _first_series_start(connection: Connection, settings: Settings) -> date | No
 
 def _accounted_for(connection: Connection, metric: Metric) -> set[date]:
     """Days of which a metric has a value, or a charge for a lost one."""
-    return budget.released_days(connection, metric) | budget.assumed_days(connection, [metric, JOINT])
+    return releases.released_days(connection, metric) | budget.assumed_days(connection, [metric, JOINT])
 
 
 def check_accounted(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:

@@ -18,6 +18,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
 from dpdau_assets.operations.account_offsets import closed_offsets
 from dpdau_assets.operations.lineage import ASSETS, days_behind_windows
+from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.verification import AppliedErasures, Report, Verification
 from dpdau_assets.operations.verify_backups import verify_backups
@@ -26,7 +27,7 @@ from dpdau_assets.operations.verify_lake import KnownFiles, verify_lake
 from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
 from dpdau_assets.operations.verify_places import verify_places
 from dpdau_assets.operations.verify_strays import verify_strays
-from dpdau_assets.operations.workspace import Clock, Workspace, open_workspace, utc_now
+from dpdau_assets.operations.workspace import Clock, Workspace, utc_now
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.journal_lines import files_in

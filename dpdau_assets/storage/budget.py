@@ -17,13 +17,13 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, String, bindparam, func, insert, literal, select, type_coerce, update
+from sqlalchemy import ColumnElement, Connection, String, func, insert, literal, select, type_coerce, update
 
 from dpdau_assets.core.dp_events import DpEvent, EventCounts, count_events, event_from_json, event_to_json, merge_events
 from dpdau_assets.storage.ledger import inserted_number, time_text
 from dpdau_assets.storage.notes import note
 from dpdau_assets.storage.opening_charges import IS_OF_A_DAY
-from dpdau_assets.storage.schema import accounts, charges, releases, resets
+from dpdau_assets.storage.schema import accounts, charges, resets
 
 ChargeKind = Literal["release", "revision", "threshold", "opening", "assumed"]
 CHARGE_KINDS: tuple[ChargeKind, ...] = get_args(ChargeKind)
@@ -60,20 +60,6 @@ class Account:
     year_cap: float
     opened_at: str
     sealed_offset: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """One published value (public whole, apart from `drawn` below zero)."""
-
-    charge: int
-    metric: str
-    day: date
-    revision: int
-    drawn: int
-    result: Mapping[str, Any]
-    reason: str | None
-    released_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,93 +274,6 @@ def parsed_events(document: str) -> EventCounts:
 
 def _times(events: EventCounts, count: int) -> EventCounts:
     return tuple((event, number * count) for event, number in events)
-
-
-def insert_release(
-    connection: Connection,
-    charge: int,
-    *,
-    metric: str,
-    day: date,
-    revision: int,
-    drawn: int,
-    result: Mapping[str, Any],
-    reason: str | None,
-    now: datetime,
-) -> Release:
-    """Stores a drawn value with its charge, in the charge's transaction, and returns it.
-
-    Args:
-        connection: The write transaction of the charge.
-        charge: The charge that paid for it.
-        metric: The metric.
-        day: The released day.
-        revision: Number of this value among those of the metric and day; increasing.
-        drawn: The raw noisy integer.
-        result: What was derived from it at the draw, as JSON.
-        reason: Public reason of a revision; None for the first value.
-        now: The time.
-    """
-    values: dict[str, Any] = {
-        "charge": charge,
-        "metric": metric,
-        "day": day,
-        "revision": revision,
-        "drawn": drawn,
-        "result": dict(result),
-        "reason": reason,
-        "released_at": time_text(now),
-    }
-    connection.execute(insert(releases), values)
-    note(connection, "release", {**values, "day": str(day)})
-    return Release(**values)
-
-
-_LATEST_RELEASE = (
-    select(releases)
-    .where(releases.c.metric == bindparam("asked_metric"), releases.c.day == bindparam("asked_day"))
-    .order_by(releases.c.revision.desc())
-    .limit(1)
-)
-
-
-def find_release(connection: Connection, metric: str, day: date) -> Release | None:
-    """The latest revision published for a metric and day; None when nothing was."""
-    row = connection.execute(_LATEST_RELEASE, {"asked_metric": metric, "asked_day": day}).one_or_none()
-    return None if row is None else Release(**row._mapping)
-
-
-def last_release(connection: Connection, metric: str) -> Release | None:
-    """The release of a metric that was made last, whatever its day; None when there is none."""
-    query = select(releases).where(releases.c.metric == metric).order_by(releases.c.charge.desc()).limit(1)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else Release(**row._mapping)
-
-
-def released_days(connection: Connection, metric: str) -> set[date]:
-    """The days of which a metric is released."""
-    return set(connection.scalars(select(releases.c.day).where(releases.c.metric == metric)))
-
-
-def releases_between(
-    connection: Connection,
-    first: date | None = None,
-    last: date | None = None,
-    *,
-    metric: str | None = None,
-    all_revisions: bool = False,
-) -> list[Release]:
-    """Published values by day, metric and revision; only the latest revision of each unless asked otherwise."""
-    query = select(releases)
-    if first is not None:
-        query = query.where(releases.c.day >= first)
-    if last is not None:
-        query = query.where(releases.c.day <= last)
-    if metric is not None:
-        query = query.where(releases.c.metric == metric)
-    order = (releases.c.day, releases.c.metric, releases.c.revision)
-    found = [Release(**row._mapping) for row in connection.execute(query.order_by(*order))]
-    return found if all_revisions else list({(each.day, each.metric): each for each in found}.values())
 
 
 def record_reset(connection: Connection, metric: str, period: str, *, reason: str, now: datetime) -> Reset:

@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dpdau_assets.storage.durable import missing_file
 from dpdau_assets.storage.faults import storage_error
-from dpdau_assets.storage.files import Keys, missing_file, read_keys, single_page
+from dpdau_assets.storage.files import Keys, read_keys, single_page
 from dpdau_assets.storage.plain_pages import plain_page
 
 KEYS_PER_READ = 256

@@ -25,8 +25,8 @@ from typing import Any
 
 from dpdau_assets.core.hashing import SECRET_BYTES, EpochCalendar, Segment
 from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.storage.durable import TEMPORARY_MARK, make_durable, read_bytes, replace, temporary_name, write_new
 from dpdau_assets.storage.faults import make_folder, storage_errors
-from dpdau_assets.storage.files import TEMPORARY_MARK, make_durable, read_bytes, replace, temporary_name, write_new
 from dpdau_assets.storage.lock import FileLock
 
 STORE_VERSION = 1

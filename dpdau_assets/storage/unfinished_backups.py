@@ -14,8 +14,7 @@ from pathlib import Path
 
 from dpdau_assets.errors import DataError
 from dpdau_assets.storage.backups import Backup, is_sound, manifest_in, read_manifest
-from dpdau_assets.storage.faults import storage_errors
-from dpdau_assets.storage.files import (
+from dpdau_assets.storage.durable import (
     TEMPORARY_MARK,
     file_digest,
     make_durable,
@@ -23,6 +22,7 @@ from dpdau_assets.storage.files import (
     remove,
     replace,
 )
+from dpdau_assets.storage.faults import storage_errors
 
 
 def settle_unfinished(folder: Path, *, before: datetime | None = None) -> None:

@@ -12,9 +12,10 @@ from sqlalchemy import select
 
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.operations.open_workspace import open_workspace
+from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import batches, budget, erasures
+from dpdau_assets.storage import batches, erasures, releases
 from dpdau_assets.storage.erasures import Tombstones
 from dpdau_assets.storage.files import write_keys
 from dpdau_assets.storage.schema import charges
@@ -90,10 +91,10 @@ def charges_of(workspace: Workspace) -> list[tuple[str, date, str]]:
     return [(row[0], date.fromisoformat(row[1]), row[2]) for row in rows]
 
 
-def releases_of(workspace: Workspace) -> list[budget.Release]:
+def releases_of(workspace: Workspace) -> list[releases.Release]:
     """Every stored release with all its revisions."""
     with workspace.ledger.read() as connection:
-        return budget.releases_between(connection, all_revisions=True)
+        return releases.releases_between(connection, all_revisions=True)
 
 
 def thresholds_found(workspace: Workspace, metric: str) -> list[int]:

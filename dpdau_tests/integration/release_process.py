@@ -24,7 +24,7 @@ from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations import publish_release
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.storage import budget
+from dpdau_assets.storage import budget, releases
 from dpdau_tests.integration.release_folders import NEW_YEAR, open_folder
 
 
@@ -69,15 +69,15 @@ def die(folder: Path, point: str, mechanism: str = "gaussian") -> None:
     elif point == "before charge":
         budget.insert_charge = kill  # type: ignore[assignment]
     elif point == "after charge":
-        budget.insert_release = kill  # type: ignore[assignment]
+        releases.insert_release = kill  # type: ignore[assignment]
     elif point == "before commit":
-        whole = budget.insert_release
+        whole = releases.insert_release
 
         def stored_then_killed(*args: Any, **named: Any) -> Any:
             whole(*args, **named)
             kill()
 
-        budget.insert_release = stored_then_killed  # type: ignore[assignment]
+        releases.insert_release = stored_then_killed  # type: ignore[assignment]
     elif point == "after commit":
         publish_release.BudgetBook.charged = kill  # type: ignore[method-assign]
     publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))

@@ -21,14 +21,16 @@ from dpdau_assets.core.sketches.kmv import KmvSketch
 from dpdau_assets.errors import DataError, InputError
 from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.certificate import certify
+from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify
-from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import erasures
 from dpdau_assets.storage.backups import Backup, known
-from dpdau_assets.storage.files import file_digest, read_table, write_keys, write_table
+from dpdau_assets.storage.durable import file_digest
+from dpdau_assets.storage.files import read_table, write_keys, write_table
 from dpdau_assets.storage.ledger import set_meta, time_text
 from dpdau_assets.storage.lock import FileLock
 from dpdau_assets.storage.unfinished_backups import settle_unfinished

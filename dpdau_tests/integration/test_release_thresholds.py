@@ -14,8 +14,7 @@ from dpdau_assets.core.release import ReleaseResult, next_threshold, threshold_f
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
-from dpdau_assets.storage.schema import releases
+from dpdau_assets.storage import budget, releases, schema
 from dpdau_tests.integration.release_folders import (
     NEW_YEAR,
     add_activity,
@@ -95,10 +94,10 @@ class TestLaterThresholds:
             workspace = kmv_folder(tmp_path / name, users=users, expected=5000)
             publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
             with workspace.ledger.write() as connection:
-                stored = budget.last_release(connection, "dau")
+                stored = releases.last_release(connection, "dau")
                 assert stored is not None
                 same = {**ReleaseResult.from_json(stored.result).to_json(), "drawn": 2000, "is_lower_bound": False}
-                connection.execute(update(releases).values(drawn=2000, result=same))
+                connection.execute(update(schema.releases).values(drawn=2000, result=same))
             published = publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR + timedelta(days=1)))
             thresholds.append(published.results[0].threshold)
         assert thresholds[0] == thresholds[1]

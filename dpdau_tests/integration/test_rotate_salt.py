@@ -12,10 +12,11 @@ import pytest
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DpdauError, InputError, StorageError
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.stage import stage_files
-from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import epoch_facts, salt_file
 from dpdau_tests.integration.command_line import CommandLine, write_lines

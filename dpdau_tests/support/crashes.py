@@ -18,15 +18,23 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.operations.open_workspace import open_workspace
+from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
 
 STEPS = ("link", "replace", "unlink", "rmdir", "fsync")
 Operation = Callable[[Workspace], Any]
 
 _context = multiprocessing.get_context("forkserver")
-_OPERATIONS = ("rebuild", "count_trusted", "request_erasure", "stage")
-_context.set_forkserver_preload([__name__, *(f"dpdau_assets.operations.{name}" for name in _OPERATIONS)])
+_context.set_forkserver_preload(
+    [
+        __name__,
+        "dpdau_assets.operations.rebuild",
+        "dpdau_assets.operations.count_trusted",
+        "dpdau_assets.operations.request_erasure",
+        "dpdau_assets.operations.stage",
+    ]
+)
 
 
 def dies_at(step: int, operation: Operation, workspace: Workspace) -> bool:

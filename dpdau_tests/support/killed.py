@@ -28,7 +28,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 NOWHERE = "-"
-OPERATIONS, STORAGE = "dpdau_assets.operations", "dpdau_assets.storage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,63 +47,75 @@ class Place:
 
 CALLS: dict[str, tuple[Place, ...]] = {
     "stage": (
-        Place(f"{OPERATIONS}.record_batch", "record_batch"),
-        Place(f"{OPERATIONS}.record_batch", "_record_rows", "after"),
-        Place(f"{OPERATIONS}.inbox_files", "put_away"),
+        Place("dpdau_assets.operations.record_batch", "record_batch"),
+        Place("dpdau_assets.operations.record_batch", "_record_rows", "after"),
+        Place("dpdau_assets.operations.inbox_files", "put_away"),
     ),
-    "fold": (Place(f"{OPERATIONS}.fold", "_fold_day"), Place(f"{OPERATIONS}.fold", "fold_locked", "after")),
+    "fold": (
+        Place("dpdau_assets.operations.fold", "_fold_day"),
+        Place("dpdau_assets.operations.fold", "fold_locked", "after"),
+    ),
     "replay": (
-        Place(f"{OPERATIONS}.live_users", "clean_staged_locked"),
-        Place(f"{OPERATIONS}.live_users", "_without_erased"),
-        Place(f"{OPERATIONS}.live_users", "_refer_to_raw_events"),
-        Place(f"{OPERATIONS}.live_users", "replay_locked", "after"),
+        Place("dpdau_assets.operations.live_users", "clean_staged_locked"),
+        Place("dpdau_assets.operations.live_users", "_without_erased"),
+        Place("dpdau_assets.operations.live_users", "_refer_to_raw_events"),
+        Place("dpdau_assets.operations.live_users", "replay_locked", "after"),
     ),
     "build": (
-        Place(f"{OPERATIONS}.build_sketches", "build_sketches_locked"),
-        Place(f"{OPERATIONS}.build_unions", "build_unions_locked"),
-        Place(f"{OPERATIONS}.build_unions", "build_unions_locked", "after"),
+        Place("dpdau_assets.operations.build_sketches", "build_sketches_locked"),
+        Place("dpdau_assets.operations.build_unions", "build_unions_locked"),
+        Place("dpdau_assets.operations.build_unions", "build_unions_locked", "after"),
     ),
     "mark": (
-        Place(f"{STORAGE}.partitions", "save"),
-        Place(f"{STORAGE}.partitions", "save", "after"),
-        Place(f"{STORAGE}.partitions", "mark_applied"),
-        Place(f"{STORAGE}.erasures", "complete"),
-        Place(f"{STORAGE}.erasures", "complete", "after"),
+        Place("dpdau_assets.storage.partitions", "save"),
+        Place("dpdau_assets.storage.partitions", "save", "after"),
+        Place("dpdau_assets.storage.partitions", "mark_applied"),
+        Place("dpdau_assets.storage.erasures", "complete"),
+        Place("dpdau_assets.storage.erasures", "complete", "after"),
     ),
     "recover": (
-        Place(f"{OPERATIONS}.publication", "_recover_partition"),
-        Place(f"{OPERATIONS}.publication", "recover", "after"),
+        Place("dpdau_assets.operations.publication", "_recover_partition"),
+        Place("dpdau_assets.operations.publication", "recover", "after"),
     ),
-    "charge": (Place(f"{STORAGE}.budget", "insert_charge"), Place(f"{STORAGE}.budget", "insert_charge", "after")),
-    "draw": (Place(f"{STORAGE}.budget", "insert_release"), Place(f"{STORAGE}.budget", "insert_release", "after")),
+    "charge": (
+        Place("dpdau_assets.storage.budget", "insert_charge"),
+        Place("dpdau_assets.storage.budget", "insert_charge", "after"),
+    ),
+    "draw": (
+        Place("dpdau_assets.storage.releases", "insert_release"),
+        Place("dpdau_assets.storage.releases", "insert_release", "after"),
+    ),
     "rotate": (
-        Place(f"{STORAGE}.salt_file", "put_pending"),
-        Place(f"{STORAGE}.salt_file", "put_pending", "after"),
-        Place(f"{STORAGE}.salt_file", "take_pending"),
-        Place(f"{STORAGE}.salt_file", "take_pending", "after"),
+        Place("dpdau_assets.storage.salt_file", "put_pending"),
+        Place("dpdau_assets.storage.salt_file", "put_pending", "after"),
+        Place("dpdau_assets.storage.salt_file", "take_pending"),
+        Place("dpdau_assets.storage.salt_file", "take_pending", "after"),
     ),
     "retain": (
-        Place(f"{OPERATIONS}.apply_retention", "_drop_rows"),
-        Place(f"{OPERATIONS}.apply_retention", "_drop_rows", "after"),
-        Place(f"{OPERATIONS}.apply_retention", "_drop_files", "after"),
-        Place(f"{OPERATIONS}.apply_retention", "_destroy_secrets"),
-        Place(f"{OPERATIONS}.apply_retention", "_destroy_epochs", "after"),
+        Place("dpdau_assets.operations.apply_retention", "_drop_rows"),
+        Place("dpdau_assets.operations.apply_retention", "_drop_rows", "after"),
+        Place("dpdau_assets.operations.apply_retention", "_drop_files", "after"),
+        Place("dpdau_assets.operations.apply_retention", "_destroy_secrets"),
+        Place("dpdau_assets.operations.apply_retention", "_destroy_epochs", "after"),
     ),
     "backup": (
-        Place(f"{STORAGE}.backups", "copy_ledger"),
-        Place(f"{STORAGE}.backups", "fault_in"),
-        Place(f"{STORAGE}.backups", "read_manifest"),
-        Place(f"{STORAGE}.backups", "copy_lake"),
-        Place(f"{STORAGE}.backups", "copy_lake", "after"),
+        Place("dpdau_assets.storage.backups", "copy_ledger"),
+        Place("dpdau_assets.storage.backups", "fault_in"),
+        Place("dpdau_assets.storage.backups", "read_manifest"),
+        Place("dpdau_assets.storage.backups", "copy_lake"),
+        Place("dpdau_assets.storage.backups", "copy_lake", "after"),
     ),
     "restore": (
-        Place(f"{OPERATIONS}.restore", "_Work._fill"),
-        Place(f"{OPERATIONS}.restore", "_Work._swap"),
-        Place(f"{OPERATIONS}.restore", "_Work._swap", "after"),
-        Place(f"{OPERATIONS}.restore", "apply_all_erasures"),
-        Place(f"{OPERATIONS}.restore", "apply_all_erasures", "after"),
+        Place("dpdau_assets.operations.restore", "_Work._fill"),
+        Place("dpdau_assets.operations.restore", "_Work._swap"),
+        Place("dpdau_assets.operations.restore", "_Work._swap", "after"),
+        Place("dpdau_assets.operations.restore", "apply_all_erasures"),
+        Place("dpdau_assets.operations.restore", "apply_all_erasures", "after"),
     ),
-    "journal": (Place(f"{STORAGE}.journal", "_append"), Place(f"{STORAGE}.journal", "_append", "after")),
+    "journal": (
+        Place("dpdau_assets.storage.journal", "_append"),
+        Place("dpdau_assets.storage.journal", "_append", "after"),
+    ),
     "answer": (Place("dpdau_assets.cli.output", "emit"),),
 }
 """Points that are calls of the product's own functions."""
@@ -227,7 +238,7 @@ class Killer:
                 self.hit("commit")
 
         event.listen(Engine, "commit", before_commit)
-        ledger_class = importlib.import_module(f"{STORAGE}.ledger").Ledger
+        ledger_class = importlib.import_module("dpdau_assets.storage.ledger").Ledger
         original = ledger_class.write
 
         @contextmanager

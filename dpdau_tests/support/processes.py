@@ -30,11 +30,18 @@ POLL_SECONDS = 0.004
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRELOADED = (
     "opendp.prelude",
-    *(f"dpdau_assets.cli.{name}" for name in ("main", "data", "erasing", "releases", "budgets", "inspecting")),
-    *(
-        f"dpdau_assets.operations.{name}"
-        for name in ("stage", "publish_release", "report_budget", "rebuild", "request_erasure", "count_trusted")
-    ),
+    "dpdau_assets.cli.main",
+    "dpdau_assets.cli.data",
+    "dpdau_assets.cli.erasing",
+    "dpdau_assets.cli.releases",
+    "dpdau_assets.cli.budgets",
+    "dpdau_assets.cli.inspecting",
+    "dpdau_assets.operations.stage",
+    "dpdau_assets.operations.publish_release",
+    "dpdau_assets.operations.report_budget",
+    "dpdau_assets.operations.rebuild",
+    "dpdau_assets.operations.request_erasure",
+    "dpdau_assets.operations.count_trusted",
 )
 BUDGETS = ("dp_accounting.pld.privacy_loss_distribution",)
 """For commands that tell of budgets."""

@@ -14,8 +14,9 @@ import numpy as np
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.tombstone_epochs import door_of
-from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, erasures, partitions
 

@@ -23,14 +23,16 @@ from dpdau_assets.evaluation.simulate import event_line
 from dpdau_assets.operations.account_offsets import offset_keys
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.export_metrics import export_metrics
+from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.stage import stage_files
-from dpdau_assets.operations.workspace import Workspace, open_workspace
+from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.operations.write_report import write_report
 from dpdau_assets.settings import Settings
-from dpdau_assets.storage import budget, erasures
+from dpdau_assets.storage import budget, erasures, releases
+from dpdau_assets.storage.releases import Release as StoredRelease
 
 WORLD_SALT = "the salt of the audit's made users"
 """Both worlds hash users alike: a sketch depends on the salt, and the salt is not what is compared."""
@@ -159,7 +161,7 @@ class World:
     draws: int
     accounts: tuple[budget.Account, ...]
     spent: dict[int, EventCounts] = field(repr=False)
-    releases: tuple[budget.Release, ...] = field(repr=False)
+    releases: tuple[StoredRelease, ...] = field(repr=False)
     offsets: dict[int, int] = field(repr=False)
 
 
@@ -261,17 +263,17 @@ class _Stage:
         """What became of it."""
         workspace = self.workspace
         with workspace.ledger.read() as connection:
-            periods = sorted({release.day.isoformat()[:7] for release in budget.releases_between(connection)})
+            periods = sorted({release.day.isoformat()[:7] for release in releases.releases_between(connection)})
             accounts = [each for period in periods for each in budget.accounts_of_period(connection, period)]
             spent = {each.account: budget.events_of_account(connection, each) for each in accounts}
-            releases = budget.releases_between(connection, all_revisions=True)
+            published = releases.releases_between(connection, all_revisions=True)
         return World(
             tuple(self._outside),
             tuple(recorder.readings),
             recorder.draws,
             tuple(accounts),
             spent,
-            tuple(releases),
+            tuple(published),
             _offsets(workspace, accounts),
         )
 

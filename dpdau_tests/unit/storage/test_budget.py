@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DiscreteLaplaceEvent, PureDpEvent, count_events
 from dpdau_assets.errors import InternalError
-from dpdau_assets.storage import budget, schema
+from dpdau_assets.storage import budget, releases, schema
 from dpdau_assets.storage.budget import Account
 from dpdau_assets.storage.ledger import Ledger
 from dpdau_tests.unit.storage.conftest import NOW
@@ -40,7 +40,7 @@ def charge(connection: Connection, account: Account, day: date, *events: object)
 
 def release(connection: Connection, account: Account, day: date, *, revision: int = 0, drawn: int = -5) -> None:
     number = charge(connection, account, day)
-    budget.insert_release(
+    releases.insert_release(
         connection,
         number,
         metric=account.metric,
@@ -63,7 +63,7 @@ class TestVersion:
             versions.append(budget.version(connection))
             number = charge(connection, account, DAYS[0])
             versions.append(budget.version(connection))
-            budget.insert_release(
+            releases.insert_release(
                 connection, number, metric="dau", day=DAYS[0], revision=0, drawn=1, result={}, reason=None, now=NOW
             )
             assert budget.version(connection) == versions[-1]
@@ -191,13 +191,13 @@ class TestReleases:
             release(connection, account, DAYS[0])
             release(connection, account, DAYS[0], revision=1, drawn=7)
             release(connection, account, DAYS[1], drawn=-(2**62))
-            found = budget.find_release(connection, "dau", DAYS[0])
+            found = releases.find_release(connection, "dau", DAYS[0])
             assert found is not None and (found.revision, found.drawn, found.reason) == (1, 7, "wrong threshold")
-            assert budget.find_release(connection, "wau", DAYS[0]) is None
-            assert [each.drawn for each in budget.releases_between(connection)] == [7, -(2**62)]
-            kept = budget.releases_between(connection, DAYS[0], DAYS[0], metric="dau", all_revisions=True)
+            assert releases.find_release(connection, "wau", DAYS[0]) is None
+            assert [each.drawn for each in releases.releases_between(connection)] == [7, -(2**62)]
+            kept = releases.releases_between(connection, DAYS[0], DAYS[0], metric="dau", all_revisions=True)
             assert [each.revision for each in kept] == [0, 1]
-            assert budget.released_days(connection, "dau") == set(DAYS[:2])
+            assert releases.released_days(connection, "dau") == set(DAYS[:2])
 
     def test_one_revision_is_published_once(self, ledger: Ledger) -> None:
         """A second value of the same revision is refused, and its charge with it."""
@@ -212,7 +212,7 @@ class TestReleases:
     def test_a_release_needs_its_charge(self, ledger: Ledger) -> None:
         """A value without a charge cannot be stored."""
         with pytest.raises(InternalError), ledger.write() as connection:
-            budget.insert_release(
+            releases.insert_release(
                 connection, 99, metric="dau", day=DAYS[0], revision=0, drawn=1, result={}, reason=None, now=NOW
             )
 
@@ -222,5 +222,5 @@ class TestReleases:
             account = open_account(connection)
             release(connection, account, DAYS[2])
             release(connection, account, DAYS[0])
-            found = budget.last_release(connection, "dau")
+            found = releases.last_release(connection, "dau")
         assert found is not None and found.day == DAYS[0]

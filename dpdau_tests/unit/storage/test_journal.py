@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from dpdau_assets.errors import DataError, StorageError
-from dpdau_assets.storage import batches, budget, erasures, journal
+from dpdau_assets.storage import batches, budget, erasures, journal, releases
 from dpdau_assets.storage.erasures import Tombstones
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor, Line, decode, files_in, read
@@ -150,9 +150,9 @@ class TestCrashes:
         with pytest.raises(ZeroDivisionError):
             lose_commit(ledger, monkeypatch)
         with ledger.read() as connection:
-            assert budget.find_release(connection, "dau", DAY) is None
+            assert releases.find_release(connection, "dau", DAY) is None
         with ledger.write() as connection:
-            found = budget.find_release(connection, "dau", DAY)
+            found = releases.find_release(connection, "dau", DAY)
             assert found is not None and found.drawn == 41
             assert budget.lifetime_events(connection) == ()
             set_meta(connection, "after", "1")
@@ -180,7 +180,7 @@ class TestCrashes:
                 write_fact(ledger, "x", value)
         write_fact(ledger, "y", "3")
         with ledger.read() as connection:
-            found = budget.find_release(connection, "dau", DAY)
+            found = releases.find_release(connection, "dau", DAY)
             assert found is not None and found.drawn == 41
             assert (get_meta(connection, "x"), get_meta(connection, "y")) == ("2", "3")
         lines = read(folder)
@@ -413,7 +413,7 @@ def draw(connection: journal.Connection) -> None:
     """An account, its charge and the release of a day."""
     account = open_account(connection)
     charge = budget.insert_charge(connection, account, day=DAY, kind="release", events=(), now=NOW)
-    budget.insert_release(
+    releases.insert_release(
         connection, charge, metric="dau", day=DAY, revision=0, drawn=41, result={"a": [1.5]}, reason=None, now=NOW
     )
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dpdau_assets.errors import InternalError, StorageError
-from dpdau_assets.storage import files
+from dpdau_assets.storage import durable, files
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.write_batch import WriteBatch
 
@@ -33,7 +33,7 @@ class TestWriteBatch:
             batch.write_table(second, pa.table({"x": [1]}))
             assert not first.exists() and not second.exists()
             batch.publish()
-            assert files.file_digest(first) == digest
+            assert durable.file_digest(first) == digest
             assert files.read_table(second).to_pydict() == {"x": [1]}
         assert visible(lake.root) == ["lake/a", "lake/deep/b"]
 
