@@ -35,8 +35,7 @@ from dpdau_assets.operations.lineage import (
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import Publication
 from dpdau_assets.operations.removals import files_before
-from dpdau_assets.operations.sketch_plan import sketch_plan
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.columns import fixed_width, variable_width
 from dpdau_assets.storage.files import read_table
 from dpdau_assets.storage.partitions import Partition

@@ -20,8 +20,7 @@ from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.operations.build_sketches import read_sketch
 from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import DAILY_SKETCHES, ERASURE_REPLAY
-from dpdau_assets.operations.sketch_plan import sketch_plan
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.ledger import time_text
 from dpdau_assets.storage.schema import batches
 

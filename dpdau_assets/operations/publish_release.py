@@ -41,10 +41,9 @@ from dpdau_assets.operations.draw_release import Draw
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.release_rules import check_days, check_request, check_revisable, check_windows
 from dpdau_assets.operations.report_budget import release_bodies
-from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
 from dpdau_assets.operations.unaccounted import check_accounted
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.storage import budget, releases
 
 Pair = tuple[Metric, date]

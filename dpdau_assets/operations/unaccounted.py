@@ -34,8 +34,8 @@ from dpdau_assets.operations.workspace import FLOOR_KEY, Workspace, series_floor
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import budget, releases
 from dpdau_assets.storage.ledger import get_meta, set_meta
-from dpdau_assets.storage.opening_charges import ASSUMED_OPENING
 from dpdau_assets.storage.openings import has_assumed_opening
+from dpdau_assets.storage.schema import ASSUMED_OPENING
 
 UNACCOUNTED_KEY = "unaccounted_days"
 

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import Connection
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
+from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings import Settings
 from dpdau_assets.storage import batches, epoch_facts
@@ -170,6 +171,11 @@ class Workspace:
     def close(self) -> None:
         """Closes the ledger's pooled connections."""
         self.ledger.close()
+
+
+def sketch_plan(settings: Settings) -> SketchPlan:
+    """How SKETCH_IMPL, SKETCH_K and EXPECTED_USERS ask for sketches to be made."""
+    return SketchPlan.of(settings.sketch_impl, k=settings.sketch_k, expected_users=settings.expected_users)
 
 
 def last_use(connection: Connection) -> str | None:

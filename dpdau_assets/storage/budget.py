@@ -22,8 +22,7 @@ from sqlalchemy import ColumnElement, Connection, String, func, insert, literal,
 from dpdau_assets.core.dp_events import DpEvent, EventCounts, count_events, event_from_json, event_to_json, merge_events
 from dpdau_assets.storage.ledger import inserted_number, time_text
 from dpdau_assets.storage.notes import note
-from dpdau_assets.storage.opening_charges import IS_OF_A_DAY
-from dpdau_assets.storage.schema import accounts, charges, resets
+from dpdau_assets.storage.schema import IS_OF_A_DAY, accounts, charges, resets
 
 ChargeKind = Literal["release", "revision", "threshold", "opening", "assumed"]
 CHARGE_KINDS: tuple[ChargeKind, ...] = get_args(ChargeKind)

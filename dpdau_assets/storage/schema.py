@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Date,
     Float,
     ForeignKey,
@@ -22,6 +23,11 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    and_,
+    false,
+    func,
+    not_,
+    or_,
 )
 
 metadata = MetaData()
@@ -181,3 +187,12 @@ resets = Table(
     sqlite_autoincrement=True,
     comment="approved openings of a further account; the totals over metrics and over 365 days still hold",
 )
+
+OPENING = "opening"
+ASSUMED_OPENING = "is_opening"
+"""Name in the outcome of an `assumed` charge that pays for a lost offset, and not for a lost value."""
+IS_ASSUMED_OPENING: ColumnElement[bool] = and_(
+    charges.c.kind == "assumed", func.coalesce(charges.c.outcome[ASSUMED_OPENING].as_boolean(), false())
+)
+IS_OPENING: ColumnElement[bool] = or_(charges.c.kind == OPENING, IS_ASSUMED_OPENING)
+IS_OF_A_DAY: ColumnElement[bool] = not_(IS_OPENING)

@@ -22,9 +22,8 @@ from dpdau_assets.operations.check_quality import sketch_accuracy
 from dpdau_assets.operations.lake_session import lake_session
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.request_erasure import request_erasure
-from dpdau_assets.operations.sketch_plan import sketch_plan
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.storage import budget
 from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, charges_of, everybody, open_folder
 from dpdau_tests.support.naive import live_users
