@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+import dpdau_assets
 from dpdau_assets.addresses import SmtpUrl, WebhookUrl
 from dpdau_assets.combinations import refuse_unsound_sketch
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
@@ -184,7 +185,7 @@ def project_root() -> Path:
     for folder in (here, *here.parents):
         if (folder / WORKSPACE_FILE).is_file():
             return folder
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(dpdau_assets.__file__).resolve().parent.parent
     return checkout if (checkout / WORKSPACE_FILE).is_file() else here
 
 

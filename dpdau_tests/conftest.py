@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from absl import logging as absl_logging
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from dpdau_tests import REPOSITORY
+
 LONGEST = ("test_audit.py", "test_dagster_live.py", "test_released_noise.py", "test_crash_campaign.py", "test_demo.py")
 RECORD = "record of a campaign"
 RECORDS = Path("data", "experiments", "campaigns")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
+from dpdau_tests import REPOSITORY
+
 PACKAGE = "dpdau_assets"
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 import typer
 
 from dpdau_assets.cli.main import app
 from dpdau_assets.settings import Settings
+from dpdau_tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text(encoding="utf-8")
 COMMANDS = sorted({match.strip() for match in re.findall(r"(?:`| {4})(dpdau [a-z][^`#\n]*)", RUNBOOK)})
 TARGETS = sorted(set(re.findall(r"`make ([a-z-]+)", RUNBOOK)))

@@ -9,6 +9,7 @@ import pytest
 from dpdau_assets.core.mechanisms.calibration import mechanism_from
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.errors import ConfigurationError
+from dpdau_tests import REPOSITORY
 from dpdau_tests.integration.command_line import CommandLine
 
 COMMANDS = [
@@ -42,6 +43,6 @@ class TestRefusal:
 
     def test_the_page_that_is_named_exists(self, tmp_path: Path, mechanism: str) -> None:
         """docs/tree-aggregation.md names the mechanism and what is missing."""
-        page = (Path(__file__).resolve().parents[2] / "docs" / "tree-aggregation.md").read_text(encoding="utf-8")
+        page = (REPOSITORY / "docs" / "tree-aggregation.md").read_text(encoding="utf-8")
         assert f"`MECHANISM={mechanism}`" in page
         assert "evaluation only" in page

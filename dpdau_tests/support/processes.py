@@ -23,11 +23,11 @@ from itertools import count
 from pathlib import Path
 
 from dpdau_assets.settings import child_environment
+from dpdau_tests import REPOSITORY
 from dpdau_tests.support.killed import NOWHERE, launch
 
 PATIENCE_SECONDS = 240
 POLL_SECONDS = 0.004
-REPOSITORY = Path(__file__).resolve().parents[2]
 PRELOADED = (
     "opendp.prelude",
     "dpdau_assets.cli.main",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.core.sketches.theta import ThetaSketch
 from dpdau_assets.settings import Settings
+from dpdau_tests import REPOSITORY
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sketches.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "sketches.md").read_text(encoding="utf-8")
 
 
 class TestTable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +13,9 @@ from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
 from dpdau_assets.core.mechanisms.tree import even_tree, tree_sensitivity
 from dpdau_assets.evaluation import long_horizon
 from dpdau_assets.evaluation.long_horizon import CASES, DECODINGS, long_horizon_table, loss_of_late_events, run_tree
+from dpdau_tests import REPOSITORY
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "tree-aggregation.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "tree-aggregation.md").read_text(encoding="utf-8")
 COLUMNS = ["independent", *(f"tree_{decode}" for decode in DECODINGS), "square_root", "fitted", "bound"]
 
 

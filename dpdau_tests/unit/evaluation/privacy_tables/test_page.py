@@ -13,8 +13,8 @@ from dpdau_assets.evaluation.privacy_tables.__main__ import main
 from dpdau_assets.evaluation.privacy_tables.document import cells_of, differences, far, named, written
 from dpdau_assets.evaluation.privacy_tables.page import EXACT, LONG, PAGE, simulated, tables_of
 from dpdau_assets.evaluation.privacy_tables.simulation import Simulation
+from dpdau_tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[4]
 TEXT = (REPOSITORY / PAGE).read_text(encoding="utf-8")
 NAMED_TESTS = r"`([a-z0-9_/]+/test_[a-z0-9_]+\.py)`: ((?:`test_[a-z0-9_]+`(?:, )?)+)"
 NO_MONTHS = Simulation(0)
