@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from dpdau_assets.orchestration.build import build_definitions
-from dpdau_assets.settings import load_settings
+from dpdau_assets.settings.settings import load_settings
 
 defs = build_definitions(load_settings())

@@ -30,7 +30,7 @@ def audit(
     from dpdau_assets.evaluation.audit.run import LONG, SHORT, run_audit
     from dpdau_assets.evaluation.audit.verdict import write_verdict
     from dpdau_assets.evaluation.experiments import experiment_folder
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     settings = load_settings()
     folder = out or experiment_folder(settings) / "audit"

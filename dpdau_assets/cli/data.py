@@ -24,7 +24,7 @@ def init(
     With its ledger, secrets, lake and DuckDB catalogue of views. Harmless when repeated.
     """
     from dpdau_assets.operations.open_workspace import open_workspace
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     settings = load_settings()
     workspace = open_workspace(settings, synthetic=synthetic)

@@ -21,7 +21,7 @@ from dpdau_assets.errors import OperatorError, StorageError
 
 if TYPE_CHECKING:
     from dpdau_assets.operations.workspace import Workspace
-    from dpdau_assets.settings import Settings
+    from dpdau_assets.settings.settings import Settings
 
 USERS = 20_000
 DAYS = 90
@@ -36,7 +36,7 @@ def main() -> None:
 
 def run() -> None:
     """Generate, ingest, build, release, show."""
-    from dpdau_assets.settings import project_root
+    from dpdau_assets.settings.settings import project_root
 
     started_at = time.monotonic()
     folder = project_root() / FOLDER
@@ -57,7 +57,7 @@ def run() -> None:
 
 def demo_settings(folder: Path, *, last: date) -> Settings:
     """The demo's settings, fixed in its folder at the first run."""
-    from dpdau_assets.settings import create_project, project_settings
+    from dpdau_assets.settings.settings import create_project, project_settings
 
     first = last - timedelta(days=DAYS - 1)
     create_project(folder, DATA_DIR=".", SERIES_START=str(first), DAY_CLOSE_DELAY_HOURS="0", EXPECTED_USERS=str(USERS))

@@ -56,7 +56,7 @@ def evaluate(
     from dpdau_assets.evaluation.experiments import experiment_folder
     from dpdau_assets.evaluation.grid import LONG_HORIZON, RELEASED, SKETCHES
     from dpdau_assets.evaluation.results import HEADERS, require_same_configuration, summary_rows, write_results
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     settings = load_settings()
     plan = Plan(
@@ -108,7 +108,7 @@ def plots(
     from dpdau_assets.evaluation.experiments import experiment_folder
     from dpdau_assets.evaluation.plots import draw_plots
     from dpdau_assets.evaluation.results import read_results
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     folder = source or experiment_folder(load_settings())
     paths = draw_plots(read_results(folder), out or folder / "plots")

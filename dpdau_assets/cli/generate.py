@@ -14,7 +14,7 @@ from dpdau_assets.cli.output import emit
 from dpdau_assets.errors import InputError
 
 if TYPE_CHECKING:
-    from dpdau_assets.settings import Settings
+    from dpdau_assets.settings.settings import Settings
 
 STREAMS_README = """# Synthetic streams
 
@@ -42,7 +42,7 @@ def generate_synthetic(
     With a weekly rhythm, churn, returning users and erasure requests.
     """
     from dpdau_assets.evaluation.synthetic import SyntheticStream, users_for
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     settings = load_settings()
     last = end or datetime.now(UTC).date() - timedelta(days=1)

@@ -23,7 +23,7 @@ def status(as_json: Json = False) -> None:
     Days built and released, pending work with its age, whether the month's budget fits.
     """
     from dpdau_assets.operations.report_status import report_status
-    from dpdau_assets.settings import dagster_home
+    from dpdau_assets.settings.settings import dagster_home
 
     workspace = open_existing()
     document = {**report_status(workspace), **_daemon(dagster_home(workspace.settings), now=workspace.now())}
@@ -83,7 +83,7 @@ def show_settings(as_json: Json = False) -> None:
 
     With its current value, its default and where the value comes from.
     """
-    from dpdau_assets.settings import describe_settings
+    from dpdau_assets.settings.settings import describe_settings
 
     rows = describe_settings()
     emit(

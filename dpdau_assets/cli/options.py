@@ -10,7 +10,7 @@ import typer
 
 from dpdau_assets.cli.output import warn
 from dpdau_assets.errors import NotClosedError, UsageError
-from dpdau_assets.written_values import FIRST_YEAR, LAST_YEAR
+from dpdau_assets.settings.written_values import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
     from dpdau_assets.core.quantities import DayRange
@@ -86,7 +86,7 @@ def open_or_create() -> Workspace:
 def _open(*, is_created: bool) -> Workspace:
     """Open the workspace after telling what is odd about its settings."""
     from dpdau_assets.operations.open_workspace import open_workspace
-    from dpdau_assets.settings import load_settings, notices
+    from dpdau_assets.settings.settings import load_settings, notices
 
     settings = load_settings()
     for line in notices(settings):

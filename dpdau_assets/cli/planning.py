@@ -28,7 +28,7 @@ def plan(
     parameters than the settings' are planned for the first month that no release has settled.
     """
     from dpdau_assets.operations.plan_releases import plan_releases
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     chosen = [known_metric(metric)] if metric else list(METRICS)
     workspace = open_existing()

@@ -58,7 +58,7 @@ def restore(
     if reason:
         raise UsageError("--reason belongs to --assume-released", hint="leave it out")
     from dpdau_assets.operations.restore import restore as bring_back
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     document = bring_back(load_settings(), source=source, with_lake=lake).to_json()
     emit(document, as_json=as_json, text=lambda: _restore_text(document))

@@ -160,7 +160,7 @@ def import_file(
     Only the store that the stored pseudonyms were made with; epochs that were destroyed stay destroyed.
     """
     from dpdau_assets.operations.salt_copies import import_salts
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     done = import_salts(load_settings(), source, _passphrase(passphrase, is_new=False))
     document = {"fingerprint": done.fingerprint, "lowest_epoch": done.lowest_epoch, "unchanged": done.is_unchanged}

@@ -38,7 +38,7 @@ def simulate(
     Each is active on each day with the same chance, so that the expected counts are known.
     """
     from dpdau_assets.evaluation.simulate import SimulatedStream
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     settings, last = load_settings(), _last_day(end)
     stream = SimulatedStream(settings.default_seed if seed is None else seed, users, p_active, delete_rate)
@@ -66,7 +66,7 @@ def adversarial(
     """
     from dpdau_assets.core.quantities import DayRange
     from dpdau_assets.evaluation.adversarial import AdversarialStream
-    from dpdau_assets.settings import load_settings
+    from dpdau_assets.settings.settings import load_settings
 
     settings, last = load_settings(), _last_day(end)
     length = settings.mau_window_days if window is None else window

@@ -19,7 +19,13 @@ from dpdau_assets.cli.demo import FOLDER
 from dpdau_assets.cli.main import guarded, leave
 from dpdau_assets.cli.output import say
 from dpdau_assets.errors import OperatorError
-from dpdau_assets.settings import WORKSPACE_FILE, child_environment, dagster_home, load_settings, project_root
+from dpdau_assets.settings.settings import (
+    WORKSPACE_FILE,
+    child_environment,
+    dagster_home,
+    load_settings,
+    project_root,
+)
 
 STOP_SECONDS = 20
 

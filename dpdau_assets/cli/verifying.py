@@ -17,7 +17,7 @@ def verify(as_json: Json = False) -> int:
     changed; every finding names the command that repairs it. The exit code is 1 unless all is well.
     """
     from dpdau_assets.operations.verify import verify_folder
-    from dpdau_assets.settings import load_settings, notices
+    from dpdau_assets.settings.settings import load_settings, notices
 
     settings = load_settings()
     for line in notices(settings):

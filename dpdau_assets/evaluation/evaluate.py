@@ -41,7 +41,7 @@ from dpdau_assets.evaluation.horizons import horizon_rows, over_files
 from dpdau_assets.evaluation.simulate import SimulatedStream
 from dpdau_assets.evaluation.trials import Trial, noise_seed, play_trial
 from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 SIMULATED_LAST = date(2025, 1, 31)
 """Last day of the simulated stream: a whole month is released, and a change of the salt lies before it."""

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from dpdau_assets.errors import InputError
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 
 def experiment_folder(settings: Settings) -> Path:

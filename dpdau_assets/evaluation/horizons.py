@@ -23,7 +23,7 @@ from dpdau_assets.evaluation.enforcement import CountingRules, counted_series, s
 from dpdau_assets.evaluation.grid import Budget, Unsupported
 from dpdau_assets.evaluation.long_horizon import RUNNERS, HorizonRun
 from dpdau_assets.evaluation.simulate import SimulatedStream
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 METRIC, SKETCH = "mau", "exact"
 

@@ -23,7 +23,7 @@ from dpdau_assets.errors import Refusal
 from dpdau_assets.operations.account_terms import JOINT, Terms, account_name, make_terms
 from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.operations.workspace import sketch_plan
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import budget, releases
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import Ledger

@@ -19,7 +19,7 @@ from dpdau_assets.operations.workspace import (
     series_floor_reach,
     utc_now,
 )
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import epoch_facts, journal_end
 from dpdau_assets.storage.durable import read_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of

@@ -33,7 +33,7 @@ from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.operations.account_terms import JOINT, Terms
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import budget
 
 MONTHS_AHEAD = 1200

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, Metric, close_time, last_closed_day, window_days
 from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError, UsageError
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 
 def check_request(workspace: Workspace, metrics: Sequence[Metric], *, revise: bool, reason: str | None) -> None:

@@ -19,7 +19,7 @@ from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.unaccounted import unaccounted
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import batches, erasures, partitions, releases
 from dpdau_assets.storage.ledger import parse_time
 from dpdau_assets.storage.schema import batches as batch_rows

@@ -44,7 +44,7 @@ from dpdau_assets.operations.unaccounted import (
     unaccounted,
 )
 from dpdau_assets.operations.workspace import Clock, Workspace, last_use, utc_now
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import backups, epoch_facts, erasures, notes, salt_file, schema
 from dpdau_assets.storage.durable import TEMPORARY_MARK, make_durable, read_bytes, remove, replace, temporary_name
 from dpdau_assets.storage.journal import RESTORE_STEP, Journal

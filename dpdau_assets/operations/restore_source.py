@@ -19,7 +19,7 @@ from dpdau_assets.operations.open_workspace import journal_end_path, open_worksp
 from dpdau_assets.operations.verification import Report
 from dpdau_assets.operations.verify_journal import verify_journal
 from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import backups, releases
 from dpdau_assets.storage.backups import Backup
 from dpdau_assets.storage.byte_search import KeySearch

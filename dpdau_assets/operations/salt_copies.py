@@ -15,7 +15,7 @@ from dpdau_assets.errors import ConfigurationError, DpdauError, InputError
 from dpdau_assets.operations.open_workspace import ledger_url
 from dpdau_assets.operations.rotate_salt import list_rotations
 from dpdau_assets.operations.workspace import SALTS_KEY, Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import epoch_facts, salt_export, salt_file
 from dpdau_assets.storage.durable import make_durable, write_new
 from dpdau_assets.storage.faults import storage_errors

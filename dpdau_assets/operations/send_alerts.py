@@ -21,8 +21,8 @@ from email.utils import format_datetime, make_msgid
 from http.client import HTTPException
 from typing import Any
 
-from dpdau_assets.addresses import MailServer, mail_server
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.addresses import MailServer, mail_server
+from dpdau_assets.settings.settings import Settings
 
 TIMEOUT_SECONDS = 4.0
 """For each answer waited for; a sensor's tick has a minute for all of them."""

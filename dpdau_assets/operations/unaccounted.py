@@ -31,7 +31,7 @@ from dpdau_assets.errors import ConfigurationError, DataError, UsageError
 from dpdau_assets.operations.account_terms import JOINT
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.workspace import FLOOR_KEY, Workspace, series_floor_reach
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import budget, releases
 from dpdau_assets.storage.ledger import get_meta, set_meta
 from dpdau_assets.storage.openings import has_assumed_opening

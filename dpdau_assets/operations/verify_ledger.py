@@ -20,7 +20,7 @@ from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.operations.unaccounted import unaccounted
 from dpdau_assets.operations.verification import Report, day_range_text, rebuild_command
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import batches, budget, epoch_facts, erasures, partitions
 from dpdau_assets.storage.budget import Account
 from dpdau_assets.storage.openings import openings_between

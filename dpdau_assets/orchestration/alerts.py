@@ -20,7 +20,7 @@ from dpdau_assets.operations.find_alerts import Alert, find_alerts
 from dpdau_assets.operations.send_alerts import Delivery, Notice, as_text, deliveries
 from dpdau_assets.orchestration.errands import ERRAND_TAG
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 SECONDS_BETWEEN_TICKS = 300
 SECONDS_BETWEEN_FAILURES = 30

@@ -24,7 +24,7 @@ from dpdau_assets.orchestration.resources import LakeResource, resources
 from dpdau_assets.orchestration.retention import retention_job, retention_schedule
 from dpdau_assets.orchestration.schedules import release_schedule
 from dpdau_assets.orchestration.sensors import sensors
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 DEFAULT_OWNER = "team:privacy-data"
 

@@ -19,7 +19,7 @@ from dpdau_assets.orchestration.assets.releases import release_key
 from dpdau_assets.orchestration.failures import plain_failures
 from dpdau_assets.orchestration.partitions import days_of_run
 from dpdau_assets.orchestration.resources import LedgerResource
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 HARMLESS = ("unknown", "leftover")
 """Findings about files that are part of nothing and hold nobody who is erased."""

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 import dagster as dg
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"

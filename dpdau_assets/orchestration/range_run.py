@@ -17,7 +17,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.home import create_home
 from dpdau_assets.orchestration.partitions import range_tags
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Everything is in the run's own log in the home; nothing is printed."""

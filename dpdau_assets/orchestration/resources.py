@@ -24,7 +24,7 @@ from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.workspace import Clock, Workspace, utc_now
 from dpdau_assets.operations.write_report import write_report
 from dpdau_assets.orchestration.failures import describe
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 Answer = TypeVar("Answer")
 Question = ParamSpec("Question")

@@ -11,7 +11,7 @@ from dpdau_assets.operations.account_offsets import closed_offsets, destroy_clos
 from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 AT_HALF_PAST_ONE = "30 1 * * *"
 """After midnight, when another day has come of age, and before the usual releases."""

@@ -15,7 +15,7 @@ from dpdau_assets.orchestration.assets.releases import release_key
 from dpdau_assets.orchestration.jobs import BUILT
 from dpdau_assets.orchestration.partitions import DailyPartitions, range_tags
 from dpdau_assets.orchestration.resources import LedgerResource
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 DAYS_BACK = 31
 AFTER_CLOSE = timedelta(minutes=30)

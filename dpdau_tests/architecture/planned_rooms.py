@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 PLANNED: dict[str, str] = {
-    "dpdau_assets.addresses": "dpdau_assets.settings.addresses",
     "dpdau_assets.cli.auditing": "dpdau_assets.cli.commands.audit",
     "dpdau_assets.cli.backfill": "dpdau_assets.cli.launch.backfill",
     "dpdau_assets.cli.budgets": "dpdau_assets.cli.commands.budget",
@@ -21,7 +20,6 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.cli.streams": "dpdau_assets.cli.commands.streams",
     "dpdau_assets.cli.ui": "dpdau_assets.cli.launch.ui",
     "dpdau_assets.cli.verifying": "dpdau_assets.cli.commands.verify",
-    "dpdau_assets.combinations": "dpdau_assets.settings.combinations",
     "dpdau_assets.core.joint_release": "dpdau_assets.core.release.joint_release",
     "dpdau_assets.core.mechanisms.distributions": "dpdau_assets.core.probability.distributions",
     "dpdau_assets.core.mechanisms.factorisation": "dpdau_assets.core.horizon.factorisation",
@@ -148,7 +146,6 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.orchestration.retention": "dpdau_assets.orchestration.automation.retention",
     "dpdau_assets.orchestration.schedules": "dpdau_assets.orchestration.automation.schedules",
     "dpdau_assets.orchestration.sensors": "dpdau_assets.orchestration.automation.sensors",
-    "dpdau_assets.settings": "dpdau_assets.settings.settings",
     "dpdau_assets.storage.backup_needs": "dpdau_assets.storage.backups.backup_needs",
     "dpdau_assets.storage.backups": "dpdau_assets.storage.backups.backups",
     "dpdau_assets.storage.batches": "dpdau_assets.storage.ledger.batches",
@@ -186,5 +183,4 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.storage.sqlite_pages": "dpdau_assets.storage.scan.sqlite_pages",
     "dpdau_assets.storage.unfinished_backups": "dpdau_assets.storage.backups.unfinished_backups",
     "dpdau_assets.storage.write_batch": "dpdau_assets.storage.lake.write_batch",
-    "dpdau_assets.written_values": "dpdau_assets.settings.written_values",
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dpdau_assets.settings import RESERVED, Settings, shown
+from dpdau_assets.settings.settings import RESERVED, Settings, shown
 from dpdau_tests.architecture.source_tree import REPOSITORY, Module, modules
 
 TOP_LEVEL = {

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from dpdau_assets.cli.main import app
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_tests import REPOSITORY
 
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from dpdau_assets.cli.main import run
-from dpdau_assets.settings import child_environment, create_project
+from dpdau_assets.settings.settings import child_environment, create_project
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dpdau_assets.operations.stage import stage_inbox
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.partitions import range_tags
 from dpdau_assets.orchestration.resources import LakeResource
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 NOW = datetime.now(UTC)
 """Dagster decides by the machine's clock which partitions exist, so these tests live today."""

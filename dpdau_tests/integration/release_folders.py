@@ -14,7 +14,7 @@ from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import batches, erasures, releases
 from dpdau_assets.storage.erasures import Tombstones
 from dpdau_assets.storage.files import write_keys

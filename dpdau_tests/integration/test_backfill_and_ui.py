@@ -21,7 +21,7 @@ from dpdau_assets.errors import InputError, NotClosedError, OperatorError, Outsi
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.orchestration.heartbeat import is_daemon_alive, last_heartbeat
-from dpdau_assets.settings import Settings, create_project
+from dpdau_assets.settings.settings import Settings, create_project
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.integration.release_folders import add_activity, everybody, open_folder
 

@@ -17,7 +17,7 @@ from dpdau_assets.orchestration import alerts
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.errands import ERRAND_TAG
 from dpdau_assets.orchestration.resources import LakeResource, resources
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.dagster_folder import NOW, Folder, activity, ago, make_folder, past
 from dpdau_tests.support.alert_servers import MailBox, Webhook, closed_port, running
 

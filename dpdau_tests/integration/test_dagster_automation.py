@@ -20,7 +20,7 @@ from dpdau_assets.orchestration.errands import ERRAND_TAG
 from dpdau_assets.orchestration.partitions import RANGE_END, RANGE_START
 from dpdau_assets.orchestration.resources import resources
 from dpdau_assets.orchestration.schedules import cron_times
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.dagster_folder import NOW, TODAY, Folder, activity, ago, make_folder, past
 from dpdau_tests.support.crashes import Interrupted, Interruption, count_steps
 from dpdau_tests.support.workspaces import copy_of, digests

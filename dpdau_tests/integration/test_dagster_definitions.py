@@ -13,7 +13,7 @@ import pytest
 from dagster._core.utils import is_valid_email
 
 from dpdau_assets.orchestration.build import build_definitions
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 GROUPS = {
     "raw_events": "ingest",

@@ -11,7 +11,7 @@ import pytest
 
 from dpdau_assets.cli import demo
 from dpdau_assets.errors import StorageError
-from dpdau_assets.settings import Settings, create_project
+from dpdau_assets.settings.settings import Settings, create_project
 
 pytestmark = pytest.mark.untraced
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.errors import ConfigurationError, InputError
 from dpdau_assets.evaluation import plots
 from dpdau_assets.evaluation.evaluate import (
@@ -27,7 +26,8 @@ from dpdau_assets.evaluation.evaluate import (
 from dpdau_assets.evaluation.grid import composed_cap
 from dpdau_assets.evaluation.results import read_results, write_results
 from dpdau_assets.evaluation.simulate import SimulatedStream
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
+from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 
 NOTEBOOK = Path(plots.__file__).parent / "notebooks" / "evaluation.ipynb"

@@ -16,7 +16,7 @@ import pytest
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent
 from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.open_workspace import open_workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import budget
 from dpdau_assets.storage import ledger as ledgers
 from dpdau_assets.storage.ledger import Ledger, create_or_open, get_meta, set_meta

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dpdau_assets.settings import child_environment
+from dpdau_assets.settings.settings import child_environment
 from dpdau_tests.conftest import REPOSITORY
 
 pytestmark = [pytest.mark.untraced, pytest.mark.slow]

@@ -19,7 +19,7 @@ from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import backups
 from dpdau_assets.storage.ledger import set_meta
 from dpdau_tests.integration.release_folders import NEW_YEAR, NOW, add_activity, at, everybody, open_folder

@@ -32,7 +32,7 @@ from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.resources import LakeResource, resources
-from dpdau_assets.settings import load_settings
+from dpdau_assets.settings.settings import load_settings
 from dpdau_assets.storage import erasures, frozen_windows, partitions
 from dpdau_assets.storage.ledger import set_meta, time_text
 from dpdau_assets.storage.partitions import Partition

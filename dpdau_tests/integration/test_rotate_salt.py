@@ -17,7 +17,7 @@ from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import epoch_facts, salt_file
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled

@@ -9,7 +9,7 @@ import pytest
 
 from dpdau_assets.operations import send_alerts
 from dpdau_assets.operations.send_alerts import Notice, deliveries
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_tests.support.alert_servers import MailBox, Webhook, closed_port, running
 
 NEW = Notice("new", "releases_late", "days are not released", "dpdau status")

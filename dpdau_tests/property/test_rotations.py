@@ -26,7 +26,7 @@ from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.command_line import write_lines
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import Event

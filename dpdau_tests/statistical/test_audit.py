@@ -23,7 +23,7 @@ from dpdau_assets.evaluation.audit.verdict import Audit, write_verdict
 from dpdau_assets.evaluation.audit.worlds import Erase, Ingest, without
 from dpdau_assets.operations import publish_release
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import erasures
 
 SETTINGS = Settings(mechanism="correlated")

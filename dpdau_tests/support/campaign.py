@@ -27,7 +27,7 @@ from dpdau_assets.operations.verify import verify_folder
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.orchestration.home import create_home
 from dpdau_assets.orchestration.partitions import range_tags
-from dpdau_assets.settings import Settings, create_project
+from dpdau_assets.settings.settings import Settings, create_project
 from dpdau_assets.storage import journal_lines
 from dpdau_tests.support.campaign_terms import (
     BACKUP_POINTS,

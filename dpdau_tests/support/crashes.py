@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine
 
 from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 STEPS = ("link", "replace", "unlink", "rmdir", "fsync")
 Operation = Callable[[Workspace], Any]

@@ -22,7 +22,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from dpdau_assets.settings import child_environment
+from dpdau_assets.settings.settings import child_environment
 from dpdau_tests import REPOSITORY
 from dpdau_tests.support.killed import NOWHERE, launch
 

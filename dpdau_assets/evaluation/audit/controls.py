@@ -37,7 +37,7 @@ from dpdau_assets.evaluation.audit.worlds import Release, World, play, world_set
 from dpdau_assets.operations import snapshot_counts
 from dpdau_assets.operations.bring_up_to_date import Built
 from dpdau_assets.operations.budget_check import BudgetBook
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 MONTH = date(2025, 2, 1)
 LEVEL = 1e-5

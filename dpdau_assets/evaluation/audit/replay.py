@@ -27,7 +27,7 @@ from dpdau_assets.evaluation.audit.claims import (
 from dpdau_assets.evaluation.audit.recorder import Recorder
 from dpdau_assets.evaluation.audit.scripts import ROTATION_DAYS, Story
 from dpdau_assets.evaluation.audit.worlds import World, play, without, world_settings
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import budget
 
 Overrides = dict[str, object]

@@ -15,7 +15,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.core.mechanisms.above_threshold import SMALLEST_SKETCH as SMALLEST_SKETCH_OF_A_SEARCH
 from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
@@ -37,7 +36,8 @@ from dpdau_assets.evaluation.audit.sources import secure_noise
 from dpdau_assets.evaluation.audit.verdict import Audit
 from dpdau_assets.evaluation.audit.worlds import KEPT_SETTINGS, play, without, world_settings
 from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
+from dpdau_assets.settings.settings import Settings
 
 MONTH = date(2025, 1, 1)
 CONTROL_SETTINGS = Settings()

@@ -30,7 +30,7 @@ from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.operations.write_report import write_report
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import budget, erasures, releases
 from dpdau_assets.storage.releases import Release as StoredRelease
 

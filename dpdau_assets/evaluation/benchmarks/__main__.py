@@ -19,7 +19,7 @@ from dpdau_assets.errors import DataError, DpdauError
 from dpdau_assets.evaluation.benchmarks.erasing import compare_erasing
 from dpdau_assets.evaluation.benchmarks.measuring import Measured, measure
 from dpdau_assets.evaluation.benchmarks.workload import DAYS, FIRST_DAY, LARGE, SMALL, Workload, parquet_of
-from dpdau_assets.settings import child_environment, create_project, project_root
+from dpdau_assets.settings.settings import child_environment, create_project, project_root
 
 MAX_RATIO = 3.0
 MAX_PEAK_BYTES = 2 * 2**30

@@ -23,7 +23,7 @@ from pathlib import Path
 from dpdau_assets.errors import DataError
 from dpdau_assets.evaluation.benchmarks.measuring import Measured, measure
 from dpdau_assets.evaluation.benchmarks.workload import YEAR, YEAR_SMALL, Workload, ids_of, parquet_of
-from dpdau_assets.settings import child_environment, create_project
+from dpdau_assets.settings.settings import child_environment, create_project
 
 GIB = 2**30
 LIMITS = {1: 0.1, 1_000: 0.5, 100_000: 1.2}

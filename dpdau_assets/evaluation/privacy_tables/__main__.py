@@ -17,7 +17,7 @@ from dpdau_assets.evaluation.privacy_tables.document import differences, named, 
 from dpdau_assets.evaluation.privacy_tables.figures import draw_figures
 from dpdau_assets.evaluation.privacy_tables.page import IMAGES, PAGE, tables_of
 from dpdau_assets.evaluation.privacy_tables.simulation import MONTHS, Simulation
-from dpdau_assets.settings import project_root
+from dpdau_assets.settings.settings import project_root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,7 +27,7 @@ from dpdau_assets.core.mechanisms.joint import JointGaussian, joint_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.errors import InternalError
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 DEFAULTS = Settings()
 """The defaults; neither `.env` nor the environment is read."""

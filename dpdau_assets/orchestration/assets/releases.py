@@ -14,7 +14,7 @@ from dpdau_assets.errors import Refusal
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.partitions import DailyPartitions, days_of_run
 from dpdau_assets.orchestration.resources import PrivacyBudgetResource, ReleaseOutcome
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 RELEASE = """\
 **The published number of {what}**: an estimate with noise, final once made.

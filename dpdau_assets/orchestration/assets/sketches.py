@@ -10,7 +10,7 @@ from dpdau_assets.operations.build_unions import build_unions
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.partitions import DailyPartitions, days_of_run
 from dpdau_assets.orchestration.resources import LakeResource
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 SKETCH = """\
 **A summary of the day's live users** from which distinct users can be counted and merged.

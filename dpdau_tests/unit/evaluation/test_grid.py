@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.core.accounting.snapshot import fits
 from dpdau_assets.core.dp_events import repeat_event
 from dpdau_assets.core.mechanisms.calibration import mechanism_from
@@ -21,7 +20,8 @@ from dpdau_assets.evaluation.grid import (
     grid,
     privacy_of,
 )
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
+from dpdau_assets.settings.settings import Settings
 
 SETTINGS = Settings()
 ACCOUNTING = {"delta": 1e-6, "advanced_delta": 1e-7, "rdp_orders": SETTINGS.rdp_orders}

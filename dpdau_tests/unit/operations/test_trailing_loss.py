@@ -23,7 +23,7 @@ from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
 from dpdau_assets.operations.trailing_loss import TrailingLoss
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 START = date(2024, 1, 1)
 ORDERS = (2.0, 4.0, 8.0, 16.0, 32.0)

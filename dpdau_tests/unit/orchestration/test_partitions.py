@@ -8,7 +8,7 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.orchestration.partitions import RANGE_END, RANGE_START, DailyPartitions, daily_partitions, range_tags
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 

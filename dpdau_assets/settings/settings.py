@@ -18,10 +18,10 @@ from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 import dpdau_assets
-from dpdau_assets.addresses import SmtpUrl, WebhookUrl
-from dpdau_assets.combinations import refuse_unsound_sketch
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
-from dpdau_assets.written_values import (
+from dpdau_assets.settings.addresses import SmtpUrl, WebhookUrl
+from dpdau_assets.settings.combinations import refuse_unsound_sketch
+from dpdau_assets.settings.written_values import (
     day_of_series,
     memory_size,
     owner_address,

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.core.sketches.theta import ThetaSketch
-from dpdau_assets.settings import Settings
+from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
+from dpdau_assets.settings.settings import Settings
 from dpdau_tests import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "sketches.md").read_text(encoding="utf-8")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dpdau_assets.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
-from dpdau_assets.settings import (
+from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
+from dpdau_assets.settings.settings import (
     Settings,
     child_environment,
     create_project,
@@ -203,7 +203,7 @@ class TestSketches:
         self, project: Path, monkeypatch: pytest.MonkeyPatch, mechanism: str, sketch_impl: str
     ) -> None:
         """joint counts exactly, tree and matrix are never released, everything else goes together."""
-        monkeypatch.setattr("dpdau_assets.combinations.THETA_PACKAGE", "json")
+        monkeypatch.setattr("dpdau_assets.settings.combinations.THETA_PACKAGE", "json")
         chosen = {"mechanism": mechanism, "sketch_impl": sketch_impl}
         if mechanism in ("tree", "matrix") or (mechanism == "joint" and sketch_impl != "set"):
             with pytest.raises(ConfigurationError, match=f"MECHANISM={mechanism}") as refused:
@@ -220,7 +220,7 @@ class TestSketches:
         self, project: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The message names the command that installs it."""
-        monkeypatch.setattr("dpdau_assets.combinations.THETA_PACKAGE", "no_such_package_of_sketches")
+        monkeypatch.setattr("dpdau_assets.settings.combinations.THETA_PACKAGE", "no_such_package_of_sketches")
         with pytest.raises(ConfigurationError, match="not installed") as refused:
             load_settings(sketch_impl="theta")
         assert "pip install 'dpdau-assets[theta]'" in refused.value.hint

@@ -6,9 +6,9 @@ import traceback
 
 import pytest
 
-from dpdau_assets.addresses import MailServer, mail_server
 from dpdau_assets.errors import InputError
-from dpdau_assets.settings import load_settings, notices, shown
+from dpdau_assets.settings.addresses import MailServer, mail_server
+from dpdau_assets.settings.settings import load_settings, notices, shown
 
 GOOD = [
     ("smtp://mail.example.org", MailServer("mail.example.org", 25, "", "", is_encrypted=False)),
