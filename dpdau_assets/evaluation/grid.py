@@ -15,7 +15,7 @@ from typing import Any, Literal
 from dpdau_assets.core.accounting.snapshot import fits
 from dpdau_assets.core.dp_events import repeat_event
 from dpdau_assets.core.mechanisms.calibration import INDEPENDENT_NAMES, mechanism_from
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu, gdp_epsilon
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu, gdp_epsilon
 from dpdau_assets.core.quantities import METRICS
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.settings.combinations import refuse_unsound_sketch

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from dpdau_assets.core.mechanisms.flip_patterns import REFUSED, PatternSet
 from dpdau_assets.core.mechanisms.flip_sensitivity import Integers
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import ConfigurationError
 
 Floats: TypeAlias = npt.NDArray[np.float64]

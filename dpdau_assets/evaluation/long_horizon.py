@@ -35,7 +35,6 @@ from dpdau_assets.core.mechanisms.flip_sensitivity import (
     horizon_noise,
     series_gram,
 )
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu, gdp_epsilon
 from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
 from dpdau_assets.core.mechanisms.tree import (
     BinaryTree,
@@ -47,6 +46,7 @@ from dpdau_assets.core.mechanisms.tree import (
     tree_sensitivity,
 )
 from dpdau_assets.core.mechanisms.tree_state import TreeState
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu, gdp_epsilon
 from dpdau_assets.errors import UsageError
 from dpdau_assets.evaluation.horizon_bound import FEW_DAYS, fitted_strategy, unavoidable_error
 

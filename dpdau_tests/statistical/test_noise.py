@@ -17,9 +17,9 @@ import pytest
 from scipy import stats
 
 from dpdau_assets.core.mechanisms.calibration import mechanism_from
-from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_gaussian_pmf, discrete_laplace_pmf
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise
+from dpdau_assets.core.probability.distributions import Pmf, discrete_gaussian_pmf, discrete_laplace_pmf
 
 DRAWS = 5000
 ALARM = 1e-6

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pytest
 
 from dpdau_assets.core.mechanisms.correlated import correlated_gaussian
-from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_gaussian_pmf
 from dpdau_assets.core.mechanisms.intervals import NORMAL_975, interval_95
 from dpdau_assets.core.mechanisms.joint import joint_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
+from dpdau_assets.core.probability.distributions import Pmf, discrete_gaussian_pmf
 
 MONTHS = 2000
 BAND = 0.018

@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 from dpdau_assets.core.accounting.accountant import Bound
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DpEvent, EventCounts, PureDpEvent, VectorGaussianEvent
-from dpdau_assets.core.mechanisms.gaussian_dp import gdp_epsilon
+from dpdau_assets.core.probability.gaussian_dp import gdp_epsilon
 
 ROUNDING_VARIANCE = 1.5
 """2 exp(-2 pi^2 1.5) < 3e-13: how far rounding with this variance is from the exact law, relatively."""

@@ -16,8 +16,8 @@ from dpdau_assets.core.dp_events import (
     EventCounts,
     VectorGaussianEvent,
 )
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_epsilon
-from dpdau_assets.core.mechanisms.gaussian_dp import gdp_epsilon
+from dpdau_assets.core.probability.distributions import discrete_gaussian_epsilon
+from dpdau_assets.core.probability.gaussian_dp import gdp_epsilon
 
 
 def event_epsilon(event: DpEvent, *, delta: float) -> float:

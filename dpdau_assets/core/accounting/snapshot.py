@@ -34,7 +34,7 @@ from dpdau_assets.core.dp_events import (
     merge_events,
     repeat_event,
 )
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 
 RELEASES_LIMIT = 1000
 """Largest answer of `releases_that_fit`: more than any period has use for."""

@@ -12,12 +12,12 @@ from fractions import Fraction
 from functools import lru_cache
 
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian, correlated_gaussian
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_delta, smallest_satisfying
 from dpdau_assets.core.mechanisms.gaussian import DiscreteGaussian
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.laplace import DiscreteLaplace
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
+from dpdau_assets.core.probability.distributions import discrete_gaussian_delta, smallest_satisfying
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import ConfigurationError, DataError
 
 INDEPENDENT_NAMES = ("gaussian", "laplace")

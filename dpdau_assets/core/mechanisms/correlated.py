@@ -24,15 +24,15 @@ from functools import lru_cache
 import numpy as np
 
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DpEvent, EventCounts, merge_events, repeat_event
-from dpdau_assets.core.mechanisms.distributions import (
+from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.core.mechanisms.planning import PeriodPlan, smallest_noise_factor
+from dpdau_assets.core.probability.distributions import (
     Pmf,
     discrete_gaussian_epsilon,
     discrete_gaussian_pmf,
     discrete_gaussian_variance,
     quantile,
 )
-from dpdau_assets.core.mechanisms.interface import NoiseSource
-from dpdau_assets.core.mechanisms.planning import PeriodPlan, smallest_noise_factor
 from dpdau_assets.errors import InternalError
 
 UNITS_PER_USER = 2

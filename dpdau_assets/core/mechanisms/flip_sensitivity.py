@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from dpdau_assets.core.dp_events import ROUNDING_VARIANCE, VectorGaussianEvent
 from dpdau_assets.core.mechanisms.flip_patterns import REFUSED, Automaton, PatternSet
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import ConfigurationError
 
 Integers: TypeAlias = npt.NDArray[np.int64]

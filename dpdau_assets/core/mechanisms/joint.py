@@ -33,11 +33,11 @@ from dpdau_assets.core.dp_events import (
     merge_events,
     repeat_event,
 )
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_variance
-from dpdau_assets.core.mechanisms.gaussian_dp import gdp_epsilon
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.joint_shape import IntegerRow, JointShape, joint_shape
 from dpdau_assets.core.mechanisms.planning import PeriodPlan, smallest_noise_factor
+from dpdau_assets.core.probability.distributions import discrete_gaussian_variance
+from dpdau_assets.core.probability.gaussian_dp import gdp_epsilon
 from dpdau_assets.errors import DataError, InternalError
 
 

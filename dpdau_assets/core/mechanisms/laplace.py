@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dpdau_assets.core.dp_events import NO_EVENTS, DiscreteLaplaceEvent, DpEvent, EventCounts
-from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_laplace_pmf, quantile, variance
 from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.core.probability.distributions import Pmf, discrete_laplace_pmf, quantile, variance
 from dpdau_assets.errors import InternalError
 
 

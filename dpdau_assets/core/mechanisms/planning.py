@@ -14,7 +14,7 @@ from dpdau_assets.core.accounting.gdp import GdpAccountant
 from dpdau_assets.core.accounting.lattice import LatticeAccountant
 from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import InternalError
 
 MARGIN = 1e-6

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
-from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_gaussian_pmf
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
+from dpdau_assets.core.probability.distributions import Pmf, discrete_gaussian_pmf
 from dpdau_assets.core.quantities import METRICS, period_of
 from dpdau_assets.evaluation.audit.chances import NORMAL, chi_squared_tail, normal_tail
 from dpdau_assets.evaluation.audit.worlds import World

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dpdau_assets.core.mechanisms.distributions import Pmf, discrete_gaussian_pmf, discrete_laplace_pmf
 from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.core.probability.distributions import Pmf, discrete_gaussian_pmf, discrete_laplace_pmf
 
 BATCH = 2000
 """Draws made at once."""

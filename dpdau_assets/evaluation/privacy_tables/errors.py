@@ -14,9 +14,9 @@ from itertools import pairwise
 import numpy as np
 
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_variance
 from dpdau_assets.core.mechanisms.intervals import NORMAL_975, PROBABILITY, error_stddevs
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
+from dpdau_assets.core.probability.distributions import discrete_gaussian_variance
 from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.core.release import threshold_for
 from dpdau_assets.core.sampling import Sampling

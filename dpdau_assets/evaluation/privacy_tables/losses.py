@@ -15,9 +15,9 @@ from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.accounting.snapshot import bounds
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian, correlated_gaussian
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
 from dpdau_assets.core.mechanisms.joint import joint_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.core.quantities import METRICS, period_of
 from dpdau_assets.evaluation.privacy_tables.document import Table
 from dpdau_assets.evaluation.privacy_tables.scenarios import (

@@ -21,8 +21,8 @@ from dpdau_assets.core.dp_events import (
 )
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.mechanisms.correlated import correlated_gaussian
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_delta
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
+from dpdau_assets.core.probability.distributions import discrete_gaussian_delta
 
 DELTA = 1e-6
 

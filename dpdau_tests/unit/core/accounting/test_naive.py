@@ -13,7 +13,7 @@ from dpdau_assets.core.dp_events import (
     merge_events,
     repeat_event,
 )
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_delta
+from dpdau_assets.core.probability.distributions import discrete_gaussian_delta
 from dpdau_tests.unit.core.accounting.cases import DELTA, GAUSSIAN_30, LAPLACE_30, default_event
 
 NAIVE = NaiveAccountant()

@@ -16,7 +16,7 @@ from dpdau_assets.core.dp_events import (
     merge_events,
     repeat_event,
 )
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_epsilon, discrete_gaussian_pmf
+from dpdau_assets.core.probability.distributions import discrete_gaussian_epsilon, discrete_gaussian_pmf
 from dpdau_tests.unit.core.accounting.cases import (
     DEFAULTS,
     DELTA,

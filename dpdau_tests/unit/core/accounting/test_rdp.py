@@ -23,7 +23,7 @@ from dpdau_assets.core.dp_events import (
     PureDpEvent,
     repeat_event,
 )
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_pmf, discrete_laplace_pmf
+from dpdau_assets.core.probability.distributions import discrete_gaussian_pmf, discrete_laplace_pmf
 from dpdau_tests.unit.core.accounting.cases import DELTA, GAUSSIAN_30, LAPLACE_30, LIBRARY_ORDERS, ORDERS
 
 

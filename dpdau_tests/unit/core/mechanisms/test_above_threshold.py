@@ -13,8 +13,8 @@ from dpdau_assets.core.mechanisms.above_threshold import (
     NOISE_SCALE,
     find_first_threshold,
 )
-from dpdau_assets.core.mechanisms.distributions import discrete_laplace_pmf
 from dpdau_assets.core.mechanisms.samplers import SeededNoise
+from dpdau_assets.core.probability.distributions import discrete_laplace_pmf
 from dpdau_assets.errors import ConfigurationError
 
 K = 4096

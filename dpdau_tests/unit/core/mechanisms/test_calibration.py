@@ -16,9 +16,9 @@ from dpdau_assets.core.mechanisms.calibration import (
     mechanism_from,
     mechanism_from_parameters,
 )
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_delta
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu, gdp_delta
 from dpdau_assets.core.mechanisms.interface import Mechanism
+from dpdau_assets.core.probability.distributions import discrete_gaussian_delta
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu, gdp_delta
 from dpdau_assets.errors import ConfigurationError, DataError
 
 DELTA = 1e-6

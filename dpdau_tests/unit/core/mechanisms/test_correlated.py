@@ -12,10 +12,10 @@ from dpdau_assets.core.dp_events import EventCounts, PureDpEvent, merge_events, 
 from dpdau_assets.core.mechanisms import correlated as module
 from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian, correlated_gaussian
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_pmf
 from dpdau_assets.core.mechanisms.intervals import interval_95
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SeededNoise
+from dpdau_assets.core.probability.distributions import discrete_gaussian_pmf
 from dpdau_assets.errors import ConfigurationError, InternalError
 
 DELTA = 1e-6

@@ -10,11 +10,11 @@ import pytest
 
 from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.dp_events import VectorGaussianEvent, merge_events, repeat_event
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
 from dpdau_assets.core.mechanisms.joint import JointGaussian, joint_gaussian
 from dpdau_assets.core.mechanisms.joint_shape import UNITS, VERTICES, joint_shape
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SeededNoise
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import InternalError
 
 DELTA = 1e-6

@@ -6,8 +6,8 @@ import pytest
 
 from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, EventCounts, repeat_event
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu, gdp_delta, gdp_epsilon
 from dpdau_assets.core.mechanisms.planning import MARGIN, PeriodPlan, smallest_noise_factor
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu, gdp_delta, gdp_epsilon
 from dpdau_assets.errors import InternalError
 
 

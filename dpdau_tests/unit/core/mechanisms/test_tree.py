@@ -10,7 +10,6 @@ import pytest
 
 from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
 from dpdau_assets.core.mechanisms.flip_sensitivity import certified_sensitivity, series_gram, value_of
-from dpdau_assets.core.mechanisms.gaussian_dp import gaussian_mu
 from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
 from dpdau_assets.core.mechanisms.tree import (
     BinaryTree,
@@ -24,6 +23,7 @@ from dpdau_assets.core.mechanisms.tree import (
     tree_sensitivity,
 )
 from dpdau_assets.core.mechanisms.tree_state import TreeState, tree_state_from_bytes
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import DataError, InternalError
 
 HORIZONS = [1, 2, 7, 8, 13, 30]

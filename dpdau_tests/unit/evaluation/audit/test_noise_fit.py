@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dpdau_assets.core.mechanisms.distributions import discrete_gaussian_pmf
+from dpdau_assets.core.probability.distributions import discrete_gaussian_pmf
 from dpdau_assets.evaluation.audit.noise_fit import FreshNoise, NoiseFit, judge_noise
 from dpdau_assets.evaluation.audit.sources import exact_noise
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from dpdau_assets.core.mechanisms.distributions import smallest_satisfying
+from dpdau_assets.core.probability.distributions import smallest_satisfying
 
 
 def gaussian_mu(epsilon: float, delta: float) -> float:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dpdau_assets.core.mechanisms.distributions import (
+from dpdau_assets.core.probability.distributions import (
     discrete_gaussian_delta,
     discrete_gaussian_epsilon,
     discrete_gaussian_pmf,
