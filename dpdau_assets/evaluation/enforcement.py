@@ -26,7 +26,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
+from dpdau_assets.core.horizon.flip_patterns import PatternSet
 from dpdau_assets.evaluation.simulate import SimulatedStream
 
 Numbers: TypeAlias = npt.NDArray[np.int64]

@@ -23,8 +23,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.core.mechanisms.flip_patterns import REFUSED, PatternSet
-from dpdau_assets.core.mechanisms.flip_sensitivity import Integers
+from dpdau_assets.core.horizon.flip_patterns import REFUSED, PatternSet
+from dpdau_assets.core.horizon.flip_sensitivity import Integers
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import ConfigurationError
 

@@ -27,16 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dpdau_assets.core.dp_events import VectorGaussianEvent
-from dpdau_assets.core.mechanisms.factorisation import SquareRootStrategy, decoding_weights, noisy_answers
-from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
-from dpdau_assets.core.mechanisms.flip_sensitivity import (
-    Certificate,
-    certified_sensitivity,
-    horizon_noise,
-    series_gram,
-)
-from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
-from dpdau_assets.core.mechanisms.tree import (
+from dpdau_assets.core.horizon.factorisation import SquareRootStrategy, decoding_weights, noisy_answers
+from dpdau_assets.core.horizon.flip_patterns import PatternSet
+from dpdau_assets.core.horizon.flip_sensitivity import Certificate, certified_sensitivity, horizon_noise, series_gram
+from dpdau_assets.core.horizon.tree import (
     BinaryTree,
     daily_stddevs,
     even_tree,
@@ -45,7 +39,8 @@ from dpdau_assets.core.mechanisms.tree import (
     smoothing_weights,
     tree_sensitivity,
 )
-from dpdau_assets.core.mechanisms.tree_state import TreeState
+from dpdau_assets.core.horizon.tree_state import TreeState
+from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu, gdp_epsilon
 from dpdau_assets.errors import UsageError
 from dpdau_assets.evaluation.horizon_bound import FEW_DAYS, fitted_strategy, unavoidable_error

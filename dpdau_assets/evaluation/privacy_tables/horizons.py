@@ -11,13 +11,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from dpdau_assets.core.horizon.factorisation import SquareRootStrategy
+from dpdau_assets.core.horizon.flip_patterns import PatternSet
+from dpdau_assets.core.horizon.flip_sensitivity import horizon_noise
+from dpdau_assets.core.horizon.tree import daily_stddevs, even_tree, root_mean_square, tree_sensitivity
 from dpdau_assets.core.mechanisms.correlated import correlated_gaussian
-from dpdau_assets.core.mechanisms.factorisation import SquareRootStrategy
-from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
-from dpdau_assets.core.mechanisms.flip_sensitivity import horizon_noise
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
-from dpdau_assets.core.mechanisms.tree import daily_stddevs, even_tree, root_mean_square, tree_sensitivity
 from dpdau_assets.evaluation.long_horizon import (
     DECODINGS,
     long_horizon_table,

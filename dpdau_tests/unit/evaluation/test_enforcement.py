@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpdau_assets.core.mechanisms.factorisation import SquareRootStrategy
-from dpdau_assets.core.mechanisms.flip_sensitivity import certified_sensitivity, series_gram, value_of
+from dpdau_assets.core.horizon.factorisation import SquareRootStrategy
+from dpdau_assets.core.horizon.flip_sensitivity import certified_sensitivity, series_gram, value_of
 from dpdau_assets.evaluation.enforcement import CountingRules, Entries, counted_series, simulated_entries
 from dpdau_assets.evaluation.simulate import SimulatedStream
 

@@ -14,7 +14,7 @@ import pytest
 
 from dpdau_assets.core.accounting.gdp import GdpAccountant
 from dpdau_assets.core.dp_events import repeat_event
-from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
+from dpdau_assets.core.horizon.flip_patterns import PatternSet
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.evaluation import horizon_bound, long_horizon

@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
-from dpdau_assets.core.mechanisms.tree import even_tree, tree_sensitivity
+from dpdau_assets.core.horizon.flip_patterns import PatternSet
+from dpdau_assets.core.horizon.tree import even_tree, tree_sensitivity
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.evaluation import long_horizon
 from dpdau_assets.evaluation.long_horizon import CASES, DECODINGS, long_horizon_table, loss_of_late_events, run_tree

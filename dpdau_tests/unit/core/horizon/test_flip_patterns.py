@@ -6,7 +6,7 @@ from itertools import groupby, product
 
 import pytest
 
-from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
+from dpdau_assets.core.horizon.flip_patterns import PatternSet
 from dpdau_assets.errors import InternalError
 
 SETS = [

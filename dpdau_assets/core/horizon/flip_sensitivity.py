@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpdau_assets.core.dp_events import ROUNDING_VARIANCE, VectorGaussianEvent
-from dpdau_assets.core.mechanisms.flip_patterns import REFUSED, Automaton, PatternSet
+from dpdau_assets.core.horizon.flip_patterns import REFUSED, Automaton, PatternSet
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import ConfigurationError
 

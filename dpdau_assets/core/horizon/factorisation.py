@@ -22,7 +22,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.core.mechanisms.flip_sensitivity import Integers
+from dpdau_assets.core.horizon.flip_sensitivity import Integers
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.errors import InternalError
 

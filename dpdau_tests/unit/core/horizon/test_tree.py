@@ -8,10 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
-from dpdau_assets.core.mechanisms.flip_sensitivity import certified_sensitivity, series_gram, value_of
-from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
-from dpdau_assets.core.mechanisms.tree import (
+from dpdau_assets.core.horizon.flip_patterns import PatternSet
+from dpdau_assets.core.horizon.flip_sensitivity import certified_sensitivity, series_gram, value_of
+from dpdau_assets.core.horizon.tree import (
     BinaryTree,
     TreeNode,
     daily_stddevs,
@@ -22,7 +21,8 @@ from dpdau_assets.core.mechanisms.tree import (
     smoothing_weights,
     tree_sensitivity,
 )
-from dpdau_assets.core.mechanisms.tree_state import TreeState, tree_state_from_bytes
+from dpdau_assets.core.horizon.tree_state import TreeState, tree_state_from_bytes
+from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import DataError, InternalError
 

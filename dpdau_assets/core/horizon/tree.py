@@ -29,8 +29,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.core.mechanisms.flip_patterns import REFUSED, Automaton, PatternSet
-from dpdau_assets.core.mechanisms.flip_sensitivity import Certificate, Integers, series_gram, value_of
+from dpdau_assets.core.horizon.flip_patterns import REFUSED, Automaton, PatternSet
+from dpdau_assets.core.horizon.flip_sensitivity import Certificate, Integers, series_gram, value_of
 from dpdau_assets.errors import InternalError
 
 Floats: TypeAlias = npt.NDArray[np.float64]

@@ -9,16 +9,11 @@ import pytest
 
 from dpdau_assets.core.accounting.gdp import GdpAccountant
 from dpdau_assets.core.dp_events import repeat_event
-from dpdau_assets.core.mechanisms import flip_sensitivity
-from dpdau_assets.core.mechanisms.factorisation import SquareRootStrategy
-from dpdau_assets.core.mechanisms.flip_patterns import PatternSet
-from dpdau_assets.core.mechanisms.flip_sensitivity import (
-    certified_sensitivity,
-    horizon_noise,
-    series_gram,
-    value_of,
-)
-from dpdau_assets.core.mechanisms.tree import even_tree
+from dpdau_assets.core.horizon import flip_sensitivity
+from dpdau_assets.core.horizon.factorisation import SquareRootStrategy
+from dpdau_assets.core.horizon.flip_patterns import PatternSet
+from dpdau_assets.core.horizon.flip_sensitivity import certified_sensitivity, horizon_noise, series_gram, value_of
+from dpdau_assets.core.horizon.tree import even_tree
 from dpdau_assets.errors import ConfigurationError
 
 SETS = [PatternSet(12, 4), PatternSet(11, 3, 1), PatternSet(11, 3, 1, has_return=False), PatternSet(10, 4, 2)]

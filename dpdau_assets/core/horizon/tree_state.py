@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from dpdau_assets.core.horizon.tree import BinaryTree, node_index
 from dpdau_assets.core.mechanisms.interface import NoiseSource
-from dpdau_assets.core.mechanisms.tree import BinaryTree, node_index
 from dpdau_assets.errors import DataError, InternalError
 
 NodeNoise: TypeAlias = Callable[[int], NoiseSource]

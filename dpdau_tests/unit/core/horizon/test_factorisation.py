@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from dpdau_assets.core.mechanisms.factorisation import SquareRootStrategy, square_root_coefficients
+from dpdau_assets.core.horizon.factorisation import SquareRootStrategy, square_root_coefficients
 from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
 from dpdau_assets.errors import InternalError
 
