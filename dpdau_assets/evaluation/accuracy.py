@@ -15,7 +15,7 @@ from datetime import date
 import numpy as np
 
 from dpdau_assets.core.quantities import METRICS
-from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.evaluation.grid import Cell
 from dpdau_assets.evaluation.grounds import BuiltGround
 from dpdau_assets.evaluation.trials import Trial

@@ -22,7 +22,7 @@ from dpdau_assets.core.accounting.snapshot import smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.mechanisms.samplers import draw_key
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
-from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.evaluation.audit.recorder import replaced
 from dpdau_assets.evaluation.audit.worlds import noon
 from dpdau_assets.evaluation.grid import Cell

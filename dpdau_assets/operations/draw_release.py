@@ -13,13 +13,13 @@ from datetime import date, datetime
 from sqlalchemy import Connection
 
 from dpdau_assets.core.dp_events import DpEvent
-from dpdau_assets.core.joint_release import make_joint_results
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, KEY_SPACE, find_first_threshold
 from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
 from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise, draw_key, mask_seed
 from dpdau_assets.core.quantities import METRICS, Metric, period_of, window_days
-from dpdau_assets.core.release import ReleaseResult, make_result
+from dpdau_assets.core.release.joint_release import make_joint_results
+from dpdau_assets.core.release.release import ReleaseResult, make_result
 from dpdau_assets.operations.account_offsets import offset_keys, open_offset
 from dpdau_assets.operations.account_terms import Terms
 from dpdau_assets.operations.budget_check import Totals

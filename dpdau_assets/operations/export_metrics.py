@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import releases

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
-from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.operations.report_budget import release_bodies, report_budget
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, erasures, partitions, releases

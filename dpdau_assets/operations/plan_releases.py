@@ -20,7 +20,7 @@ from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.intervals import NORMAL_975, error_stddevs, interval_95
 from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
-from dpdau_assets.core.release import (
+from dpdau_assets.core.release.release import (
     ReleaseResult,
     next_threshold,
     require_releasable_sketch,

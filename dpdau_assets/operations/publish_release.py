@@ -32,7 +32,7 @@ from dpdau_assets.core.mechanisms.above_threshold import (
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
-from dpdau_assets.core.release import ReleaseResult, next_threshold, require_releasable_sketch, threshold_for
+from dpdau_assets.core.release.release import ReleaseResult, next_threshold, require_releasable_sketch, threshold_for
 from dpdau_assets.errors import ConfigurationError, Refusal, UsageError
 from dpdau_assets.operations.account_offsets import destroy_closed_offsets
 from dpdau_assets.operations.account_terms import JOINT, Terms

@@ -18,7 +18,7 @@ from dpdau_assets.core.accounting.snapshot import BudgetSnapshot, budget_snapsho
 from dpdau_assets.core.dp_events import EventCounts, count_events, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.quantities import DayRange, days_of_period, period_of
-from dpdau_assets.core.release import ReleaseResult, body
+from dpdau_assets.core.release.release import ReleaseResult, body
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget, releases

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.core.release import BODY_FIELDS
+from dpdau_assets.core.release.release import BODY_FIELDS
 from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.core.release import BODY_FIELDS
+from dpdau_assets.core.release.release import BODY_FIELDS
 from dpdau_assets.errors import (
     BudgetExhaustedError,
     ConfigurationError,

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, KEY_SPACE
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.core.release import ReleaseResult, next_threshold, threshold_for
+from dpdau_assets.core.release.release import ReleaseResult, next_threshold, threshold_for
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.workspace import Workspace

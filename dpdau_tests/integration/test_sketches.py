@@ -12,7 +12,7 @@ import pytest
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.core.release import next_threshold
+from dpdau_assets.core.release.release import next_threshold
 from dpdau_assets.core.sketches.murmur import theta_hashes
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.core.windows import window_of

@@ -13,7 +13,7 @@ from dpdau_assets.core.mechanisms.calibration import INDEPENDENT_NAMES, mechanis
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.intervals import interval_95
 from dpdau_assets.core.probability.distributions import Pmf, discrete_gaussian_pmf, discrete_laplace_pmf
-from dpdau_assets.core.release import estimate_of, threshold_for
+from dpdau_assets.core.release.release import estimate_of, threshold_for
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 
 RELEASES = 20_000

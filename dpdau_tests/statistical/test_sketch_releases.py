@@ -14,7 +14,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from dpdau_assets.core.joint_release import make_joint_results
 from dpdau_assets.core.mechanisms.calibration import mechanism_from
 from dpdau_assets.core.mechanisms.correlated import correlated_gaussian
 from dpdau_assets.core.mechanisms.interface import Mechanism
@@ -24,6 +23,7 @@ from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.probability.distributions import discrete_gaussian_pmf
 from dpdau_assets.core.quantities import METRICS
+from dpdau_assets.core.release.joint_release import make_joint_results
 from dpdau_assets.core.sampling import Sampling
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM

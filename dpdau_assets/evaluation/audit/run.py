@@ -22,7 +22,7 @@ from dpdau_assets.core.mechanisms.joint_shape import IntegerRow
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, days_of_period, period_of
-from dpdau_assets.core.release import require_releasable_sketch
+from dpdau_assets.core.release.release import require_releasable_sketch
 from dpdau_assets.core.sketches.apache import is_installed
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.evaluation.audit.claims import claimed_squared_mu

@@ -19,7 +19,7 @@ from dpdau_assets.core.mechanisms.calibration import mechanism_from
 from dpdau_assets.core.mechanisms.correlated import correlated_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise
-from dpdau_assets.core.release import (
+from dpdau_assets.core.release.release import (
     EXPECTED_GROWTH,
     ReleaseResult,
     body,

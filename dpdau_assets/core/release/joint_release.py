@@ -14,7 +14,7 @@ from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.intervals import NORMAL_975
 from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.quantities import METRICS, Metric
-from dpdau_assets.core.release import ReleaseResult
+from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 
 DECIMALS = 1

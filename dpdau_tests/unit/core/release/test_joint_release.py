@@ -7,12 +7,12 @@ from datetime import date
 
 import pytest
 
-from dpdau_assets.core.joint_release import make_joint_results
 from dpdau_assets.core.mechanisms.joint import joint_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise
 from dpdau_assets.core.quantities import METRICS
-from dpdau_assets.core.release import ReleaseResult, next_threshold, threshold_for
+from dpdau_assets.core.release.joint_release import make_joint_results
+from dpdau_assets.core.release.release import ReleaseResult, next_threshold, threshold_for
 
 MECHANISM = joint_gaussian(PeriodPlan(30, 1.0, 1e-6))
 
