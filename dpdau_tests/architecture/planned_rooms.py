@@ -20,7 +20,6 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.cli.streams": "dpdau_assets.cli.commands.streams",
     "dpdau_assets.cli.ui": "dpdau_assets.cli.launch.ui",
     "dpdau_assets.cli.verifying": "dpdau_assets.cli.commands.verify",
-    "dpdau_assets.core.sampling": "dpdau_assets.core.sketches.sampling",
     "dpdau_assets.engines.arrow_rows": "dpdau_assets.engines.sources.arrow_rows",
     "dpdau_assets.engines.bulk_pseudonyms": "dpdau_assets.engines.duckdb.bulk_pseudonyms",
     "dpdau_assets.engines.csv_header": "dpdau_assets.engines.sources.csv_header",

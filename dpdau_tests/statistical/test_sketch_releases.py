@@ -24,8 +24,8 @@ from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.probability.distributions import discrete_gaussian_pmf
 from dpdau_assets.core.quantities import METRICS
 from dpdau_assets.core.release.joint_release import make_joint_results
-from dpdau_assets.core.sampling import Sampling
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.core.sketches.sampling import Sampling
 from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
 
 RELEASES = 2500

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 from dpdau_assets.core.mechanisms.interface import Mechanism
-from dpdau_assets.core.sampling import Sampling
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.core.sketches.sampling import Sampling
 
 NORMAL_975 = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""

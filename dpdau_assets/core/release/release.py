@@ -23,8 +23,8 @@ from dpdau_assets import __version__
 from dpdau_assets.core.accounting.snapshot import BudgetSnapshot
 from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
 from dpdau_assets.core.mechanisms.intervals import error_stddevs, interval_95
-from dpdau_assets.core.sampling import Sampling
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.core.sketches.sampling import Sampling
 from dpdau_assets.errors import ConfigurationError, DataError
 
 STORED_VERSION = 1

@@ -19,8 +19,8 @@ from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.probability.distributions import discrete_gaussian_variance
 from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.core.release.release import threshold_for
-from dpdau_assets.core.sampling import Sampling
 from dpdau_assets.core.sketches.plan import sampling_threshold
+from dpdau_assets.core.sketches.sampling import Sampling
 from dpdau_assets.evaluation.privacy_tables.document import Table
 from dpdau_assets.evaluation.privacy_tables.scenarios import (
     DEFAULTS,

@@ -20,7 +20,7 @@ from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
 from dpdau_assets.core.mechanisms.intervals import error_stddevs, interval_95
 from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.core.release.release import estimate_of
-from dpdau_assets.core.sampling import Sampling
+from dpdau_assets.core.sketches.sampling import Sampling
 from dpdau_assets.evaluation.audit.sources import secure_noise
 from dpdau_assets.evaluation.privacy_tables.document import Table
 from dpdau_assets.evaluation.privacy_tables.errors import (

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dpdau_assets.core.sampling import Sampling
 from dpdau_assets.core.sketches.hll import HLL_DEVIATION
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
+from dpdau_assets.core.sketches.sampling import Sampling
 
 RUNS = 3000
 
