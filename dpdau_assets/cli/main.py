@@ -34,7 +34,7 @@ from dpdau_assets.cli import (
 )
 from dpdau_assets.cli.output import fail, fail_with, say, wait_line, where_it_broke
 from dpdau_assets.errors import DpdauError
-from dpdau_assets.storage.lock import waits_told_to
+from dpdau_assets.storage.disk.lock import waits_told_to
 
 INTERRUPTED = 130
 

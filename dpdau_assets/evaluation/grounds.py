@@ -25,7 +25,7 @@ from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import Workspace, utc_now
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage.durable import link_or_copy_new
+from dpdau_assets.storage.disk.durable import link_or_copy_new
 
 SHARED_SETTINGS = (
     "timezone",

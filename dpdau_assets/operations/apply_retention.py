@@ -35,7 +35,7 @@ from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, epoch_facts, erasures, frozen_windows, partitions, salt_file
 from dpdau_assets.storage.backup_needs import lowest_epoch_needed
-from dpdau_assets.storage.durable import make_names_durable, remove
+from dpdau_assets.storage.disk.durable import make_names_durable, remove
 from dpdau_assets.storage.frozen_windows import FrozenWindow
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.notes import note

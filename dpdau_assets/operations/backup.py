@@ -18,8 +18,8 @@ from dpdau_assets.operations.publication import recover
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import backups, batches, partitions
 from dpdau_assets.storage.backups import Backup, Terms
+from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal import anchor_of
-from dpdau_assets.storage.lock import FileLock
 from dpdau_assets.storage.unfinished_backups import settle_unfinished
 
 LOCK_SECONDS = 600

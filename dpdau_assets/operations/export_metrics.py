@@ -17,7 +17,7 @@ from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import releases
-from dpdau_assets.storage.durable import make_durable, write_bytes
+from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.files import read_table, write_table
 
 FILES = ("metrics.csv", "metrics.parquet")

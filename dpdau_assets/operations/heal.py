@@ -18,7 +18,7 @@ from dpdau_assets.operations.verify_places import verify_pages
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.batches import StagedFile
-from dpdau_assets.storage.durable import file_digest, remove
+from dpdau_assets.storage.disk.durable import file_digest, remove
 
 
 def heal_raw_events(session: LakeSession, days: DayRange) -> int:

@@ -21,7 +21,7 @@ from dpdau_assets.operations.workspace import (
 )
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import epoch_facts, journal_end
-from dpdau_assets.storage.durable import read_bytes
+from dpdau_assets.storage.disk.durable import read_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
 from dpdau_assets.storage.journal_replay import Replay

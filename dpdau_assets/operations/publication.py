@@ -30,7 +30,7 @@ from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.batches import StagedFile
-from dpdau_assets.storage.durable import file_digest, read_bytes, remove
+from dpdau_assets.storage.disk.durable import file_digest, read_bytes, remove
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.partitions import Partition
 from dpdau_assets.storage.write_batch import WriteBatch

@@ -20,7 +20,7 @@ from dpdau_assets.operations.staging_area import StagedRow, StagingArea
 from dpdau_assets.operations.tombstone_epochs import is_behind_door, tombstone_epochs
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, epoch_facts, erasures
-from dpdau_assets.storage.durable import remove
+from dpdau_assets.storage.disk.durable import remove
 from dpdau_assets.storage.erasures import Tombstones
 
 

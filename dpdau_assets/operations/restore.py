@@ -46,13 +46,20 @@ from dpdau_assets.operations.unaccounted import (
 from dpdau_assets.operations.workspace import Clock, Workspace, last_use, utc_now
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import backups, epoch_facts, erasures, notes, salt_file, schema
-from dpdau_assets.storage.durable import TEMPORARY_MARK, make_durable, read_bytes, remove, replace, temporary_name
+from dpdau_assets.storage.disk.durable import (
+    TEMPORARY_MARK,
+    make_durable,
+    read_bytes,
+    remove,
+    replace,
+    temporary_name,
+)
+from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal import RESTORE_STEP, Journal
 from dpdau_assets.storage.journal_lines import Gap, Lines, read
 from dpdau_assets.storage.journal_replay import Replay
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, Ledger, get_meta, open_copy, parse_time, set_meta
-from dpdau_assets.storage.lock import FileLock
 from dpdau_assets.storage.secrets import SaltStore
 
 LOCK_SECONDS = 600

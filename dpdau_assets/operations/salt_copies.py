@@ -17,8 +17,8 @@ from dpdau_assets.operations.rotate_salt import list_rotations
 from dpdau_assets.operations.workspace import SALTS_KEY, Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import epoch_facts, salt_export, salt_file
-from dpdau_assets.storage.durable import make_durable, write_new
-from dpdau_assets.storage.faults import storage_errors
+from dpdau_assets.storage.disk.durable import make_durable, write_new
+from dpdau_assets.storage.disk.os_errors import storage_errors
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.ledger import get_meta, open_existing
 from dpdau_assets.storage.salt_file import FILE_MODE

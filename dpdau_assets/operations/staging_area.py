@@ -17,7 +17,7 @@ import numpy as np
 
 from dpdau_assets.engines.protocol import DayKeys, Keys
 from dpdau_assets.operations.erased_keys import ErasedKeys
-from dpdau_assets.storage.durable import write_new
+from dpdau_assets.storage.disk.durable import write_new
 from dpdau_assets.storage.files import key_bytes, read_keys
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.write_batch import WriteBatch

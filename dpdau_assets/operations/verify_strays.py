@@ -26,7 +26,7 @@ from dpdau_assets.operations.verify_lake import STAGING, KnownFiles, own_files
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import journal_end
 from dpdau_assets.storage.byte_search import KeySearch
-from dpdau_assets.storage.durable import TEMPORARY_MARK
+from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.lake import Lake
 
 OWN_FILES = (".lock", ".ledger-id", ".intent.json", journal_end.NAME)

@@ -22,7 +22,7 @@ from dpdau_assets.operations.report_charts import ChartPoint
 from dpdau_assets.operations.report_page import MonthBudget, Page, Spent, render_page
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import budget
-from dpdau_assets.storage.durable import make_durable, write_bytes
+from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 
 MONTHS_SHOWN = 24
 FALSE_ALARM_RATE = 0.01

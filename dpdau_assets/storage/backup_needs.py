@@ -9,7 +9,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from dpdau_assets.storage.durable import read_bytes
+from dpdau_assets.storage.disk.durable import read_bytes
 from dpdau_assets.storage.ledger import parse_time
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage.durable import (
+from dpdau_assets.storage.disk.durable import (
     file_digest,
     make_durable,
     make_names_durable,
@@ -35,7 +35,7 @@ from dpdau_assets.storage.durable import (
     write_bytes,
     write_new,
 )
-from dpdau_assets.storage.faults import make_folder, storage_error, storage_errors
+from dpdau_assets.storage.disk.os_errors import make_folder, storage_error, storage_errors
 from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
 from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, Ledger, parse_time, time_text
 

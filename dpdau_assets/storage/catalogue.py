@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from dpdau_assets.errors import StorageError
-from dpdau_assets.storage.durable import replace, temporary_name
-from dpdau_assets.storage.faults import make_folder
+from dpdau_assets.storage.disk.durable import replace, temporary_name
+from dpdau_assets.storage.disk.os_errors import make_folder
 from dpdau_assets.storage.files import KEY_SCHEMA, write_table
 
 PLACEHOLDERS = "placeholders"

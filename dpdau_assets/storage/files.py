@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from dpdau_assets.errors import DataError
 from dpdau_assets.storage.columns import fixed_width
-from dpdau_assets.storage.durable import read_bytes, write_bytes
+from dpdau_assets.storage.disk.durable import read_bytes, write_bytes
 from dpdau_assets.storage.plain_pages import plain_page
 
 Keys = npt.NDArray[np.uint64]

@@ -30,8 +30,8 @@ from sqlalchemy import Connection
 
 from dpdau_assets.errors import DataError, InternalError
 from dpdau_assets.storage import notes
-from dpdau_assets.storage.durable import TEMPORARY_MARK, make_durable, remove, replace, temporary_name
-from dpdau_assets.storage.faults import make_folder, storage_errors
+from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, make_durable, remove, replace, temporary_name
+from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.journal_end import note_end, noted_end
 from dpdau_assets.storage.journal_lines import START, Anchor, Line, encode, file_number, files_in, last_line
 from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, get_meta, time_text

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage.faults import storage_errors
+from dpdau_assets.storage.disk.os_errors import storage_errors
 
 FILE_NAME = re.compile(r"journal-(\d{6,})\.jsonl")
 START = ""

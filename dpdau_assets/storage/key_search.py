@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dpdau_assets.storage.durable import missing_file
-from dpdau_assets.storage.faults import storage_error
+from dpdau_assets.storage.disk.durable import missing_file
+from dpdau_assets.storage.disk.os_errors import storage_error
 from dpdau_assets.storage.files import Keys, read_keys, single_page
 from dpdau_assets.storage.plain_pages import plain_page
 

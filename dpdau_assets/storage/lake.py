@@ -19,9 +19,9 @@ from pathlib import Path
 
 from dpdau_assets.errors import StorageError
 from dpdau_assets.storage.catalogue import write_catalogue
-from dpdau_assets.storage.durable import TEMPORARY_MARK, remove
-from dpdau_assets.storage.faults import make_folder, storage_errors
-from dpdau_assets.storage.lock import FileLock, try_lock
+from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, remove
+from dpdau_assets.storage.disk.lock import FileLock, try_lock
+from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.write_batch import WriteBatch
 
 PRIVATE_FOLDERS = ("inbox", "staging", "lake", "tmp", "ledgers", "reports", "reports/quarantine")

@@ -25,9 +25,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.storage import notes, schema
-from dpdau_assets.storage.faults import make_folder, storage_errors
-from dpdau_assets.storage.file_systems import refuse_network_file_system
-from dpdau_assets.storage.lock import FileLock
+from dpdau_assets.storage.disk.file_systems import refuse_network_file_system
+from dpdau_assets.storage.disk.lock import FileLock
+from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 
 BUSY_TIMEOUT_SECONDS = 30
 HEAD_REVISION = "0003"

@@ -24,8 +24,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.storage.budget import Account
-from dpdau_assets.storage.durable import make_durable, make_names_durable, remove, replace, temporary_name, write_new
-from dpdau_assets.storage.faults import make_folder, storage_errors
+from dpdau_assets.storage.disk.durable import (
+    make_durable,
+    make_names_durable,
+    remove,
+    replace,
+    temporary_name,
+    write_new,
+)
+from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 
 SEAL_VERSION = 1
 FILE_MODE, FOLDER_MODE = 0o600, 0o700

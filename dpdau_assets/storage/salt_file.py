@@ -25,9 +25,16 @@ from typing import Any
 
 from dpdau_assets.core.hashing import SECRET_BYTES, EpochCalendar, Segment
 from dpdau_assets.errors import ConfigurationError, DataError
-from dpdau_assets.storage.durable import TEMPORARY_MARK, make_durable, read_bytes, replace, temporary_name, write_new
-from dpdau_assets.storage.faults import make_folder, storage_errors
-from dpdau_assets.storage.lock import FileLock
+from dpdau_assets.storage.disk.durable import (
+    TEMPORARY_MARK,
+    make_durable,
+    read_bytes,
+    replace,
+    temporary_name,
+    write_new,
+)
+from dpdau_assets.storage.disk.lock import FileLock
+from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 
 STORE_VERSION = 1
 FILE_MODE = 0o600

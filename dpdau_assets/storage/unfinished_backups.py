@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dpdau_assets.errors import DataError
 from dpdau_assets.storage.backups import Backup, is_sound, manifest_in, read_manifest
-from dpdau_assets.storage.durable import (
+from dpdau_assets.storage.disk.durable import (
     TEMPORARY_MARK,
     file_digest,
     make_durable,
@@ -22,7 +22,7 @@ from dpdau_assets.storage.durable import (
     remove,
     replace,
 )
-from dpdau_assets.storage.faults import storage_errors
+from dpdau_assets.storage.disk.os_errors import storage_errors
 
 
 def settle_unfinished(folder: Path, *, before: datetime | None = None) -> None:

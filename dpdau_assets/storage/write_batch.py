@@ -13,7 +13,7 @@ from types import TracebackType
 import pyarrow as pa
 
 from dpdau_assets.errors import DpdauError, InternalError
-from dpdau_assets.storage.durable import (
+from dpdau_assets.storage.disk.durable import (
     link_or_copy_new,
     make_durable,
     make_names_durable,
@@ -22,7 +22,7 @@ from dpdau_assets.storage.durable import (
     temporary_name,
     write_new,
 )
-from dpdau_assets.storage.faults import make_folder
+from dpdau_assets.storage.disk.os_errors import make_folder
 from dpdau_assets.storage.files import Keys, key_bytes, table_bytes
 
 MOVE_THREADS = 8

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage import durable, files
+from dpdau_assets.storage import files
+from dpdau_assets.storage.disk import durable
 
 
 def random_keys(count: int, seed: int = 1) -> np.ndarray:

@@ -12,8 +12,9 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import OperationalError
 
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
-from dpdau_assets.storage import file_systems, schema
 from dpdau_assets.storage import ledger as ledgers
+from dpdau_assets.storage import schema
+from dpdau_assets.storage.disk import file_systems
 from dpdau_assets.storage.ledger import (
     Ledger,
     create_or_open,

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from dpdau_assets.errors import InternalError, StorageError
-from dpdau_assets.storage import durable, files
+from dpdau_assets.storage import files
+from dpdau_assets.storage.disk import durable
 from dpdau_assets.storage.lake import Lake
 from dpdau_assets.storage.write_batch import WriteBatch
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage.faults import make_folder, storage_error, storage_errors
+from dpdau_assets.storage.disk.os_errors import make_folder, storage_error, storage_errors
 
 TEMPORARY_MARK = ".tmp-"
 """Part of the name of every file that has not taken its place yet."""

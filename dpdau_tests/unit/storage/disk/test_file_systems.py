@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.errors import ConfigurationError
-from dpdau_assets.storage.file_systems import file_system_of, refuse_network_file_system
+from dpdau_assets.storage.disk.file_systems import file_system_of, refuse_network_file_system
 
 MOUNTS = """/dev/vda / ext4 rw 0 0
 server:/export /mnt/share nfs4 rw 0 0

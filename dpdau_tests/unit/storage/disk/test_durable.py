@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dpdau_assets.errors import StorageError
-from dpdau_assets.storage import durable, files
+from dpdau_assets.storage import files
+from dpdau_assets.storage.disk import durable
 
 
 def random_keys(count: int, seed: int = 1) -> np.ndarray:

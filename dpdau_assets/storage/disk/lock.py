@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from dpdau_assets.errors import InternalError, StorageError
-from dpdau_assets.storage.faults import make_folder, storage_errors
+from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 
 POLL_SECONDS = 0.02
 QUIET_SECONDS = 2.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.errors import InternalError, StorageError
-from dpdau_assets.storage import lock
-from dpdau_assets.storage.lock import FileLock, waits_told_to
+from dpdau_assets.storage.disk import lock
+from dpdau_assets.storage.disk.lock import FileLock, waits_told_to
 
 HOLD = """
 import sys
