@@ -22,8 +22,8 @@ from dpdau_assets.operations.lineage import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.storage import partitions
 from dpdau_assets.storage.batches import record
 from dpdau_assets.storage.disk.durable import link_or_copy_new, make_durable
-from dpdau_assets.storage.files import check_key_file
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.key_files import check_key_file
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import get_meta, set_meta
 from dpdau_assets.storage.partitions import VERSION_KEY, Partition
 from dpdau_assets.storage.schema import batches, staged_files

@@ -37,7 +37,7 @@ from dpdau_assets.storage import batches, epoch_facts, erasures, frozen_windows,
 from dpdau_assets.storage.backup_needs import lowest_epoch_needed
 from dpdau_assets.storage.disk.durable import make_names_durable, remove
 from dpdau_assets.storage.frozen_windows import FrozenWindow
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.notes import note
 
 

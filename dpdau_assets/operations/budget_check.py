@@ -25,7 +25,7 @@ from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.operations.workspace import sketch_plan
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import budget, releases
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import Ledger
 from dpdau_assets.storage.offsets import OffsetKeys
 from dpdau_assets.storage.openings import openings_between

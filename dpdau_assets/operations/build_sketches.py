@@ -24,8 +24,8 @@ from dpdau_assets.operations.live_users import replay_locked
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
-from dpdau_assets.storage.columns import variable_width
-from dpdau_assets.storage.files import read_table
+from dpdau_assets.storage.lake.columns import variable_width
+from dpdau_assets.storage.lake.key_files import read_table
 from dpdau_assets.storage.partitions import Partition, digest_of
 
 SKETCH_COLUMN = "sketch"

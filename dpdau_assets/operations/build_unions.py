@@ -36,8 +36,8 @@ from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import Publication
 from dpdau_assets.operations.removals import files_before
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
-from dpdau_assets.storage.columns import fixed_width, variable_width
-from dpdau_assets.storage.files import read_table
+from dpdau_assets.storage.lake.columns import fixed_width, variable_width
+from dpdau_assets.storage.lake.key_files import read_table
 from dpdau_assets.storage.partitions import Partition
 
 UNIONS_PER_PUBLICATION = {"set": 1024, "kmv": 64, "hll": 64, "theta": 64}

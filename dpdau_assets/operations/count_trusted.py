@@ -22,7 +22,7 @@ from dpdau_assets.operations.lineage import ERASURE_REPLAY, days_behind_windows
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import frozen_windows
-from dpdau_assets.storage.files import Keys
+from dpdau_assets.storage.lake.key_files import Keys
 
 
 def count_trusted(

@@ -18,7 +18,7 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import releases
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
-from dpdau_assets.storage.files import read_table, write_table
+from dpdau_assets.storage.lake.key_files import read_table, write_table
 
 FILES = ("metrics.csv", "metrics.parquet")
 COLUMNS = pa.schema(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 
 DONE = "done"
 

@@ -27,7 +27,7 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, epoch_facts, erasures, partitions
 from dpdau_assets.storage.batches import StagedFile
 from dpdau_assets.storage.disk.durable import file_digest
-from dpdau_assets.storage.files import Keys, read_keys
+from dpdau_assets.storage.lake.key_files import Keys, read_keys
 from dpdau_assets.storage.partitions import Partition
 
 READ_THREADS = 2

@@ -20,7 +20,7 @@ from dpdau_assets.operations.lineage import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.removals import Removal
-from dpdau_assets.storage.key_search import holds_any, is_worth_searching
+from dpdau_assets.storage.lake.key_search import holds_any, is_worth_searching
 from dpdau_assets.storage.partitions import Partition
 
 

@@ -25,7 +25,7 @@ from dpdau_assets.storage.disk.durable import read_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
 from dpdau_assets.storage.journal_replay import Replay
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import (
     Ledger,
     create_or_open,

@@ -16,7 +16,7 @@ from dpdau_assets.storage import backups, schema
 from dpdau_assets.storage.backups import LAKE_PARTS, Backup
 from dpdau_assets.storage.disk.durable import make_durable, make_names_durable, temporary_name, write_new
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.notes import note
 
 

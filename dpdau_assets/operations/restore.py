@@ -58,7 +58,7 @@ from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal import RESTORE_STEP, Journal
 from dpdau_assets.storage.journal_lines import Gap, Lines, read
 from dpdau_assets.storage.journal_replay import Replay
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, Ledger, get_meta, open_copy, parse_time, set_meta
 from dpdau_assets.storage.secrets import SaltStore
 

@@ -26,7 +26,7 @@ from dpdau_assets.errors import InputError
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import batches, epoch_facts, erasures, partitions, salt_file
 from dpdau_assets.storage.disk.durable import make_durable, read_bytes, write_bytes
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import time_text
 from dpdau_assets.storage.notes import note
 from dpdau_assets.storage.salt_file import segment_fields

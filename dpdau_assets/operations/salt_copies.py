@@ -19,7 +19,7 @@ from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import epoch_facts, salt_export, salt_file
 from dpdau_assets.storage.disk.durable import make_durable, write_new
 from dpdau_assets.storage.disk.os_errors import storage_errors
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import get_meta, open_existing
 from dpdau_assets.storage.salt_file import FILE_MODE
 from dpdau_assets.storage.secrets import SaltStore

@@ -29,8 +29,8 @@ from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.erasures import ErasureRequest, Tombstones, to_unsigned
-from dpdau_assets.storage.files import read_keys
 from dpdau_assets.storage.journal_lines import read
+from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.ledger import parse_time
 from dpdau_assets.storage.sqlite_pages import foreign_pages
 from dpdau_assets.storage.unfinished_backups import place_of

@@ -31,7 +31,7 @@ from dpdau_assets.storage import batches
 from dpdau_assets.storage.batches import StagedFile
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import file_digest
-from dpdau_assets.storage.files import read_keys
+from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.partitions import Partition
 
 STAGING = "staging"

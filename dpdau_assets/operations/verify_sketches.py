@@ -23,7 +23,7 @@ from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.lineage import ERASURE_REPLAY
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage.erasures import Tombstones
-from dpdau_assets.storage.files import read_keys, read_table
+from dpdau_assets.storage.lake.key_files import read_keys, read_table
 from dpdau_assets.storage.partitions import Partition
 
 Keys = NDArray[np.uint64]

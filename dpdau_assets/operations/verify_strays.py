@@ -27,7 +27,7 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import journal_end
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 
 OWN_FILES = (".lock", ".ledger-id", ".intent.json", journal_end.NAME)
 """Files of lake/ that are not partitions."""

@@ -17,7 +17,7 @@ from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import batches, epoch_facts
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import (
     Ledger,
     get_meta,

@@ -17,7 +17,7 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import batches, erasures, releases
 from dpdau_assets.storage.erasures import Tombstones
-from dpdau_assets.storage.files import write_keys
+from dpdau_assets.storage.lake.key_files import write_keys
 from dpdau_assets.storage.schema import charges
 
 NEW_YEAR = date(2025, 1, 1)

@@ -10,7 +10,7 @@ import pytest
 from dpdau_assets.errors import DataError
 from dpdau_assets.evaluation.benchmarks import erasing
 from dpdau_assets.evaluation.benchmarks.workload import YEAR_SMALL, ids_of, parquet_of
-from dpdau_assets.storage.files import read_table
+from dpdau_assets.storage.lake.key_files import read_table
 
 TINY = replace(YEAR_SMALL, name="TINY", users=400, days=40)
 

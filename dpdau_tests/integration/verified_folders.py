@@ -22,8 +22,8 @@ from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.verification import Finding, Verification
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import partitions
-from dpdau_assets.storage.files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.journal_lines import files_in
+from dpdau_assets.storage.lake.key_files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.partitions import Partition
 from dpdau_tests.support.workspaces import LONG_AFTER, new_workspace, stage_activity
 

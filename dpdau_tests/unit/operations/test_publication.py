@@ -22,7 +22,7 @@ from dpdau_assets.operations.publication import (
 )
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import partitions
-from dpdau_assets.storage.files import write_keys
+from dpdau_assets.storage.lake.key_files import write_keys
 from dpdau_assets.storage.partitions import Partition
 from dpdau_tests.support.workspaces import digests, key_files, new_workspace, stage_activity
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dpdau_assets.errors import StorageError
-from dpdau_assets.storage import files
 from dpdau_assets.storage.disk import durable
+from dpdau_assets.storage.lake import key_files
 
 
 def random_keys(count: int, seed: int = 1) -> np.ndarray:
@@ -33,11 +33,11 @@ class TestFullDisk:
     ) -> None:
         """A full disk leaves the old content and no temporary file, whichever call fails."""
         target = tmp_path / "k.parquet"
-        files.write_keys(target, random_keys(10))
+        key_files.write_keys(target, random_keys(10))
         before = target.read_bytes()
         monkeypatch.setattr(os, call, fail_with(errno.ENOSPC))
         with pytest.raises(StorageError, match=r"disk is full \(\d+ MB free in") as caught:
-            files.write_keys(target, random_keys(500, seed=2))
+            key_files.write_keys(target, random_keys(500, seed=2))
         assert caught.value.hint and str(tmp_path) in str(caught.value)
         assert target.read_bytes() == before
         assert [path.name for path in tmp_path.iterdir()] == ["k.parquet"]
@@ -54,7 +54,7 @@ class TestFullDisk:
 
         monkeypatch.setattr(os, "write", write_a_little)
         with pytest.raises(StorageError, match="disk is full"):
-            files.write_keys(tmp_path / "k.parquet", random_keys(1000))
+            key_files.write_keys(tmp_path / "k.parquet", random_keys(1000))
         assert len(calls) == 3
         assert list(tmp_path.iterdir()) == []
 
@@ -63,12 +63,12 @@ class TestFullDisk:
         real = os.write
         monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:97]))
         keys = random_keys(100)
-        files.write_keys(tmp_path / "k", keys)
-        assert np.array_equal(files.read_keys(tmp_path / "k"), keys)
+        key_files.write_keys(tmp_path / "k", keys)
+        assert np.array_equal(key_files.read_keys(tmp_path / "k"), keys)
 
     def test_a_failed_sync_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that cannot be made durable is an error, never passed over."""
-        files.write_keys(tmp_path / "k", random_keys(3))
+        key_files.write_keys(tmp_path / "k", random_keys(3))
         monkeypatch.setattr(os, "fsync", fail_with(errno.EIO))
         with pytest.raises(StorageError, match="make durable"):
             durable.make_durable([tmp_path / "k"])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpdau_assets.storage import key_words as module
-from dpdau_assets.storage.key_words import merge_days
+from dpdau_assets.storage.lake import day_bitmaps as module
+from dpdau_assets.storage.lake.day_bitmaps import merge_days
 
 FIRST = date(2026, 1, 1)
 

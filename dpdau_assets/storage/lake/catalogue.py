@@ -16,7 +16,7 @@ import pyarrow as pa
 from dpdau_assets.errors import StorageError
 from dpdau_assets.storage.disk.durable import replace, temporary_name
 from dpdau_assets.storage.disk.os_errors import make_folder
-from dpdau_assets.storage.files import KEY_SCHEMA, write_table
+from dpdau_assets.storage.lake.key_files import KEY_SCHEMA, write_table
 
 PLACEHOLDERS = "placeholders"
 """Folder of the empty files; a view's pattern `[lp]*` matches it beside `lake`."""

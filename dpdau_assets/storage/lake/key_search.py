@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from dpdau_assets.storage.disk.durable import missing_file
 from dpdau_assets.storage.disk.os_errors import storage_error
-from dpdau_assets.storage.files import Keys, read_keys, single_page
-from dpdau_assets.storage.plain_pages import plain_page
+from dpdau_assets.storage.lake.key_files import Keys, read_keys, single_page
+from dpdau_assets.storage.lake.plain_pages import plain_page
 
 KEYS_PER_READ = 256
 """Looking for more than one key in so many touches every page of a file: reading it whole costs the same."""

@@ -10,9 +10,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from dpdau_assets.storage.catalogue import METRIC_SCHEMA, UNION_SCHEMA, write_catalogue
-from dpdau_assets.storage.files import write_keys, write_table
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.catalogue import METRIC_SCHEMA, UNION_SCHEMA, write_catalogue
+from dpdau_assets.storage.lake.key_files import write_keys, write_table
+from dpdau_assets.storage.lake.lake import Lake
 
 VIEWS = ("raw_events", "erasure_replay", "activity_log", "mau_unions", "published_metrics")
 DAY = date(2026, 2, 3)

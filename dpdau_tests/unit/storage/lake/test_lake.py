@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from dpdau_assets.errors import StorageError
-from dpdau_assets.storage.files import write_keys
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.key_files import write_keys
+from dpdau_assets.storage.lake.lake import Lake
 
 DAY = date(2026, 2, 3)
 

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage.columns import fixed_width
 from dpdau_assets.storage.disk.durable import read_bytes, write_bytes
-from dpdau_assets.storage.plain_pages import plain_page
+from dpdau_assets.storage.lake.columns import fixed_width
+from dpdau_assets.storage.lake.plain_pages import plain_page
 
 Keys = npt.NDArray[np.uint64]
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from dpdau_assets.errors import InternalError, StorageError
-from dpdau_assets.storage import files
 from dpdau_assets.storage.disk import durable
-from dpdau_assets.storage.lake import Lake
-from dpdau_assets.storage.write_batch import WriteBatch
+from dpdau_assets.storage.lake import key_files
+from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.write_batch import WriteBatch
 
 KEYS = np.arange(10, dtype=np.uint64)
 
@@ -35,7 +35,7 @@ class TestWriteBatch:
             assert not first.exists() and not second.exists()
             batch.publish()
             assert durable.file_digest(first) == digest
-            assert files.read_table(second).to_pydict() == {"x": [1]}
+            assert key_files.read_table(second).to_pydict() == {"x": [1]}
         assert visible(lake.root) == ["lake/a", "lake/deep/b"]
 
     def test_leaving_without_publish_leaves_nothing(self, lake: Lake) -> None:
@@ -71,7 +71,7 @@ class TestWriteBatch:
     def test_a_full_disk_midway_keeps_the_old_files(self, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
         """When writing fails, earlier content is untouched and nothing waits any more."""
         target = lake.root / "lake/a"
-        files.write_keys(target, KEYS)
+        key_files.write_keys(target, KEYS)
         before = target.read_bytes()
 
         def fail(*_: object) -> int:
@@ -87,7 +87,7 @@ class TestWriteBatch:
     def test_a_link_waits_like_a_file(self, lake: Lake) -> None:
         """A linked file takes its place with the others, also over an equal link."""
         source, target = lake.root / "lake/a", lake.root / "lake/b"
-        files.write_keys(source, KEYS)
+        key_files.write_keys(source, KEYS)
         for _ in range(2):
             with lake.write_batch() as batch:
                 batch.link(source, target)

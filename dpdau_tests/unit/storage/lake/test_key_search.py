@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage import files, key_search
-from dpdau_assets.storage.key_search import found_keys, holds_any, key_count_at_most
-from dpdau_assets.storage.plain_pages import PlainPage, plain_page
+from dpdau_assets.storage.lake import key_files, key_search
+from dpdau_assets.storage.lake.key_search import found_keys, holds_any, key_count_at_most
+from dpdau_assets.storage.lake.plain_pages import PlainPage, plain_page
 
 any_key = st.integers(0, 2**64 - 1) | st.integers(0, 40) | st.integers(2**64 - 40, 2**64 - 1)
 
@@ -35,7 +35,7 @@ OTHER_LAYOUTS: dict[str, dict[str, Any]] = {
 }
 
 
-def sorted_keys(values: set[int]) -> files.Keys:
+def sorted_keys(values: set[int]) -> key_files.Keys:
     return np.array(sorted(values), np.uint64)
 
 
@@ -45,9 +45,9 @@ class TestLayout:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
     ) -> None:
         """What a search relies on: a row group's only column is one plain page, its keys as they are in memory."""
-        monkeypatch.setattr(files, "ROW_GROUP_ROWS", 1000)
+        monkeypatch.setattr(key_files, "ROW_GROUP_ROWS", 1000)
         path, keys = tmp_path / "keys.parquet", np.arange(1, count + 1, dtype=np.uint64) * np.uint64(2**50 + 7)
-        files.write_keys(path, keys)
+        key_files.write_keys(path, keys)
         content, footer = path.read_bytes(), pq.read_metadata(path)
         assert footer.num_row_groups == -(-count // 1000)
         for number in range(footer.num_row_groups):
@@ -65,7 +65,7 @@ class TestLayout:
     def test_any_other_bytes_are_no_page(self, tmp_path: Path) -> None:
         """A header that is cut off or altered is no page; nothing is raised and no key made up."""
         path, keys = tmp_path / "keys.parquet", np.arange(50, dtype=np.uint64)
-        files.write_keys(path, keys)
+        key_files.write_keys(path, keys)
         content = path.read_bytes()
         start = plain_page(content, 4).start  # type: ignore[union-attr]
         for cut in range(4, start + 399):
@@ -74,7 +74,7 @@ class TestLayout:
             for bit in range(8):
                 altered = bytearray(content)
                 altered[position] ^= 1 << bit
-                found = files.single_page(bytes(altered))
+                found = key_files.single_page(bytes(altered))
                 assert found is None or found.tolist() == keys.tolist()
 
 
@@ -88,24 +88,24 @@ class TestFoundKeys:
     def test_it_is_the_intersection(self, held: set[int], wanted: set[int], group_rows: int) -> None:
         """Over any keys, in one page or many, exactly the keys that file and question share are found."""
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(files, "ROW_GROUP_ROWS", group_rows)
+            patch.setattr(key_files, "ROW_GROUP_ROWS", group_rows)
             path = Path(folder) / "keys.parquet"
-            files.write_keys(path, sorted_keys(held))
+            key_files.write_keys(path, sorted_keys(held))
             some = sorted_keys(wanted | set(sorted(held)[::3]))
             assert found_keys(path, some).tolist() == sorted((wanted & held) | set(sorted(held)[::3]))
             assert holds_any(path, sorted_keys(wanted)) == bool(wanted & held)
 
     def test_a_large_file_is_not_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys are found in a file of several pages, at its ends and across them, without reading it whole."""
-        held = np.arange(1, 3 * files.ROW_GROUP_ROWS, dtype=np.uint64) * np.uint64(7)
+        held = np.arange(1, 3 * key_files.ROW_GROUP_ROWS, dtype=np.uint64) * np.uint64(7)
         path = tmp_path / "keys.parquet"
-        files.write_keys(path, held)
+        key_files.write_keys(path, held)
         monkeypatch.setattr(key_search, "read_keys", lambda _path: pytest.fail("the file was read"))
         assert found_keys(path, np.array([0, 7, 8, held[-1], held[-1] + np.uint64(7)], np.uint64)).tolist() == [
             7,
             int(held[-1]),
         ]
-        edges = held[[files.ROW_GROUP_ROWS - 1, files.ROW_GROUP_ROWS, 2 * files.ROW_GROUP_ROWS]]
+        edges = held[[key_files.ROW_GROUP_ROWS - 1, key_files.ROW_GROUP_ROWS, 2 * key_files.ROW_GROUP_ROWS]]
         assert found_keys(path, edges).tolist() == edges.tolist()
         assert not holds_any(path, np.array([0, 1, 2**64 - 1], np.uint64))
 
@@ -118,11 +118,11 @@ class TestFoundKeys:
         path = tmp_path / "keys.parquet"
         held = np.sort(np.random.default_rng(5).integers(0, 2**63, 1000, np.uint64))
         options = {"compression": "none", "use_dictionary": False, **OTHER_LAYOUTS[layout]}
-        table = pa.Table.from_arrays([pa.array(held)], schema=files.KEY_SCHEMA)
+        table = pa.Table.from_arrays([pa.array(held)], schema=key_files.KEY_SCHEMA)
         pq.write_table(table, path, row_group_size=rows_of_group, **options)
         wanted = np.sort(np.concatenate([held[::97], held[-1:] + np.uint64(1)]))
         assert found_keys(path, wanted).tolist() == held[::97].tolist()
-        assert files.read_keys(path).tolist() == held.tolist()
+        assert key_files.read_keys(path).tolist() == held.tolist()
 
     def test_a_file_whose_pages_do_not_lie_as_ours_is_read_whole(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -132,9 +132,9 @@ class TestFoundKeys:
         held = np.arange(1000, dtype=np.uint64)
         pq.write_table(pa.table({"user_key": held}), path, compression="snappy", row_group_size=100)
 
-        def noting(file: Path) -> files.Keys:
+        def noting(file: Path) -> key_files.Keys:
             read.append(file)
-            return files.read_keys(file)
+            return key_files.read_keys(file)
 
         monkeypatch.setattr(key_search, "read_keys", noting)
         assert found_keys(path, np.array([5, 999, 1000], np.uint64)).tolist() == [5, 999]
@@ -158,5 +158,5 @@ class TestFoundKeys:
     def test_the_size_bounds_the_keys(self, tmp_path: Path) -> None:
         """A file has no more keys than its size says."""
         path = tmp_path / "keys.parquet"
-        files.write_keys(path, np.arange(777, dtype=np.uint64))
+        key_files.write_keys(path, np.arange(777, dtype=np.uint64))
         assert 777 <= key_count_at_most(path) <= 2 * 777

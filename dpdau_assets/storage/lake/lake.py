@@ -18,11 +18,11 @@ from datetime import date
 from pathlib import Path
 
 from dpdau_assets.errors import StorageError
-from dpdau_assets.storage.catalogue import write_catalogue
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, remove
 from dpdau_assets.storage.disk.lock import FileLock, try_lock
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
-from dpdau_assets.storage.write_batch import WriteBatch
+from dpdau_assets.storage.lake.catalogue import write_catalogue
+from dpdau_assets.storage.lake.write_batch import WriteBatch
 
 PRIVATE_FOLDERS = ("inbox", "staging", "lake", "tmp", "ledgers", "reports", "reports/quarantine")
 """Folders for this user alone: raw ids, pseudonyms and exact counts lie in them."""
