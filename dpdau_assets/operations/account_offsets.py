@@ -23,9 +23,9 @@ from dpdau_assets.core.mechanisms.interface import NoiseSource, ReleaseNoise
 from dpdau_assets.core.quantities import days_of_period
 from dpdau_assets.errors import InternalError
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
+from dpdau_assets.storage.ledger.shared_noise_charges import last_openings
 from dpdau_assets.storage.offsets import OffsetKeys
-from dpdau_assets.storage.openings import last_openings
 
 OFFSET_LIFE_DAYS = 35
 """Days after a month's end in which late releases and revisions still use its offset."""
@@ -38,14 +38,14 @@ def offset_keys(workspace: Workspace) -> OffsetKeys:
 
 def open_offset(
     connection: Connection,
-    account: budget.Account,
+    account: accounts.Account,
     mechanism: ReleaseNoise,
     source: NoiseSource,
     *,
     day: date,
     now: datetime,
     workspace: Workspace,
-) -> tuple[budget.Account, int]:
+) -> tuple[accounts.Account, int]:
     """Draws an account's offset, stores it sealed and charges it; the account with it, and the offset (sensitive).
 
     Args:
@@ -60,13 +60,13 @@ def open_offset(
     offset = mechanism.draw_offset(source)
     if offset is None:
         raise InternalError("independent noise has no offset to open")
-    sealed = budget.set_sealed_offset(connection, account, offset_keys(workspace).seal(account, offset))
+    sealed = accounts.set_sealed_offset(connection, account, offset_keys(workspace).seal(account, offset))
     events = [event for event, count in mechanism.opening() for _ in range(count)]
-    budget.insert_charge(connection, sealed, day=day, kind="opening", events=events, now=now)
+    accounts.insert_charge(connection, sealed, day=day, kind="opening", events=events, now=now)
     return sealed, offset
 
 
-def opening_needed(account: budget.Account | None, mechanism: ReleaseNoise, keys: OffsetKeys) -> EventCounts:
+def opening_needed(account: accounts.Account | None, mechanism: ReleaseNoise, keys: OffsetKeys) -> EventCounts:
     """What the next release of an account has to pay for an offset first; empty when it has one, or needs none.
 
     Args:

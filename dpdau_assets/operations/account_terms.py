@@ -22,7 +22,7 @@ from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import days_of_period
 from dpdau_assets.operations.account_offsets import opening_needed
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.offsets import OffsetKeys
 
 JOINT = "joint"

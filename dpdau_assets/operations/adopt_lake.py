@@ -19,15 +19,15 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, insert, select, update
 
 from dpdau_assets.operations.lineage import ERASURE_REPLAY, RAW_EVENTS
-from dpdau_assets.storage import partitions
-from dpdau_assets.storage.batches import record
 from dpdau_assets.storage.disk.durable import link_or_copy_new, make_durable
 from dpdau_assets.storage.lake.key_files import check_key_file
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.ledger import get_meta, set_meta
-from dpdau_assets.storage.partitions import VERSION_KEY, Partition
-from dpdau_assets.storage.schema import batches, staged_files
-from dpdau_assets.storage.schema import partitions as partition_rows
+from dpdau_assets.storage.ledger import partitions
+from dpdau_assets.storage.ledger.batches import record
+from dpdau_assets.storage.ledger.ledger import get_meta, set_meta
+from dpdau_assets.storage.ledger.partitions import VERSION_KEY, Partition
+from dpdau_assets.storage.ledger.schema import batches, staged_files
+from dpdau_assets.storage.ledger.schema import partitions as partition_rows
 
 VERSION_STEP = 10**9
 """How far versions of partitions jump, so that who has seen the lost ones sees the new ones as newer."""

@@ -33,12 +33,13 @@ from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import ASSETS, ERASURE_REPLAY, MAU_UNIONS, WAU_WINDOW_DAYS
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, epoch_facts, erasures, frozen_windows, partitions, salt_file
+from dpdau_assets.storage import salt_file
 from dpdau_assets.storage.backup_needs import lowest_epoch_needed
 from dpdau_assets.storage.disk.durable import make_names_durable, remove
-from dpdau_assets.storage.frozen_windows import FrozenWindow
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.notes import note
+from dpdau_assets.storage.ledger import batches, erasures, frozen_windows, partitions, salt_facts
+from dpdau_assets.storage.ledger.frozen_windows import FrozenWindow
+from dpdau_assets.storage.ledger.journal_entries import note
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def _drop_rows(session: LakeSession) -> None:
     last_of_asset = dict.fromkeys(ASSETS, floor)
     last_of_asset[MAU_UNIONS] = floor + (WAU_WINDOW_DAYS - 1) * ONE_DAY
     with session.workspace.ledger.write() as connection:
-        epoch_facts.raise_retention_floor(connection, floor)
+        salt_facts.raise_retention_floor(connection, floor)
         frozen_windows.freeze(connection, windows)
         for asset, before in last_of_asset.items():
             partitions.forget(connection, asset, before=before)
@@ -191,8 +192,8 @@ def _destroy_epochs(workspace: Workspace, floor: date) -> int | None:
     lowest = unneeded if by_backups is None else min(unneeded, by_backups)
     with workspace.ledger.write() as connection:
         erasures.forget_tombstones(connection, before=floor, below_epoch=lowest)
-        if lowest > epoch_facts.destroyed_below(connection):
-            epoch_facts.set_destroyed_below(connection, lowest)
+        if lowest > salt_facts.destroyed_below(connection):
+            salt_facts.set_destroyed_below(connection, lowest)
             note(connection, "epochs_destroyed", {"below": lowest})
     _destroy_secrets(workspace, lowest)
     return by_backups if by_backups is not None and by_backups < unneeded else None

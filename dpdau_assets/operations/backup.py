@@ -16,10 +16,11 @@ from sqlalchemy import Connection
 from dpdau_assets.operations.lineage import RAW_EVENTS
 from dpdau_assets.operations.publication import recover
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import backups, batches, partitions
+from dpdau_assets.storage import backups
 from dpdau_assets.storage.backups import Backup, Terms
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal import anchor_of
+from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.unfinished_backups import settle_unfinished
 
 LOCK_SECONDS = 600

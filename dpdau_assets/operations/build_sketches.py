@@ -26,7 +26,7 @@ from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publicatio
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.lake.columns import variable_width
 from dpdau_assets.storage.lake.key_files import read_table
-from dpdau_assets.storage.partitions import Partition, digest_of
+from dpdau_assets.storage.ledger.partitions import Partition, digest_of
 
 SKETCH_COLUMN = "sketch"
 NO_FILES = digest_of({})

@@ -38,7 +38,7 @@ from dpdau_assets.operations.removals import files_before
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.lake.columns import fixed_width, variable_width
 from dpdau_assets.storage.lake.key_files import read_table
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger.partitions import Partition
 
 UNIONS_PER_PUBLICATION = {"set": 1024, "kmv": 64, "hll": 64, "theta": 64}
 """A count is small and its files are read once per piece; a sketch is up to a megabyte."""

@@ -21,10 +21,10 @@ from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.verify_backups import last_expiry
 from dpdau_assets.operations.verify_ledger import OVERFILLED
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import erasures
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.disk.os_errors import make_folder
-from dpdau_assets.storage.erasures import ErasureRequest
+from dpdau_assets.storage.ledger import erasures
+from dpdau_assets.storage.ledger.erasures import ErasureRequest
 
 FOLDER = "reports/certificates"
 COVERED = (

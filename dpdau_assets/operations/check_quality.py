@@ -21,8 +21,8 @@ from dpdau_assets.operations.build_sketches import read_sketch
 from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import DAILY_SKETCHES, ERASURE_REPLAY
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
-from dpdau_assets.storage.ledger import time_text
-from dpdau_assets.storage.schema import batches
+from dpdau_assets.storage.ledger.ledger import time_text
+from dpdau_assets.storage.ledger.schema import batches
 
 TOLERATED_DEVIATIONS = 6.0
 """A sketch further off than this many standard deviations is wrong, not unlucky: once in 500 million days."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.lake_session import LakeSession
 from dpdau_assets.operations.orphans import remove_orphans
-from dpdau_assets.storage import batches, erasures, partitions
+from dpdau_assets.storage.ledger import batches, erasures, partitions
 
 
 def complete_locked(session: LakeSession) -> int:

@@ -21,8 +21,8 @@ from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import ERASURE_REPLAY, days_behind_windows
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import frozen_windows
 from dpdau_assets.storage.lake.key_files import Keys
+from dpdau_assets.storage.ledger import frozen_windows
 
 
 def count_trusted(

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dpdau_assets.errors import InputError
 from dpdau_assets.operations.publication import recover
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches
 from dpdau_assets.storage.disk.durable import remove
+from dpdau_assets.storage.ledger import batches
 
 
 def discard_batch(workspace: Workspace, batch: str) -> int:

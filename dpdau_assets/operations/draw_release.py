@@ -26,7 +26,7 @@ from dpdau_assets.operations.budget_check import Totals
 from dpdau_assets.operations.release_rules import days_in_window
 from dpdau_assets.operations.snapshot_counts import Counts
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
-from dpdau_assets.storage import budget, releases
+from dpdau_assets.storage.ledger import accounts, releases
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Draw:
     reason: str | None
     now: datetime
 
-    def account(self, terms: Terms, totals: Totals) -> budget.Account:
+    def account(self, terms: Terms, totals: Totals) -> accounts.Account:
         """The open account, or a new one, whose mechanism, parameters and caps are frozen for its life."""
-        return terms.account or budget.open_account(
+        return terms.account or accounts.open_account(
             self.connection,
             terms.name,
             period_of(self.day),
@@ -66,7 +66,7 @@ class Draw:
             now=self.now,
         )
 
-    def offset(self, account: budget.Account, terms: Terms) -> tuple[budget.Account, int | None]:
+    def offset(self, account: accounts.Account, terms: Terms) -> tuple[accounts.Account, int | None]:
         """The account with its offset (sensitive), opened and charged now if the terms say so; None for none.
 
         None as well when the key was destroyed since the terms were made: the caller then decides again.
@@ -76,19 +76,19 @@ class Draw:
         if not terms.opening:
             return account, offset_keys(self.workspace).open(account)
         # below 0 and new with every charge, so that no seeded draw shares its key
-        source = self._noise(account, draw=-budget.version(self.connection))
+        source = self._noise(account, draw=-accounts.version(self.connection))
         return open_offset(
             self.connection, account, terms.mechanism, source, day=self.day, now=self.now, workspace=self.workspace
         )
 
-    def first_threshold(self, account: budget.Account, metric: Metric) -> int:
+    def first_threshold(self, account: accounts.Account, metric: Metric) -> int:
         """The metric's first threshold, found privately; the search is charged together with its outcome."""
         found = find_first_threshold(
             lambda threshold: self.counts.below(metric, self.day, threshold),
             self._noise(account, draw=0),
             k=self.workspace.settings.sketch_k,
         )
-        budget.insert_charge(
+        accounts.insert_charge(
             self.connection,
             account,
             day=self.day,
@@ -100,7 +100,7 @@ class Draw:
         return found.threshold
 
     def single(
-        self, account: budget.Account, mechanism: Mechanism, metric: Metric, *, threshold: int, offset: int | None
+        self, account: accounts.Account, mechanism: Mechanism, metric: Metric, *, threshold: int, offset: int | None
     ) -> dict[Metric, releases.Release]:
         """The charge, the draw it pays for, and the release, of one metric."""
         settings = self.workspace.settings
@@ -122,7 +122,7 @@ class Draw:
         return {metric: self._store(charge, result)}
 
     def joint(
-        self, account: budget.Account, mechanism: JointGaussian, *, offset: int | None
+        self, account: accounts.Account, mechanism: JointGaussian, *, offset: int | None
     ) -> dict[Metric, releases.Release]:
         """One draw for all three metrics and their three releases.
 
@@ -144,15 +144,15 @@ class Draw:
         )
         return {metric: self._store(charge, results[metric]) for metric, charge in zip(METRICS, charges, strict=True)}
 
-    def _revision(self, account: budget.Account) -> int:
+    def _revision(self, account: accounts.Account) -> int:
         """0 for a first value; one more than the value it replaces, and 1 where a lost first value was charged."""
         if self.revised:
             return self.revised.revision + 1
-        return int(self.day in budget.assumed_days(self.connection, [account.metric]))
+        return int(self.day in accounts.assumed_days(self.connection, [account.metric]))
 
-    def _charge(self, account: budget.Account, *events: DpEvent) -> int:
-        kind: budget.ChargeKind = "revision" if self.revised else "release"
-        return budget.insert_charge(self.connection, account, day=self.day, kind=kind, events=events, now=self.now)
+    def _charge(self, account: accounts.Account, *events: DpEvent) -> int:
+        kind: accounts.ChargeKind = "revision" if self.revised else "release"
+        return accounts.insert_charge(self.connection, account, day=self.day, kind=kind, events=events, now=self.now)
 
     def _store(self, charge: int, result: ReleaseResult) -> releases.Release:
         return releases.insert_release(
@@ -167,7 +167,7 @@ class Draw:
             now=self.now,
         )
 
-    def _noise(self, account: budget.Account, *, draw: int) -> NoiseSource:
+    def _noise(self, account: accounts.Account, *, draw: int) -> NoiseSource:
         """Where the randomness of one draw comes from; `draw` is its number within the account, never used twice."""
         settings = self.workspace.settings
         if settings.noise_source == "secure":

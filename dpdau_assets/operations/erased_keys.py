@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from dpdau_assets.storage import erasures
-from dpdau_assets.storage.erasures import Tombstones
+from dpdau_assets.storage.ledger import erasures
+from dpdau_assets.storage.ledger.erasures import Tombstones
 
 Keys = NDArray[np.uint64]
 

@@ -17,9 +17,9 @@ from dpdau_assets.operations.find_work import DueReleases, due_releases
 from dpdau_assets.operations.report_status import LOOK_BACK_DAYS
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import erasures
-from dpdau_assets.storage.ledger import parse_time, time_text
-from dpdau_assets.storage.schema import batches
+from dpdau_assets.storage.ledger import erasures
+from dpdau_assets.storage.ledger.ledger import parse_time, time_text
+from dpdau_assets.storage.ledger.schema import batches
 
 RECENT = ONE_DAY
 """How long a source with too many rejected rows is worth an alert."""

@@ -17,8 +17,8 @@ from dpdau_assets.operations.lineage import RAW_EVENTS
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.batches import StagedFile
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger.batches import StagedFile
+from dpdau_assets.storage.ledger.partitions import Partition
 
 
 def fold(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:

@@ -16,9 +16,9 @@ from dpdau_assets.operations.publication import intent_path, is_readable, partit
 from dpdau_assets.operations.verification import AppliedErasures, Report
 from dpdau_assets.operations.verify_places import verify_pages
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, partitions
-from dpdau_assets.storage.batches import StagedFile
 from dpdau_assets.storage.disk.durable import file_digest, remove
+from dpdau_assets.storage.ledger import batches, partitions
+from dpdau_assets.storage.ledger.batches import StagedFile
 
 
 def heal_raw_events(session: LakeSession, days: DayRange) -> int:

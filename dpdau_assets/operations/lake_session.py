@@ -24,11 +24,11 @@ from dpdau_assets.operations.lineage import ASSETS, ERASURE_REPLAY
 from dpdau_assets.operations.publication import Publication, partition_files, publication, publish, recover
 from dpdau_assets.operations.removals import Removal
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, epoch_facts, erasures, partitions
-from dpdau_assets.storage.batches import StagedFile
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.lake.key_files import Keys, read_keys
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
+from dpdau_assets.storage.ledger.batches import StagedFile
+from dpdau_assets.storage.ledger.partitions import Partition
 
 READ_THREADS = 2
 ITEMS_PER_TURN = 64
@@ -198,7 +198,7 @@ def lake_session(
             rows = partitions.load(connection, ASSETS, first, last)
             held = days or _range_of([*staged, *(day for _, day in rows)], default=closed)
             erased = ErasedKeys.read(connection, _epochs_of(workspace, held), only_pending=not is_thorough)
-            floor = epoch_facts.retention_floor(connection)
+            floor = salt_facts.retention_floor(connection)
         yield LakeSession(workspace, held, closed, batch_seq, erasure_seq, staged, erased, rows, is_thorough, floor)
 
 

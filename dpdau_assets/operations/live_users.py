@@ -21,7 +21,7 @@ from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.removals import Removal
 from dpdau_assets.storage.lake.key_search import holds_any, is_worth_searching
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger.partitions import Partition
 
 
 def replay_locked(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:

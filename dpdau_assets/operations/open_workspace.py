@@ -20,20 +20,14 @@ from dpdau_assets.operations.workspace import (
     utc_now,
 )
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import epoch_facts, journal_end
+from dpdau_assets.storage import journal_end
 from dpdau_assets.storage.disk.durable import read_bytes
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
 from dpdau_assets.storage.journal_replay import Replay
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.ledger import (
-    Ledger,
-    create_or_open,
-    facts,
-    get_meta,
-    open_existing,
-    set_meta,
-)
+from dpdau_assets.storage.ledger import salt_facts
+from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open, facts, get_meta, open_existing, set_meta
 from dpdau_assets.storage.secrets import SaltStore, secret_from_text
 
 OPENING_ATTEMPTS = 5
@@ -162,7 +156,7 @@ def _open_salts(settings: Settings, lake: Lake, ledger: Ledger) -> SaltStore:
     for _ in range(OPENING_ATTEMPTS):
         with ledger.read() as connection:
             is_frozen = get_meta(connection, SALTS_KEY) is not None
-            recorded, lowest = epoch_facts.fingerprint(connection), epoch_facts.destroyed_below(connection)
+            recorded, lowest = salt_facts.fingerprint(connection), salt_facts.destroyed_below(connection)
         salts = SaltStore.open(
             lake.secrets_path,
             create_secret=create_secret,
@@ -174,7 +168,7 @@ def _open_salts(settings: Settings, lake: Lake, ledger: Ledger) -> SaltStore:
         with ledger.read() as connection:
             if is_frozen:
                 check_frozen(connection, settings, salts)
-            now_recorded = epoch_facts.fingerprint(connection)
+            now_recorded = salt_facts.fingerprint(connection)
         if now_recorded in (None, salts.fingerprint()):
             return salts
         if now_recorded == recorded:

@@ -15,8 +15,8 @@ from pathlib import Path
 from dpdau_assets.operations.lineage import ASSETS, DAILY_SKETCHES
 from dpdau_assets.operations.publication import file_name
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.disk.durable import remove
+from dpdau_assets.storage.ledger import batches, partitions
 
 FOLDER_THREADS = 8
 """Most of removing a folder is waiting for the disk."""

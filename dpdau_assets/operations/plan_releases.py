@@ -34,7 +34,7 @@ from dpdau_assets.operations.account_terms import JOINT, Terms
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
 
 MONTHS_AHEAD = 1200
 TYPICAL_USERS = 10**6
@@ -143,13 +143,13 @@ def _period(workspace: Workspace, period: str | None, *, is_changed: bool) -> st
     if not is_changed:
         return candidate
     with workspace.ledger.read() as connection:
-        if period is not None and budget.accounts_of_period(connection, period):
+        if period is not None and accounts.accounts_of_period(connection, period):
             raise UsageError(
                 f"the accounts of {period} are open: their noise and caps are settled",
                 hint="a change starts with the next month; leave --month out to plan for it",
             )
         for _ in range(MONTHS_AHEAD):
-            if not budget.accounts_of_period(connection, candidate):
+            if not accounts.accounts_of_period(connection, candidate):
                 break
             candidate = period_of(date.fromordinal(days_of_period(candidate).last.toordinal() + 1))
     return candidate

@@ -28,12 +28,12 @@ from sqlalchemy import Connection
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, partitions
-from dpdau_assets.storage.batches import StagedFile
 from dpdau_assets.storage.disk.durable import file_digest, read_bytes, remove
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.lake.write_batch import WriteBatch
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger import batches, partitions
+from dpdau_assets.storage.ledger.batches import StagedFile
+from dpdau_assets.storage.ledger.partitions import Partition
 
 INTENT_NAME = ".intent.json"
 DAYS_PER_PUBLICATION = 1024

@@ -44,7 +44,7 @@ from dpdau_assets.operations.report_budget import release_bodies
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
 from dpdau_assets.operations.unaccounted import check_accounted
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
-from dpdau_assets.storage import budget, releases
+from dpdau_assets.storage.ledger import accounts, releases
 
 Pair = tuple[Metric, date]
 
@@ -261,7 +261,7 @@ class _Desk:
             existing = releases.find_release(connection, *pair)
             if existing is not None and self._reason is None:
                 return _Outcome(existing, is_new=False)
-            return refusal if budget.version(connection) == self.book.version else None
+            return refusal if accounts.version(connection) == self.book.version else None
 
     def _draw(self, pair: Pair, offer: _Offer) -> _Outcome | None:
         """Charge, draw and store in one transaction; None when the ledger is no longer the one decided on."""
@@ -271,7 +271,7 @@ class _Desk:
             existing = releases.find_release(connection, *pair)
             if existing is not None and self._reason is None:
                 return _Outcome(existing, is_new=False)
-            if budget.version(connection) != self.book.version:
+            if accounts.version(connection) != self.book.version:
                 return None
             now = self._now = self._now or self._workspace.advance_clock(connection)
             draw = Draw(self._workspace, connection, self._counts[pair], day, existing, self._reason, now)
@@ -283,7 +283,7 @@ class _Desk:
             else:
                 threshold = offer.threshold or draw.first_threshold(account, metric)
                 made = draw.single(account, terms.mechanism, metric, threshold=threshold, offset=offset)
-            version = budget.version(connection)
+            version = accounts.version(connection)
         self.book.charged(
             day, opening=terms.opening, events=offer.events, account=account, releases=[*made.values()], version=version
         )

@@ -12,12 +12,13 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, select
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage import backups, schema
+from dpdau_assets.storage import backups
 from dpdau_assets.storage.backups import LAKE_PARTS, Backup
 from dpdau_assets.storage.disk.durable import make_durable, make_names_durable, temporary_name, write_new
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.notes import note
+from dpdau_assets.storage.ledger import schema
+from dpdau_assets.storage.ledger.journal_entries import note
 
 
 def put_lake_back(lake: Lake, ledger_id: str | None) -> Backup:

@@ -19,9 +19,9 @@ from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.staging_area import StagedRow, StagingArea
 from dpdau_assets.operations.tombstone_epochs import is_behind_door, tombstone_epochs
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, epoch_facts, erasures
 from dpdau_assets.storage.disk.durable import remove
-from dpdau_assets.storage.erasures import Tombstones
+from dpdau_assets.storage.ledger import batches, erasures, salt_facts
+from dpdau_assets.storage.ledger.erasures import Tombstones
 
 
 class Outcome(Enum):
@@ -89,7 +89,7 @@ def record_batch(
 
 def _still_holds(workspace: Workspace, connection: Connection, terms: Terms, counts: RowCounts) -> bool:
     """Whether reading the source now would accept the same days and leave out the same users."""
-    floor = epoch_facts.acceptance_floor(connection)
+    floor = salt_facts.acceptance_floor(connection)
     if floor > terms.limits.oldest_day and any(day < floor for day in counts.days):
         return False
     knows_all = erasures.last_seq(connection) <= terms.erasure_seq

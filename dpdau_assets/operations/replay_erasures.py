@@ -17,7 +17,7 @@ from dpdau_assets.operations.lineage import DAILY_SKETCHES, MAU_UNIONS
 from dpdau_assets.operations.live_users import clean_staged_locked, replay_locked
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import erasures
+from dpdau_assets.storage.ledger import erasures
 
 
 def replay_erasures(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:

@@ -20,10 +20,10 @@ from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.unaccounted import unaccounted
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import batches, erasures, partitions, releases
-from dpdau_assets.storage.ledger import parse_time
-from dpdau_assets.storage.schema import batches as batch_rows
-from dpdau_assets.storage.schema import staged_files
+from dpdau_assets.storage.ledger import batches, erasures, partitions, releases
+from dpdau_assets.storage.ledger.ledger import parse_time
+from dpdau_assets.storage.ledger.schema import batches as batch_rows
+from dpdau_assets.storage.ledger.schema import staged_files
 
 SECONDS_PER_HOUR = 3600
 LOOK_BACK_DAYS = 31

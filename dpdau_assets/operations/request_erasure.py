@@ -18,8 +18,8 @@ from dpdau_assets.engines.bulk_pseudonyms import bulk_user_keys
 from dpdau_assets.errors import InputError
 from dpdau_assets.operations.tombstone_epochs import tombstone_epochs
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import erasures
-from dpdau_assets.storage.erasures import Keys, Tombstones
+from dpdau_assets.storage.ledger import erasures
+from dpdau_assets.storage.ledger.erasures import Keys, Tombstones
 
 
 @dataclass(frozen=True, slots=True)

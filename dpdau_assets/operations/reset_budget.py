@@ -10,8 +10,8 @@ from dpdau_assets.core.quantities import METRICS, days_of_period
 from dpdau_assets.errors import InputError, UsageError
 from dpdau_assets.operations.account_terms import account_name
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
-from dpdau_assets.storage.budget import Reset
+from dpdau_assets.storage.ledger import accounts
+from dpdau_assets.storage.ledger.accounts import Reset
 
 
 def reset_budget(workspace: Workspace, metric: str | None, period: str, reason: str) -> tuple[Reset, ...]:
@@ -42,11 +42,11 @@ def reset_budget(workspace: Workspace, metric: str | None, period: str, reason: 
         mechanism = workspace.settings.mechanism
         asked = [metric] if metric else METRICS
         names = dict.fromkeys(account_name(connection, one, period, mechanism=mechanism) for one in asked)
-        spent = [name for name in names if budget.current_account(connection, name, period) is not None]
+        spent = [name for name in names if accounts.current_account(connection, name, period) is not None]
         if not spent:
             raise InputError(
                 f"the budget of {metric or 'every metric'} for {period} is untouched: there is nothing to reset",
                 hint="`dpdau budget` shows what was spent",
             )
         now = workspace.advance_clock(connection)
-        return tuple(budget.record_reset(connection, name, period, reason=reason.strip(), now=now) for name in spent)
+        return tuple(accounts.record_reset(connection, name, period, reason=reason.strip(), now=now) for name in spent)

@@ -45,7 +45,7 @@ from dpdau_assets.operations.unaccounted import (
 )
 from dpdau_assets.operations.workspace import Clock, Workspace, last_use, utc_now
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import backups, epoch_facts, erasures, notes, salt_file, schema
+from dpdau_assets.storage import backups, salt_file
 from dpdau_assets.storage.disk.durable import (
     TEMPORARY_MARK,
     make_durable,
@@ -59,7 +59,8 @@ from dpdau_assets.storage.journal import RESTORE_STEP, Journal
 from dpdau_assets.storage.journal_lines import Gap, Lines, read
 from dpdau_assets.storage.journal_replay import Replay
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, Ledger, get_meta, open_copy, parse_time, set_meta
+from dpdau_assets.storage.ledger import erasures, journal_entries, salt_facts, schema
+from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, Ledger, get_meta, open_copy, parse_time, set_meta
 from dpdau_assets.storage.secrets import SaltStore
 
 LOCK_SECONDS = 600
@@ -216,13 +217,13 @@ class _Work:
             for line in lines.lines:
                 replay.apply(connection, line)
             self._check_id(connection)
-            notes.taken(connection)  # what the journal holds already
+            journal_entries.taken(connection)  # what the journal holds already
             if all(gap.until for gap in gaps) and is_published_beyond(connection, self._lake):
                 end = lines.lines[-1] if lines.lines else None
                 gaps = (*gaps, Gap(end.seq if end else base.anchor.seq, end.at if end else base.since, None))
             if gaps:
                 self._fill_gap(connection, gaps, lines)
-            floor = epoch_facts.retention_floor(connection)
+            floor = salt_facts.retention_floor(connection)
             counts = self._files_of_batch() if with_lake else replay.files_of_batch
             copy = put_lake_back(self._lake, self._ledger_id) if with_lake else None
             remove([intent_path(self._lake)])
@@ -296,7 +297,7 @@ class _Work:
         set_meta(connection, SEQ_KEY, str(max(last.seq, known_seq)))
         set_meta(connection, DIGEST_KEY, last.digest)
         document = {"source": base.name, "gaps": [[gap.after, gap.since, gap.until] for gap in gaps]}
-        notes.note(connection, "restored", document)
+        journal_entries.note(connection, "restored", document)
         self._journal.flush(connection, step=RESTORE_STEP)
 
     def _swap(self, temporary: Path) -> None:

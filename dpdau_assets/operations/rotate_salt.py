@@ -24,11 +24,12 @@ from sqlalchemy import Connection
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.errors import InputError
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, epoch_facts, erasures, partitions, salt_file
+from dpdau_assets.storage import salt_file
 from dpdau_assets.storage.disk.durable import make_durable, read_bytes, write_bytes
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.ledger import time_text
-from dpdau_assets.storage.notes import note
+from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
+from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.ledger import time_text
 from dpdau_assets.storage.salt_file import segment_fields
 from dpdau_assets.storage.secrets import RotationRecord, SaltStore
 
@@ -87,7 +88,7 @@ def rotate_salt(
                 made_at = time_text(workspace.advance_clock(connection))
                 salts = salts.rotated(effective, rotation_days=length, secret=secret, made_at=made_at)
                 salt_file.put_pending(lake.secrets_path, salts.document())
-                epoch_facts.set_fingerprint(connection, salts.fingerprint())
+                salt_facts.set_fingerprint(connection, salts.fingerprint())
                 note(connection, "rotation", _note(salts))
         take_recorded(lake, salts.fingerprint())
         list_rotations(lake, salts)
@@ -130,7 +131,7 @@ def _check_date(workspace: Workspace, connection: Connection, effective: date) -
     """
     begun = workspace.salts.calendar.segments[-1].first_day
     staged = batches.staged_days(connection)[-1:]
-    dropped = epoch_facts.retention_floor(connection) - ONE_DAY
+    dropped = salt_facts.retention_floor(connection) - ONE_DAY
     known = [begun, dropped, *staged, partitions.last_day(connection), erasures.last_through_day(connection)]
     earliest = max(day for day in known if day is not None) + ONE_DAY
     latest = max(workspace.today(), earliest) + timedelta(days=MOST_DAYS_AHEAD)

@@ -16,11 +16,12 @@ from dpdau_assets.operations.open_workspace import ledger_url
 from dpdau_assets.operations.rotate_salt import list_rotations
 from dpdau_assets.operations.workspace import SALTS_KEY, Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import epoch_facts, salt_export, salt_file
+from dpdau_assets.storage import salt_export, salt_file
 from dpdau_assets.storage.disk.durable import make_durable, write_new
 from dpdau_assets.storage.disk.os_errors import storage_errors
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.ledger import get_meta, open_existing
+from dpdau_assets.storage.ledger import salt_facts
+from dpdau_assets.storage.ledger.ledger import get_meta, open_existing
 from dpdau_assets.storage.salt_file import FILE_MODE
 from dpdau_assets.storage.secrets import SaltStore
 
@@ -118,8 +119,8 @@ def import_salts(settings: Settings, path: Path, passphrase: str) -> ImportedSal
     lowest = 0
     if ledger is not None:
         with ledger.read() as connection:
-            identity, recorded = get_meta(connection, SALTS_KEY), epoch_facts.fingerprint(connection)
-            lowest = epoch_facts.destroyed_below(connection)
+            identity, recorded = get_meta(connection, SALTS_KEY), salt_facts.fingerprint(connection)
+            lowest = salt_facts.destroyed_below(connection)
         ledger.close()
     _check_fits(store, identity=identity, recorded=recorded)
     present = _present(lake)

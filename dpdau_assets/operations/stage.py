@@ -35,7 +35,7 @@ from dpdau_assets.operations.stage_report import StageReport, duplicate, report_
 from dpdau_assets.operations.staging_area import StagingArea, staging_area
 from dpdau_assets.operations.tombstone_epochs import door_of
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, epoch_facts, erasures
+from dpdau_assets.storage.ledger import batches, erasures, salt_facts
 
 MOST_ATTEMPTS = 3
 """The first erasure ever may settle, while a source is read, which days are too old; then it is read once more."""
@@ -157,7 +157,7 @@ def _terms(workspace: Workspace) -> Terms:
     window_days = workspace.settings.mau_window_days
     oldest = calendar.first_day(lowest) + timedelta(days=window_days - 1) if lowest else EARLIEST_DAY
     with workspace.ledger.read() as connection:
-        floor = max(epoch_facts.acceptance_floor(connection), workspace.retained_from(connection))
+        floor = max(salt_facts.acceptance_floor(connection), workspace.retained_from(connection))
         limits = RowLimits(workspace.settings.zone, workspace.today(), max(oldest, floor))
         return Terms(limits, door_of(workspace, connection), erasures.last_seq(connection))
 

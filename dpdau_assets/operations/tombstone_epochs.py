@@ -17,7 +17,7 @@ from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.engines.protocol import Door
 from dpdau_assets.operations.lineage import RAW_EVENTS
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, epoch_facts, erasures, partitions
+from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _floor(workspace: Workspace, connection: Connection, oldest_held: Sequence[d
     tombstones cover that, or whatever older day is held already. It is never later than the series floor: which days
     are refused here can show in no release. Days that retention dropped need none: nothing of them is held or accepted.
     """
-    dropped = epoch_facts.retention_floor(connection)
+    dropped = salt_facts.retention_floor(connection)
     stored = erasures.tombstone_floor(connection)
     if stored is not None:
         return max(stored, dropped)

@@ -32,10 +32,10 @@ from dpdau_assets.operations.account_terms import JOINT
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.workspace import FLOOR_KEY, Workspace, series_floor_reach
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import budget, releases
-from dpdau_assets.storage.ledger import get_meta, set_meta
-from dpdau_assets.storage.openings import has_assumed_opening
-from dpdau_assets.storage.schema import ASSUMED_OPENING
+from dpdau_assets.storage.ledger import accounts, releases
+from dpdau_assets.storage.ledger.ledger import get_meta, set_meta
+from dpdau_assets.storage.ledger.schema import ASSUMED_OPENING
+from dpdau_assets.storage.ledger.shared_noise_charges import has_assumed_opening
 
 UNACCOUNTED_KEY = "unaccounted_days"
 
@@ -112,7 +112,7 @@ def _first_series_start(connection: Connection, settings: Settings) -> date | No
 
 def _accounted_for(connection: Connection, metric: Metric) -> set[date]:
     """Days of which a metric has a value, or a charge for a lost one."""
-    return releases.released_days(connection, metric) | budget.assumed_days(connection, [metric, JOINT])
+    return releases.released_days(connection, metric) | accounts.assumed_days(connection, [metric, JOINT])
 
 
 def check_accounted(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:
@@ -178,7 +178,7 @@ def _charge_day(workspace: Workspace, day: date, reason: str) -> list[tuple[str,
             if day in _accounted_for(connection, metric):
                 continue
             now = workspace.advance_clock(connection)
-            account = terms.account or budget.open_account(
+            account = terms.account or accounts.open_account(
                 connection,
                 terms.name,
                 period,
@@ -202,14 +202,14 @@ def _charge_day(workspace: Workspace, day: date, reason: str) -> list[tuple[str,
 
 def _charge(
     connection: Connection,
-    account: budget.Account,
+    account: accounts.Account,
     day: date,
     counts: EventCounts,
     outcome: Mapping[str, Any],
     now: datetime,
 ) -> None:
     events = [event for event, count in counts for _ in range(count)]
-    budget.insert_charge(connection, account, day=day, kind="assumed", events=events, outcome=outcome, now=now)
+    accounts.insert_charge(connection, account, day=day, kind="assumed", events=events, outcome=outcome, now=now)
 
 
 def parse_days(text: str) -> DayRange:

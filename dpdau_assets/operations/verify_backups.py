@@ -23,15 +23,16 @@ from dpdau_assets.operations.verification import AT_WORK, HOLDS, Report, remove_
 from dpdau_assets.operations.verify_places import is_in_pages
 from dpdau_assets.operations.verify_sketches import holds_erased_rows
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import backups, erasures
+from dpdau_assets.storage import backups
 from dpdau_assets.storage.backups import Backup, Manifest
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.disk.lock import FileLock
-from dpdau_assets.storage.erasures import ErasureRequest, Tombstones, to_unsigned
 from dpdau_assets.storage.journal_lines import read
 from dpdau_assets.storage.lake.key_files import read_keys
-from dpdau_assets.storage.ledger import parse_time
+from dpdau_assets.storage.ledger import erasures
+from dpdau_assets.storage.ledger.erasures import ErasureRequest, Tombstones, to_unsigned
+from dpdau_assets.storage.ledger.ledger import parse_time
 from dpdau_assets.storage.sqlite_pages import foreign_pages
 from dpdau_assets.storage.unfinished_backups import place_of
 

@@ -18,11 +18,12 @@ from sqlalchemy import Connection, Table, select
 from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.verification import Report, remove_command
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import backups, schema
+from dpdau_assets.storage import backups
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.journal import anchor_of
 from dpdau_assets.storage.journal_lines import START, Anchor, Gap, Line, Lines, files_in, lines_of, read
-from dpdau_assets.storage.ledger import get_meta
+from dpdau_assets.storage.ledger import schema
+from dpdau_assets.storage.ledger.ledger import get_meta
 
 JOURNAL = "the journal"
 BACKUP = "dpdau backup"

@@ -21,11 +21,12 @@ from dpdau_assets.operations.unaccounted import unaccounted
 from dpdau_assets.operations.verification import Report, day_range_text, rebuild_command
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import batches, budget, epoch_facts, erasures, partitions
-from dpdau_assets.storage.budget import Account
-from dpdau_assets.storage.openings import openings_between
-from dpdau_assets.storage.schema import accounts, charges, releases
-from dpdau_assets.storage.schema import partitions as partition_rows
+from dpdau_assets.storage.ledger import accounts as budget
+from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
+from dpdau_assets.storage.ledger.accounts import Account
+from dpdau_assets.storage.ledger.schema import accounts, charges, releases
+from dpdau_assets.storage.ledger.schema import partitions as partition_rows
+from dpdau_assets.storage.ledger.shared_noise_charges import openings_between
 
 LEDGER = "the ledger"
 RESTORE = "dpdau restore"
@@ -92,7 +93,7 @@ def _verify_partition_rows(workspace: Workspace, connection: Connection, report:
             "a partition is keyed under an epoch that its day does not have",
             repair="dpdau salts import FILE, with the newest export of this data folder",
         )
-    floor = epoch_facts.retention_floor(connection)
+    floor = salt_facts.retention_floor(connection)
     if any(day < floor for day in (*days, *batches.staged_days(connection))):
         report.find(
             "ledger",

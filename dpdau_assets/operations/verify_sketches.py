@@ -22,9 +22,9 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.lineage import ERASURE_REPLAY
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.erasures import Tombstones
 from dpdau_assets.storage.lake.key_files import read_keys, read_table
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger.erasures import Tombstones
+from dpdau_assets.storage.ledger.partitions import Partition
 
 Keys = NDArray[np.uint64]
 SKETCH_COLUMN = "sketch"

@@ -16,15 +16,9 @@ from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import batches, epoch_facts
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.ledger import (
-    Ledger,
-    get_meta,
-    parse_time,
-    set_meta,
-    time_text,
-)
+from dpdau_assets.storage.ledger import batches, salt_facts
+from dpdau_assets.storage.ledger.ledger import Ledger, get_meta, parse_time, set_meta, time_text
 from dpdau_assets.storage.secrets import SaltStore
 
 Clock = Callable[[], datetime]
@@ -132,7 +126,7 @@ class Workspace:
         Args:
             connection: Any transaction.
         """
-        dropped = epoch_facts.retention_floor(connection)
+        dropped = salt_facts.retention_floor(connection)
         days = self.settings.retention_days
         if days is None:
             return dropped
@@ -152,11 +146,11 @@ class Workspace:
         for key, value in _frozen_facts(self.settings, self.salts).items():
             if get_meta(connection, key) is None:
                 set_meta(connection, key, value)
-        if epoch_facts.fingerprint(connection) is None:
-            epoch_facts.set_fingerprint(connection, self.salts.fingerprint())
+        if salt_facts.fingerprint(connection) is None:
+            salt_facts.set_fingerprint(connection, self.salts.fingerprint())
         check_frozen(connection, self.settings, self.salts)
         self.check_salts(connection)
-        if epoch_facts.destroyed_below(connection) > self.salts.lowest_epoch:
+        if salt_facts.destroyed_below(connection) > self.salts.lowest_epoch:
             raise StorageError("old salt epochs were destroyed meanwhile", hint="nothing was recorded; run it again")
 
     def check_salts(self, connection: Connection) -> None:
@@ -165,7 +159,7 @@ class Workspace:
         Raises:
             StorageError: They were rotated since this folder was opened.
         """
-        if epoch_facts.fingerprint(connection) not in (None, self.salts.fingerprint()):
+        if salt_facts.fingerprint(connection) not in (None, self.salts.fingerprint()):
             raise StorageError("the salts were rotated meanwhile", hint="nothing was recorded; run it again")
 
     def close(self) -> None:

@@ -21,8 +21,8 @@ from dpdau_assets.operations.export_metrics import released
 from dpdau_assets.operations.report_charts import ChartPoint
 from dpdau_assets.operations.report_page import MonthBudget, Page, Spent, render_page
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
+from dpdau_assets.storage.ledger import accounts
 
 MONTHS_SHOWN = 24
 FALSE_ALARM_RATE = 0.01
@@ -86,7 +86,7 @@ def _month(workspace: Workspace, book: BudgetBook, period: str, results: Sequenc
     for metric in METRICS:
         terms = book.terms(metric, period)
         with workspace.ledger.read() as connection:
-            events = budget.events_of_metric(connection, terms.name, period)
+            events = accounts.events_of_metric(connection, terms.name, period)
         left = max(0.0, terms.cap - _epsilon(workspace, terms.events, delta=terms.cap_delta))
         releases = sum(result.metric == metric and period_of(result.day) == period for result in results)
         metrics[metric] = Spent(_epsilon(workspace, events, delta=terms.cap_delta), terms.cap, left, releases)

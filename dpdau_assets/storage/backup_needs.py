@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dpdau_assets.storage.disk.durable import read_bytes
-from dpdau_assets.storage.ledger import parse_time
+from dpdau_assets.storage.ledger.ledger import parse_time
 
 
 def lowest_epoch_needed(folder: Path, *, now: datetime) -> int | None:

@@ -37,7 +37,7 @@ from dpdau_assets.storage.disk.durable import (
 )
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_error, storage_errors
 from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
-from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, Ledger, parse_time, time_text
+from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, Ledger, parse_time, time_text
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600

@@ -29,14 +29,14 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from dpdau_assets.errors import DataError, InternalError
-from dpdau_assets.storage import notes
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, make_durable, remove, replace, temporary_name
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.journal_end import note_end, noted_end
 from dpdau_assets.storage.journal_lines import START, Anchor, Line, encode, file_number, files_in, last_line
-from dpdau_assets.storage.ledger import DIGEST_KEY, SEQ_KEY, get_meta, time_text
-from dpdau_assets.storage.notes import Sealed
-from dpdau_assets.storage.notes import note as note
+from dpdau_assets.storage.ledger import journal_entries
+from dpdau_assets.storage.ledger.journal_entries import Sealed
+from dpdau_assets.storage.ledger.journal_entries import note as note
+from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, get_meta, time_text
 from dpdau_assets.storage.sealing import seal
 
 FILE_BYTES = 64 << 20
@@ -102,7 +102,7 @@ class Journal:
             raise self._is_older()
         if self.redo is None or not self.redo(connection, tail):
             return False
-        notes.taken(connection)
+        journal_entries.taken(connection)
         _set_anchor(connection, tail.anchor)
         return True
 
@@ -134,7 +134,7 @@ class Journal:
         Raises:
             StorageError: A copy cannot be written: roll back.
         """
-        collected = notes.taken(connection)
+        collected = journal_entries.taken(connection)
         if not collected:
             return
         known, ledger_id = anchor_of(connection), get_meta(connection, "ledger_id") or ""

@@ -17,10 +17,10 @@ from typing import Any
 from sqlalchemy import Connection, Date, Table, delete, insert, select, update
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage import erasures, schema
 from dpdau_assets.storage.journal import EpochKeys, sealed_about
 from dpdau_assets.storage.journal_lines import Line
-from dpdau_assets.storage.ledger import set_meta
+from dpdau_assets.storage.ledger import erasures, schema
+from dpdau_assets.storage.ledger.ledger import set_meta
 from dpdau_assets.storage.sealing import open_sealed
 
 FILE_KINDS = frozenset({"batch", "batch_discarded", "rotation", "epochs_destroyed"})

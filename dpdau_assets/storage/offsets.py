@@ -23,7 +23,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dpdau_assets.errors import ConfigurationError
-from dpdau_assets.storage.budget import Account
 from dpdau_assets.storage.disk.durable import (
     make_durable,
     make_names_durable,
@@ -33,6 +32,7 @@ from dpdau_assets.storage.disk.durable import (
     write_new,
 )
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
+from dpdau_assets.storage.ledger.accounts import Account
 
 SEAL_VERSION = 1
 FILE_MODE, FOLDER_MODE = 0o600, 0o700

@@ -15,10 +15,10 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import batches, erasures, releases
-from dpdau_assets.storage.erasures import Tombstones
 from dpdau_assets.storage.lake.key_files import write_keys
-from dpdau_assets.storage.schema import charges
+from dpdau_assets.storage.ledger import batches, erasures, releases
+from dpdau_assets.storage.ledger.erasures import Tombstones
+from dpdau_assets.storage.ledger.schema import charges
 
 NEW_YEAR = date(2025, 1, 1)
 NOW = datetime(2025, 12, 1, 12, tzinfo=UTC)

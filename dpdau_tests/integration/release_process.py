@@ -24,7 +24,7 @@ from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations import publish_release
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.storage import budget, releases
+from dpdau_assets.storage.ledger import accounts, releases
 from dpdau_tests.integration.release_folders import NEW_YEAR, open_folder
 
 
@@ -65,9 +65,9 @@ def die(folder: Path, point: str, mechanism: str = "gaussian") -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if point == "after key":
-        budget.set_sealed_offset = kill  # type: ignore[assignment]
+        accounts.set_sealed_offset = kill  # type: ignore[assignment]
     elif point == "before charge":
-        budget.insert_charge = kill  # type: ignore[assignment]
+        accounts.insert_charge = kill  # type: ignore[assignment]
     elif point == "after charge":
         releases.insert_release = kill  # type: ignore[assignment]
     elif point == "before commit":

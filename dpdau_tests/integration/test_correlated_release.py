@@ -25,7 +25,7 @@ from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.operations.write_report import write_report
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts
 from dpdau_tests.integration.release_folders import JANUARY, charges_of, open_folder, releases_of
 

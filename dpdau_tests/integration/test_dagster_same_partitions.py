@@ -11,7 +11,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.orchestration.range_run import run_range
 from dpdau_assets.settings.settings import project_settings
-from dpdau_assets.storage import partitions
+from dpdau_assets.storage.ledger import partitions
 from dpdau_tests.integration.command_line import CommandLine
 
 pytestmark = pytest.mark.untraced

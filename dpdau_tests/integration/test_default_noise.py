@@ -21,7 +21,7 @@ from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.write_report import write_report
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts
 from dpdau_tests.integration.release_folders import JANUARY, charges_of, open_folder
 
@@ -100,11 +100,11 @@ class TestEndOfTheMonth:
         workspace = open_folder(tmp_path, now=AFTER, total_budget_month=3.3)
         publish_releases(workspace, ("dau",), JANUARY)
         with workspace.ledger.read() as connection:
-            first = budget.current_account(connection, "dau", "2025-01")
+            first = accounts.current_account(connection, "dau", "2025-01")
         reset_budget(workspace, "dau", "2025-01", "approved by the data officer")
         revised = publish_releases(workspace, ("dau",), JANUARY, revise=True, reason=REASON)
         with workspace.ledger.read() as connection:
-            second = budget.current_account(connection, "dau", "2025-01")
+            second = accounts.current_account(connection, "dau", "2025-01")
         assert first is not None and second is not None
         assert {first.account, second.account} <= offset_keys(workspace).kept()
         assert first.sealed_offset != second.sealed_offset

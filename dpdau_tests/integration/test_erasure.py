@@ -19,8 +19,8 @@ from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
 from dpdau_assets.operations.request_erasure import erasure_status, request_erasure
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import erasures, partitions
-from dpdau_assets.storage import ledger as ledgers
+from dpdau_assets.storage.ledger import erasures, partitions
+from dpdau_assets.storage.ledger import ledger as ledgers
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import (
     LONG_AFTER,

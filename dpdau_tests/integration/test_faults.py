@@ -16,8 +16,8 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.storage import ledger as ledgers
 from dpdau_assets.storage.disk import file_systems
+from dpdau_assets.storage.ledger import ledger as ledgers
 from dpdau_tests.integration.command_line import Answer, CommandLine, write_lines
 from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, everybody, open_folder
 from dpdau_tests.support.crashes import sampled

@@ -18,7 +18,7 @@ from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts
 from dpdau_tests.integration.release_folders import JANUARY, charges_of, open_folder, releases_of
 
@@ -36,9 +36,9 @@ def folder(path: Path, **overrides: Any) -> Workspace:
     return open_folder(path, **{"mechanism": "joint", "now": DURING, **overrides})
 
 
-def joint_account(workspace: Workspace, period: str = "2025-01") -> budget.Account:
+def joint_account(workspace: Workspace, period: str = "2025-01") -> accounts.Account:
     with workspace.ledger.read() as connection:
-        found = budget.current_account(connection, "joint", period)
+        found = accounts.current_account(connection, "joint", period)
     assert found is not None
     return found
 

@@ -17,9 +17,9 @@ from dpdau_assets.core.dp_events import DiscreteGaussianEvent
 from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import budget
-from dpdau_assets.storage import ledger as ledgers
-from dpdau_assets.storage.ledger import Ledger, create_or_open, get_meta, set_meta
+from dpdau_assets.storage.ledger import accounts
+from dpdau_assets.storage.ledger import ledger as ledgers
+from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open, get_meta, set_meta
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DAY = date(2026, 1, 5)
@@ -49,12 +49,12 @@ def increment(url: str) -> str:
 def spend(url: str) -> str:
     """Checks the spend against the cap and charges once if there is room."""
     with create_or_open(url).write() as connection:
-        account = budget.current_account(connection, "dau", "2026-01")
+        account = accounts.current_account(connection, "dau", "2026-01")
         assert account is not None
-        spent = sum(count for _, count in budget.events_of_account(connection, account))
+        spent = sum(count for _, count in accounts.events_of_account(connection, account))
         if spent >= CAP:
             return "refused"
-        budget.insert_charge(connection, account, day=DAY, kind="release", events=[EVENT], now=NOW)
+        accounts.insert_charge(connection, account, day=DAY, kind="release", events=[EVENT], now=NOW)
     return "charged"
 
 
@@ -80,9 +80,9 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder}/ledgers/ledger.sqlite"
 
 
-def open_account(ledger: Ledger) -> budget.Account:
+def open_account(ledger: Ledger) -> accounts.Account:
     with ledger.write() as connection:
-        return budget.open_account(
+        return accounts.open_account(
             connection,
             "dau",
             "2026-01",
@@ -98,7 +98,7 @@ def open_account(ledger: Ledger) -> budget.Account:
 
 def charged(ledger: Ledger) -> int:
     with ledger.read() as connection:
-        return sum(count for _, count in budget.lifetime_events(connection))
+        return sum(count for _, count in accounts.lifetime_events(connection))
 
 
 class TestSixteenProcesses:
@@ -126,10 +126,12 @@ class TestSixteenProcesses:
 
 
 class TestTwoConnections:
-    def spend(self, ledger: Ledger, account: budget.Account, both_read: threading.Barrier, outcome: list[str]) -> None:
+    def spend(
+        self, ledger: Ledger, account: accounts.Account, both_read: threading.Barrier, outcome: list[str]
+    ) -> None:
         """Checks, waits until the other has checked as well (or is kept waiting), then charges."""
         with ledger.write() as connection:
-            spent = sum(count for _, count in budget.events_of_account(connection, account))
+            spent = sum(count for _, count in accounts.events_of_account(connection, account))
             try:
                 both_read.wait(timeout=0.5)
                 outcome.append("both read at once")
@@ -138,7 +140,7 @@ class TestTwoConnections:
             if spent >= CAP:
                 outcome.append("refused")
                 return
-            budget.insert_charge(connection, account, day=DAY, kind="release", events=[EVENT], now=NOW)
+            accounts.insert_charge(connection, account, day=DAY, kind="release", events=[EVENT], now=NOW)
             outcome.append("charged")
 
     def test_both_read_then_both_insert_is_impossible(self, tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ class TestTwoConnections:
         ledger = create_or_open(url_of(tmp_path))
         account = open_account(ledger)
         with ledger.write() as connection:
-            budget.insert_charge(connection, account, day=DAY, kind="release", events=[EVENT], now=NOW)
+            accounts.insert_charge(connection, account, day=DAY, kind="release", events=[EVENT], now=NOW)
         outcome: list[str] = []
         both_read = threading.Barrier(2)
         threads = [
@@ -190,7 +192,7 @@ class TestTwoConnections:
         monkeypatch.setattr(ledgers, "PRAGMAS", ("PRAGMA busy_timeout = 100", *ledgers.PRAGMAS[1:]))
         impatient = Ledger(ledgers.make_url(url_of(tmp_path)))
         with ledger.write(), pytest.raises(StorageError, match="is busy"), impatient.write() as connection:
-            budget.insert_charge(connection, account, day=DAY, kind="release", events=[EVENT], now=NOW)
+            accounts.insert_charge(connection, account, day=DAY, kind="release", events=[EVENT], now=NOW)
         assert charged(ledger) == 0
 
 
@@ -200,7 +202,7 @@ class TestKilledWriter:
         ledger = create_or_open(url_of(tmp_path))
         script = (
             "import sys, time\n"
-            "from dpdau_assets.storage.ledger import create_or_open, set_meta\n"
+            "from dpdau_assets.storage.ledger.ledger import create_or_open, set_meta\n"
             "with create_or_open(sys.argv[1]).write() as connection:\n"
             "    set_meta(connection, 'half', 'done')\n"
             "    print('inside', flush=True)\n"

@@ -30,7 +30,7 @@ from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.snapshot_counts import Counts
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.write_report import write_report
-from dpdau_assets.storage import budget, releases
+from dpdau_assets.storage.ledger import accounts, releases
 from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, open_folder
 
 EXACT = 86_413
@@ -205,5 +205,5 @@ class TestNothingExactLeaves:
             publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
         assert not exact_traces(f"{caught.value.message} {caught.value.hint}")
         with workspace.ledger.read() as connection:
-            assert budget.version(connection) == 0
+            assert accounts.version(connection) == 0
             assert releases.find_release(connection, "dau", date(2025, 1, 1)) is None

@@ -14,7 +14,7 @@ from dpdau_assets.core.release.release import ReleaseResult, next_threshold, thr
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import budget, releases, schema
+from dpdau_assets.storage.ledger import accounts, releases, schema
 from dpdau_tests.integration.release_folders import (
     NEW_YEAR,
     add_activity,
@@ -43,7 +43,7 @@ class TestFirstThreshold:
         assert thresholds_found(workspace, "dau") == [results[0].threshold]
         assert results[0].threshold < KEY_SPACE
         with workspace.ledger.read() as connection:
-            charged = dict(budget.events_of_metric(connection, "dau", "2025-01"))
+            charged = dict(accounts.events_of_metric(connection, "dau", "2025-01"))
         assert charged[ABOVE_THRESHOLD_EVENT] == 1
         assert all(abs(result.estimate - 9000) < 1500 for result in results)
 

@@ -17,7 +17,7 @@ from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.report_charts import ChartPoint, date_labels, line_chart
 from dpdau_assets.operations.report_page import MonthBudget, Page, Spent, render_page
 from dpdau_assets.operations.write_report import true_positive_rate, write_report
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, add_activity, everybody, open_folder
 
 pytestmark = pytest.mark.untraced
@@ -221,6 +221,6 @@ class TestWriteReport:
         two = DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=1))
         publish_releases(workspace, METRICS, two, revise=True, reason="time zone was wrong")
         with workspace.ledger.read() as connection:
-            events = budget.events_of_period(connection, "2025-01")
+            events = accounts.events_of_period(connection, "2025-01")
         assert true_positive_rate(events) == pytest.approx(0.126, abs=0.001)
         assert true_positive_rate(()) is None

@@ -33,9 +33,9 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.resources import LakeResource, resources
 from dpdau_assets.settings.settings import load_settings
-from dpdau_assets.storage import erasures, frozen_windows, partitions
-from dpdau_assets.storage.ledger import set_meta, time_text
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger import erasures, frozen_windows, partitions
+from dpdau_assets.storage.ledger.ledger import set_meta, time_text
+from dpdau_assets.storage.ledger.partitions import Partition
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.integration.release_folders import open_folder
 from dpdau_tests.support.crashes import Interrupted, count_steps, dies_at, sampled

@@ -18,7 +18,8 @@ from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import epoch_facts, salt_file
+from dpdau_assets.storage import salt_file
+from dpdau_assets.storage.ledger import salt_facts
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled
 from dpdau_tests.support.workspaces import copy_of, key_files
@@ -176,7 +177,7 @@ def check_kills(folder: Path, *, points: int) -> None:
         rotate_salt(again, NEXT_WEEK)
         final = opened(workspace.lake.root)
         with final.ledger.read() as connection:
-            assert epoch_facts.fingerprint(connection) == final.salts.fingerprint()
+            assert salt_facts.fingerprint(connection) == final.salts.fingerprint()
         (record,) = final.salts.rotations()
         assert final.lake.rotations_path.read_text().count(record.fingerprint) == 1
         assert not salt_file.pending_path(final.lake.secrets_path).exists()

@@ -24,7 +24,7 @@ from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_assets.operations.workspace import Workspace, sketch_plan
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, charges_of, everybody, open_folder
 from dpdau_tests.support.naive import live_users
 from dpdau_tests.support.sketches import KINDS
@@ -252,7 +252,7 @@ class TestReleases:
         is_searched = settings["sketch_impl"] in ("kmv", "hll")
         assert kinds.count("threshold") == 2 * is_searched
         with workspace.ledger.read() as connection:
-            charged = dict(budget.events_of_metric(connection, "dau", "2025-01"))
+            charged = dict(accounts.events_of_metric(connection, "dau", "2025-01"))
         assert charged.get(ABOVE_THRESHOLD_EVENT, 0) == is_searched
         later = [result for result in results if result.metric == "dau"]
         plan = sketch_plan(workspace.settings)

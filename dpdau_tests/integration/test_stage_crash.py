@@ -11,8 +11,8 @@ import pytest
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.stage import stage_inbox
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, erasures
 from dpdau_assets.storage.disk.durable import file_digest
+from dpdau_assets.storage.ledger import batches, erasures
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled
 from dpdau_tests.support.engine_reads import Row, write_jsonl
 from dpdau_tests.support.workspaces import files_holding, key_files, new_workspace

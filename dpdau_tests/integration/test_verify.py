@@ -27,9 +27,9 @@ from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify, verify_folder
 from dpdau_assets.operations.verify_sketches import Content
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import batches, partitions
 from dpdau_assets.storage.lake.key_files import read_keys, read_table, write_keys, write_table
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger import batches, partitions
+from dpdau_assets.storage.ledger.partitions import Partition
 from dpdau_tests.integration.verified_folders import (
     DAYS,
     FIRST,

@@ -19,7 +19,7 @@ from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import erasures
+from dpdau_assets.storage.ledger import erasures
 from dpdau_tests.support.crashes import Interrupted, Interruption
 from dpdau_tests.support.naive import live_users
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, copy_of, digests, key_files, new_workspace, stage_activity

@@ -24,7 +24,7 @@ from dpdau_assets.evaluation.audit.worlds import Erase, Ingest, without
 from dpdau_assets.operations import publish_release
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import erasures
+from dpdau_assets.storage.ledger import erasures
 
 SETTINGS = Settings(mechanism="correlated")
 

@@ -67,23 +67,23 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.operations.build_unions", "build_unions_locked", "after"),
     ),
     "mark": (
-        Place("dpdau_assets.storage.partitions", "save"),
-        Place("dpdau_assets.storage.partitions", "save", "after"),
-        Place("dpdau_assets.storage.partitions", "mark_applied"),
-        Place("dpdau_assets.storage.erasures", "complete"),
-        Place("dpdau_assets.storage.erasures", "complete", "after"),
+        Place("dpdau_assets.storage.ledger.partitions", "save"),
+        Place("dpdau_assets.storage.ledger.partitions", "save", "after"),
+        Place("dpdau_assets.storage.ledger.partitions", "mark_applied"),
+        Place("dpdau_assets.storage.ledger.erasures", "complete"),
+        Place("dpdau_assets.storage.ledger.erasures", "complete", "after"),
     ),
     "recover": (
         Place("dpdau_assets.operations.publication", "_recover_partition"),
         Place("dpdau_assets.operations.publication", "recover", "after"),
     ),
     "charge": (
-        Place("dpdau_assets.storage.budget", "insert_charge"),
-        Place("dpdau_assets.storage.budget", "insert_charge", "after"),
+        Place("dpdau_assets.storage.ledger.accounts", "insert_charge"),
+        Place("dpdau_assets.storage.ledger.accounts", "insert_charge", "after"),
     ),
     "draw": (
-        Place("dpdau_assets.storage.releases", "insert_release"),
-        Place("dpdau_assets.storage.releases", "insert_release", "after"),
+        Place("dpdau_assets.storage.ledger.releases", "insert_release"),
+        Place("dpdau_assets.storage.ledger.releases", "insert_release", "after"),
     ),
     "rotate": (
         Place("dpdau_assets.storage.salt_file", "put_pending"),
@@ -238,7 +238,7 @@ class Killer:
                 self.hit("commit")
 
         event.listen(Engine, "commit", before_commit)
-        ledger_class = importlib.import_module("dpdau_assets.storage.ledger").Ledger
+        ledger_class = importlib.import_module("dpdau_assets.storage.ledger.ledger").Ledger
         original = ledger_class.write
 
         @contextmanager

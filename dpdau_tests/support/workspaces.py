@@ -18,7 +18,7 @@ from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.tombstone_epochs import door_of
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import batches, erasures, partitions
+from dpdau_assets.storage.ledger import batches, erasures, partitions
 
 LONG_AFTER = datetime(2031, 1, 1, 12, tzinfo=UTC)
 """A time at which every day of the tests is closed."""

@@ -37,7 +37,7 @@ from dpdau_assets.core.mechanisms.laplace import DiscreteLaplace
 from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.evaluation.audit.chances import NORMAL
 from dpdau_assets.evaluation.audit.recorder import Reading
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
 
 ROUNDING = 1e-9
 """Relative slack of comparisons between sums of the same numbers."""
@@ -102,7 +102,7 @@ def short_runs(changes: Iterable[Change], *, metric: Metric, at_least: int) -> l
     ]
 
 
-def squared_mu_of(account: budget.Account, changes: Sequence[Change]) -> float:
+def squared_mu_of(account: accounts.Account, changes: Sequence[Change]) -> float:
     """v'Pv of the changes drawn under one account; for Laplace noise, which is not Gaussian, what dominates it.
 
     So it is for a search, of which the user moved any level.

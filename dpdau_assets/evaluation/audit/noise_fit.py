@@ -26,7 +26,7 @@ from dpdau_assets.core.probability.distributions import Pmf, discrete_gaussian_p
 from dpdau_assets.core.quantities import METRICS, period_of
 from dpdau_assets.evaluation.audit.chances import NORMAL, chi_squared_tail, normal_tail
 from dpdau_assets.evaluation.audit.worlds import World
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
 
 BINS = 11
 """Bins of equal chance: 10 degrees of freedom."""
@@ -168,7 +168,7 @@ def judge_noise(
     )
 
 
-def fresh_noise(world: World, account: budget.Account) -> list[FreshNoise]:
+def fresh_noise(world: World, account: accounts.Account) -> list[FreshNoise]:
     """The fresh noise of an account; three parts for joint noise, one for each coordinate."""
     read: Read = {(reading.metric, reading.day): reading.value for reading in world.readings}
     offset = world.offsets.get(account.account, 0)
@@ -187,7 +187,7 @@ def fresh_noise(world: World, account: budget.Account) -> list[FreshNoise]:
     return [FreshNoise(np.array(values, dtype=np.int64), pmf, _stddev(pmf), offset, shared)]
 
 
-def _joint_noise(world: World, account: budget.Account, read: Read, offset: int) -> list[FreshNoise]:
+def _joint_noise(world: World, account: accounts.Account, read: Read, offset: int) -> list[FreshNoise]:
     joint = joint_from_parameters(account.parameters)
     rows = []
     for release in world.releases:

@@ -28,7 +28,7 @@ from dpdau_assets.evaluation.audit.recorder import Recorder
 from dpdau_assets.evaluation.audit.scripts import ROTATION_DAYS, Story
 from dpdau_assets.evaluation.audit.worlds import World, play, without, world_settings
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import budget
+from dpdau_assets.storage.ledger import accounts
 
 Overrides = dict[str, object]
 
@@ -183,7 +183,7 @@ def _differing_books(everybody: World, alone: World) -> list[str]:
     return found if everybody.spent == alone.spent else [*found, "other charges"]
 
 
-def _of_account(account: budget.Account, changes: Iterable[Change]) -> list[Change]:
+def _of_account(account: accounts.Account, changes: Iterable[Change]) -> list[Change]:
     """The changes that were drawn under one account."""
     return [
         each

@@ -31,8 +31,9 @@ from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.operations.write_report import write_report
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import budget, erasures, releases
-from dpdau_assets.storage.releases import Release as StoredRelease
+from dpdau_assets.storage.ledger import accounts as budget
+from dpdau_assets.storage.ledger import erasures, releases
+from dpdau_assets.storage.ledger.releases import Release as StoredRelease
 
 WORLD_SALT = "the salt of the audit's made users"
 """Both worlds hash users alike: a sketch depends on the salt, and the salt is not what is compared."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpdau_assets.operations.erased_keys import ErasedKeys
-from dpdau_assets.storage.erasures import Tombstones
+from dpdau_assets.storage.ledger.erasures import Tombstones
 
 DAY = date(2026, 5, 5)
 few_keys = st.sets(st.integers(0, 2**64 - 1) | st.integers(0, 20), max_size=30)

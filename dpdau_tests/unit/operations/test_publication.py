@@ -21,9 +21,9 @@ from dpdau_assets.operations.publication import (
     recover,
 )
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import partitions
 from dpdau_assets.storage.lake.key_files import write_keys
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger import partitions
+from dpdau_assets.storage.ledger.partitions import Partition
 from dpdau_tests.support.workspaces import digests, key_files, new_workspace, stage_activity
 
 DAY = date(2026, 5, 5)

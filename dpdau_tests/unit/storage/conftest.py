@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.storage.lake.lake import Lake
-from dpdau_assets.storage.ledger import Ledger, create_or_open
+from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

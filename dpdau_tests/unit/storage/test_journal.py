@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import text
 
 from dpdau_assets.errors import DataError, StorageError
-from dpdau_assets.storage import batches, budget, erasures, journal, releases
-from dpdau_assets.storage.erasures import Tombstones
+from dpdau_assets.storage import journal
 from dpdau_assets.storage.journal import Journal, anchor_of
 from dpdau_assets.storage.journal_lines import Anchor, Line, decode, files_in, read
 from dpdau_assets.storage.journal_replay import Replay
-from dpdau_assets.storage.ledger import Ledger, create_or_open, get_meta, set_meta
+from dpdau_assets.storage.ledger import accounts, batches, erasures, releases
+from dpdau_assets.storage.ledger.erasures import Tombstones
+from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open, get_meta, set_meta
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = date(2026, 2, 3)
@@ -154,7 +155,7 @@ class TestCrashes:
         with ledger.write() as connection:
             found = releases.find_release(connection, "dau", DAY)
             assert found is not None and found.drawn == 41
-            assert budget.lifetime_events(connection) == ()
+            assert accounts.lifetime_events(connection) == ()
             set_meta(connection, "after", "1")
         lines = read(folder)
         assert [line.seq for line in lines.lines] == [1, 2, 3] and lines.gap is None
@@ -342,7 +343,7 @@ class TestReplay:
         ledger = opened(tmp_path, folder)
         with ledger.write() as connection:
             release(connection)
-            budget.record_reset(connection, "dau", "2026-02", reason="approved", now=NOW)
+            accounts.record_reset(connection, "dau", "2026-02", reason="approved", now=NOW)
         copy = create_or_open(f"sqlite:///{tmp_path}/copy.sqlite")
         for _ in range(2):
             with copy.write() as connection:
@@ -370,16 +371,16 @@ class TestReplay:
         with ledger.write() as connection:
             account = open_account(connection)
         with ledger.write() as connection:
-            budget.insert_charge(connection, account, day=DAY, kind="release", events=(), now=NOW)
+            accounts.insert_charge(connection, account, day=DAY, kind="release", events=(), now=NOW)
         copy = create_or_open(f"sqlite:///{tmp_path}/copy.sqlite")
         with copy.write() as connection:
             Replay(OneKey()).apply(connection, read(folder).lines[-1])
-            assert budget.current_account(connection, "dau", "2026-02") == account
+            assert accounts.current_account(connection, "dau", "2026-02") == account
 
 
-def open_account(connection: journal.Connection) -> budget.Account:
+def open_account(connection: journal.Connection) -> accounts.Account:
     """An open account of February."""
-    return budget.open_account(
+    return accounts.open_account(
         connection,
         "dau",
         "2026-02",
@@ -412,7 +413,7 @@ def release(connection: journal.Connection) -> None:
 def draw(connection: journal.Connection) -> None:
     """An account, its charge and the release of a day."""
     account = open_account(connection)
-    charge = budget.insert_charge(connection, account, day=DAY, kind="release", events=(), now=NOW)
+    charge = accounts.insert_charge(connection, account, day=DAY, kind="release", events=(), now=NOW)
     releases.insert_release(
         connection, charge, metric="dau", day=DAY, revision=0, drawn=41, result={"a": [1.5]}, reason=None, now=NOW
     )

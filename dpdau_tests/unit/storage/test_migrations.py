@@ -11,10 +11,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from dpdau_assets.errors import ConfigurationError
-from dpdau_assets.storage import ledger as ledgers
-from dpdau_assets.storage.ledger import HEAD_REVISION, Ledger, create_or_open, open_existing
-from dpdau_assets.storage.migrations import run
-from dpdau_assets.storage.schema import metadata
+from dpdau_assets.storage.ledger import ledger as ledgers
+from dpdau_assets.storage.ledger.ledger import HEAD_REVISION, Ledger, create_or_open, open_existing
+from dpdau_assets.storage.ledger.migrations import run
+from dpdau_assets.storage.ledger.schema import metadata
 
 FIRST_VERSION_ROWS = (
     "INSERT INTO accounts VALUES (3, 'dau', '2024-01', 1, 'gaussian', '{}', 3.0, 1e-6, 6.0, 29.0, 'then')",

@@ -11,7 +11,7 @@ import pytest
 
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.storage import offsets
-from dpdau_assets.storage.budget import Account
+from dpdau_assets.storage.ledger.accounts import Account
 from dpdau_assets.storage.offsets import OffsetKeys
 
 ACCOUNT = Account(7, "dau", "2025-01", 1, "correlated", {}, 3.0, 1e-6, 6.0, 29.0, "2025-02-01T00:00:00+00:00")

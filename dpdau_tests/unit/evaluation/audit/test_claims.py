@@ -32,7 +32,7 @@ from dpdau_assets.evaluation.audit.claims import (
     worst_pattern_days,
 )
 from dpdau_assets.evaluation.audit.recorder import Reading
-from dpdau_assets.storage.budget import Account
+from dpdau_assets.storage.ledger.accounts import Account
 
 DAY = date(2025, 3, 1)
 CORRELATED = CorrelatedGaussian(18.1, 7.4, 33, 1e-6)

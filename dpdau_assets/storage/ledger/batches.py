@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from dpdau_assets.errors import InternalError
-from dpdau_assets.storage.ledger import inserted_number, time_text
-from dpdau_assets.storage.notes import note
-from dpdau_assets.storage.schema import batches, staged_files
+from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.ledger import inserted_number, time_text
+from dpdau_assets.storage.ledger.schema import batches, staged_files
 
 
 @dataclass(frozen=True, slots=True)

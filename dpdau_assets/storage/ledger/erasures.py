@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, delete, func, insert, or_, select
 
-from dpdau_assets.storage.ledger import get_meta, inserted_number, set_meta, time_text
-from dpdau_assets.storage.notes import Sealed, note
-from dpdau_assets.storage.schema import erasure_log, erasure_requests
+from dpdau_assets.storage.ledger.journal_entries import Sealed, note
+from dpdau_assets.storage.ledger.ledger import get_meta, inserted_number, set_meta, time_text
+from dpdau_assets.storage.ledger.schema import erasure_log, erasure_requests
 
 Keys = npt.NDArray[np.uint64]
 Days = npt.NDArray[np.datetime64]

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
 
-from dpdau_assets.storage.ledger import time_text
-from dpdau_assets.storage.notes import note
-from dpdau_assets.storage.schema import releases
+from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.ledger import time_text
+from dpdau_assets.storage.ledger.schema import releases
 
 
 @dataclass(frozen=True, slots=True)

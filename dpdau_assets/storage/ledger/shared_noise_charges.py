@@ -13,9 +13,9 @@ from sqlalchemy import Connection, String, func, select, type_coerce
 
 from dpdau_assets.core.dp_events import EventCounts, merge_events
 from dpdau_assets.core.quantities import period_of
-from dpdau_assets.storage.budget import CHARGE_KINDS, Account, parsed_events
-from dpdau_assets.storage.ledger import parse_time
-from dpdau_assets.storage.schema import IS_ASSUMED_OPENING, IS_OPENING, OPENING, charges
+from dpdau_assets.storage.ledger.accounts import CHARGE_KINDS, Account, parsed_events
+from dpdau_assets.storage.ledger.ledger import parse_time
+from dpdau_assets.storage.ledger.schema import IS_ASSUMED_OPENING, IS_OPENING, OPENING, charges
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import OperationalError
 
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
-from dpdau_assets.storage import ledger as ledgers
-from dpdau_assets.storage import schema
 from dpdau_assets.storage.disk import file_systems
-from dpdau_assets.storage.ledger import (
+from dpdau_assets.storage.ledger import ledger as ledgers
+from dpdau_assets.storage.ledger import schema
+from dpdau_assets.storage.ledger.ledger import (
     Ledger,
     create_or_open,
     facts,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from dpdau_assets.storage import frozen_windows
-from dpdau_assets.storage.frozen_windows import FrozenWindow
-from dpdau_assets.storage.ledger import Ledger
+from dpdau_assets.storage.ledger import frozen_windows
+from dpdau_assets.storage.ledger.frozen_windows import FrozenWindow
+from dpdau_assets.storage.ledger.ledger import Ledger
 
 DAY = date(2026, 3, 1)
 

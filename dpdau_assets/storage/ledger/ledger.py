@@ -24,10 +24,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
-from dpdau_assets.storage import notes, schema
 from dpdau_assets.storage.disk.file_systems import refuse_network_file_system
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
+from dpdau_assets.storage.ledger import journal_entries, schema
 
 BUSY_TIMEOUT_SECONDS = 30
 HEAD_REVISION = "0003"
@@ -97,7 +97,7 @@ class Ledger:
         is_redone = True
         while is_redone:
             with self._translated(), self._writer.begin() as connection:
-                notes.taken(connection)
+                journal_entries.taken(connection)
                 self._is_made = self._is_made or inspect(connection).has_table("meta")
                 is_redone = self.journal is not None and self._is_made and self.journal.begin(connection)
                 if is_redone:
@@ -251,7 +251,7 @@ def get_meta(connection: Connection, key: str) -> str | None:
 def set_meta(connection: Connection, key: str, value: str) -> None:
     """Sets a small fact, replacing an earlier value; the journal is told of a change."""
     if key not in UNNOTED_FACTS and get_meta(connection, key) != value:
-        notes.note(connection, "fact", {"key": key, "value": value})
+        journal_entries.note(connection, "fact", {"key": key, "value": value})
     statement = upsert(schema.meta).values(key=key, value=value)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
@@ -353,7 +353,7 @@ def _migrate(connection: Connection) -> None:
     revision = _revision(connection)
     if revision == HEAD_REVISION:
         return
-    from dpdau_assets.storage.migrations.run import is_known, upgrade  # Alembic costs 0.2 s and is rarely needed
+    from dpdau_assets.storage.ledger.migrations.run import is_known, upgrade  # Alembic costs 0.2 s and is rarely needed
 
     if revision is not None and not is_known(revision):
         raise ConfigurationError(
@@ -372,7 +372,7 @@ def _fill_meta(connection: Connection, *, synthetic: bool) -> None:
             "synthetic": "true" if synthetic else "false",
         }
         connection.execute(insert(schema.meta), [{"key": key, "value": value} for key, value in facts.items()])
-        notes.note(connection, "created", facts)
+        journal_entries.note(connection, "created", facts)
     elif synthetic and stored != "true":
         raise ConfigurationError(
             "this data folder was created for real data and cannot become a synthetic one",

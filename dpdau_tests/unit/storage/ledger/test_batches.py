@@ -7,8 +7,8 @@ from datetime import date
 import pytest
 
 from dpdau_assets.errors import InternalError
-from dpdau_assets.storage import batches
-from dpdau_assets.storage.ledger import Ledger
+from dpdau_assets.storage.ledger import batches
+from dpdau_assets.storage.ledger.ledger import Ledger
 from dpdau_tests.unit.storage.conftest import NOW
 
 DAYS = [date(2026, 1, number) for number in (1, 2, 3)]

@@ -20,9 +20,9 @@ from typing import Any, Literal, get_args
 from sqlalchemy import ColumnElement, Connection, String, func, insert, literal, select, type_coerce, update
 
 from dpdau_assets.core.dp_events import DpEvent, EventCounts, count_events, event_from_json, event_to_json, merge_events
-from dpdau_assets.storage.ledger import inserted_number, time_text
-from dpdau_assets.storage.notes import note
-from dpdau_assets.storage.schema import IS_OF_A_DAY, accounts, charges, resets
+from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.ledger import inserted_number, time_text
+from dpdau_assets.storage.ledger.schema import IS_OF_A_DAY, accounts, charges, resets
 
 ChargeKind = Literal["release", "revision", "threshold", "opening", "assumed"]
 CHARGE_KINDS: tuple[ChargeKind, ...] = get_args(ChargeKind)

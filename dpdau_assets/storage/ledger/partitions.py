@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from dpdau_assets.storage.ledger import get_meta, set_meta, time_text
-from dpdau_assets.storage.schema import partitions
+from dpdau_assets.storage.ledger.ledger import get_meta, set_meta, time_text
+from dpdau_assets.storage.ledger.schema import partitions
 
 VERSION_KEY = "partition_version"
 

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, select
 
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DiscreteLaplaceEvent, PureDpEvent, count_events
 from dpdau_assets.errors import InternalError
-from dpdau_assets.storage import budget, releases, schema
-from dpdau_assets.storage.budget import Account
-from dpdau_assets.storage.ledger import Ledger
+from dpdau_assets.storage.ledger import accounts, releases, schema
+from dpdau_assets.storage.ledger.accounts import Account
+from dpdau_assets.storage.ledger.ledger import Ledger
 from dpdau_tests.unit.storage.conftest import NOW
 
 PERIOD = "2026-01"
@@ -20,7 +20,7 @@ GAUSSIAN, LAPLACE = DiscreteGaussianEvent(12.99), DiscreteLaplaceEvent(10 / 3)
 
 
 def open_account(connection: Connection, metric: str = "dau", period: str = PERIOD) -> Account:
-    return budget.open_account(
+    return accounts.open_account(
         connection,
         metric,
         period,
@@ -35,7 +35,7 @@ def open_account(connection: Connection, metric: str = "dau", period: str = PERI
 
 
 def charge(connection: Connection, account: Account, day: date, *events: object) -> int:
-    return budget.insert_charge(connection, account, day=day, kind="release", events=events or (GAUSSIAN,), now=NOW)  # type: ignore[arg-type]
+    return accounts.insert_charge(connection, account, day=day, kind="release", events=events or (GAUSSIAN,), now=NOW)  # type: ignore[arg-type]
 
 
 def release(connection: Connection, account: Account, day: date, *, revision: int = 0, drawn: int = -5) -> None:
@@ -58,40 +58,40 @@ class TestVersion:
         """Each of the three changes it, releases and other tables do not."""
         versions = []
         with ledger.write() as connection:
-            versions.append(budget.version(connection))
+            versions.append(accounts.version(connection))
             account = open_account(connection)
-            versions.append(budget.version(connection))
+            versions.append(accounts.version(connection))
             number = charge(connection, account, DAYS[0])
-            versions.append(budget.version(connection))
+            versions.append(accounts.version(connection))
             releases.insert_release(
                 connection, number, metric="dau", day=DAYS[0], revision=0, drawn=1, result={}, reason=None, now=NOW
             )
-            assert budget.version(connection) == versions[-1]
-            budget.record_reset(connection, "dau", PERIOD, reason="public error", now=NOW)
-            versions.append(budget.version(connection))
+            assert accounts.version(connection) == versions[-1]
+            accounts.record_reset(connection, "dau", PERIOD, reason="public error", now=NOW)
+            versions.append(accounts.version(connection))
         assert versions == sorted(set(versions))
 
     def test_a_rolled_back_charge_leaves_it(self, ledger: Ledger) -> None:
         """A transaction that did not commit did not happen."""
         with ledger.write() as connection:
             account = open_account(connection)
-            before = budget.version(connection)
+            before = accounts.version(connection)
         with pytest.raises(ZeroDivisionError), ledger.write() as connection:
             charge(connection, account, DAYS[0])
             raise ZeroDivisionError
         with ledger.read() as connection:
-            assert budget.version(connection) == before
+            assert accounts.version(connection) == before
 
 
 class TestAccounts:
     def test_an_account_comes_back_as_opened(self, ledger: Ledger) -> None:
         """The first generation is 1, and another metric or month has its own account."""
         with ledger.write() as connection:
-            assert budget.current_account(connection, "dau", PERIOD) is None
+            assert accounts.current_account(connection, "dau", PERIOD) is None
             opened = open_account(connection)
-            assert budget.current_account(connection, "dau", PERIOD) == opened
-            assert budget.current_account(connection, "wau", PERIOD) is None
-            assert budget.current_account(connection, "dau", "2026-02") is None
+            assert accounts.current_account(connection, "dau", PERIOD) == opened
+            assert accounts.current_account(connection, "wau", PERIOD) is None
+            assert accounts.current_account(connection, "dau", "2026-02") is None
         assert (opened.generation, opened.parameters) == (1, {"stddev": 12.99})
 
     def test_an_account_is_opened_once(self, ledger: Ledger) -> None:
@@ -105,20 +105,20 @@ class TestAccounts:
         with ledger.write() as connection:
             first = open_account(connection)
             charge(connection, first, DAYS[0])
-            reset = budget.record_reset(connection, "dau", PERIOD, reason="public error", now=NOW)
-            assert budget.current_account(connection, "dau", PERIOD) is None
+            reset = accounts.record_reset(connection, "dau", PERIOD, reason="public error", now=NOW)
+            assert accounts.current_account(connection, "dau", PERIOD) is None
             second = open_account(connection)
             charge(connection, second, DAYS[1])
             assert (reset.generation, second.generation) == (2, 2)
-            assert budget.events_of_account(connection, second) == count_events([GAUSSIAN])
-            assert budget.events_of_metric(connection, "dau", PERIOD) == count_events([GAUSSIAN] * 2)
-            assert [each.reason for each in budget.resets_of(connection, "dau", PERIOD)] == ["public error"]
-            assert budget.accounts_of(connection, "dau", PERIOD) == [first, second]
+            assert accounts.events_of_account(connection, second) == count_events([GAUSSIAN])
+            assert accounts.events_of_metric(connection, "dau", PERIOD) == count_events([GAUSSIAN] * 2)
+            assert [each.reason for each in accounts.resets_of(connection, "dau", PERIOD)] == ["public error"]
+            assert accounts.accounts_of(connection, "dau", PERIOD) == [first, second]
 
     def test_resets_before_any_account_count_on(self, ledger: Ledger) -> None:
         """Two resets in a row give generations 2 and 3."""
         with ledger.write() as connection:
-            found = [budget.record_reset(connection, "dau", PERIOD, reason="x", now=NOW).generation for _ in range(2)]
+            found = [accounts.record_reset(connection, "dau", PERIOD, reason="x", now=NOW).generation for _ in range(2)]
         assert found == [2, 3]
 
 
@@ -133,17 +133,17 @@ class TestEvents:
             charge(connection, dau, DAYS[1])
             charge(connection, wau, DAYS[1])
             charge(connection, later, date(2026, 2, 1))
-            assert budget.events_of_account(connection, dau) == count_events(
+            assert accounts.events_of_account(connection, dau) == count_events(
                 [GAUSSIAN, GAUSSIAN, LAPLACE, PureDpEvent(0.05)]
             )
-            assert budget.events_of_period(connection, PERIOD) == count_events(
+            assert accounts.events_of_period(connection, PERIOD) == count_events(
                 [GAUSSIAN] * 3 + [LAPLACE, PureDpEvent(0.05)]
             )
-            assert budget.lifetime_events(connection, "dau") == count_events(
+            assert accounts.lifetime_events(connection, "dau") == count_events(
                 [GAUSSIAN] * 3 + [LAPLACE, PureDpEvent(0.05)]
             )
-            assert sum(count for _, count in budget.lifetime_events(connection)) == 6
-            assert budget.daily_events(connection, DAYS[0], DAYS[2]) == {
+            assert sum(count for _, count in accounts.lifetime_events(connection)) == 6
+            assert accounts.daily_events(connection, DAYS[0], DAYS[2]) == {
                 DAYS[0]: count_events([GAUSSIAN, LAPLACE, PureDpEvent(0.05)]),
                 DAYS[1]: count_events([GAUSSIAN] * 2),
             }
@@ -151,14 +151,14 @@ class TestEvents:
     def test_nothing_charged_is_no_event(self, ledger: Ledger) -> None:
         """An empty budget composes to the empty multiset."""
         with ledger.read() as connection:
-            assert budget.lifetime_events(connection) == ()
-            assert budget.daily_events(connection, DAYS[0], DAYS[2]) == {}
+            assert accounts.lifetime_events(connection) == ()
+            assert accounts.daily_events(connection, DAYS[0], DAYS[2]) == {}
 
     def test_a_threshold_search_is_charged_with_its_outcome(self, ledger: Ledger) -> None:
         """The search counts as an event of its own and its outcome is kept beside it."""
         with ledger.write() as connection:
             account = open_account(connection)
-            budget.insert_charge(
+            accounts.insert_charge(
                 connection,
                 account,
                 day=DAYS[0],
@@ -167,13 +167,13 @@ class TestEvents:
                 outcome={"level": 3},
                 now=NOW,
             )
-            assert budget.events_of_account(connection, account) == count_events([PureDpEvent(0.05)])
+            assert accounts.events_of_account(connection, account) == count_events([PureDpEvent(0.05)])
             assert connection.execute(select(schema.charges.c.outcome)).scalar() == {"level": 3}
 
     def test_an_unknown_kind_is_refused(self, ledger: Ledger) -> None:
         """The table itself knows the three kinds."""
         with pytest.raises(InternalError), ledger.write() as connection:
-            budget.insert_charge(
+            accounts.insert_charge(
                 connection,
                 open_account(connection),
                 day=DAYS[0],
@@ -207,7 +207,7 @@ class TestReleases:
         with pytest.raises(InternalError), ledger.write() as connection:
             release(connection, account, DAYS[0])
         with ledger.read() as connection:
-            assert budget.lifetime_events(connection) == count_events([GAUSSIAN])
+            assert accounts.lifetime_events(connection) == count_events([GAUSSIAN])
 
     def test_a_release_needs_its_charge(self, ledger: Ledger) -> None:
         """A value without a charge cannot be stored."""

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from dpdau_assets.storage import erasures
-from dpdau_assets.storage.erasures import Recorded, Tombstones
-from dpdau_assets.storage.ledger import Ledger
+from dpdau_assets.storage.ledger import erasures
+from dpdau_assets.storage.ledger.erasures import Recorded, Tombstones
+from dpdau_assets.storage.ledger.ledger import Ledger
 from dpdau_tests.unit.storage.conftest import NOW
 
 EARLY, DAY, LATE = date(2026, 1, 1), date(2026, 1, 5), date(2026, 1, 9)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from datetime import date
 
-from dpdau_assets.storage import partitions
-from dpdau_assets.storage.ledger import Ledger
-from dpdau_assets.storage.partitions import Partition
+from dpdau_assets.storage.ledger import partitions
+from dpdau_assets.storage.ledger.ledger import Ledger
+from dpdau_assets.storage.ledger.partitions import Partition
 from dpdau_tests.unit.storage.conftest import NOW
 
 DAYS = [date(2026, 1, number) for number in (1, 2, 3)]

@@ -11,8 +11,8 @@ from datetime import date
 from sqlalchemy import Connection
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.storage import erasures
-from dpdau_assets.storage.ledger import get_meta, set_meta
+from dpdau_assets.storage.ledger import erasures
+from dpdau_assets.storage.ledger.ledger import get_meta, set_meta
 
 FINGERPRINT_KEY = "salts_fingerprint"
 DESTROYED_KEY = "destroyed_below_epoch"

@@ -12,8 +12,8 @@ from datetime import date
 
 from sqlalchemy import Connection, insert, select
 
-from dpdau_assets.storage.notes import note
-from dpdau_assets.storage.schema import frozen_windows
+from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.schema import frozen_windows
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from dpdau_assets.storage.schema import metadata
+from dpdau_assets.storage.ledger.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
