@@ -19,7 +19,7 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage import backups
 from dpdau_assets.storage.backups import Backup, Terms
 from dpdau_assets.storage.disk.lock import FileLock
-from dpdau_assets.storage.journal import anchor_of
+from dpdau_assets.storage.journal.journal import anchor_of
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.unfinished_backups import settle_unfinished
 

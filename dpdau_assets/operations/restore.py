@@ -55,9 +55,9 @@ from dpdau_assets.storage.disk.durable import (
     temporary_name,
 )
 from dpdau_assets.storage.disk.lock import FileLock
-from dpdau_assets.storage.journal import RESTORE_STEP, Journal
-from dpdau_assets.storage.journal_lines import Gap, Lines, read
-from dpdau_assets.storage.journal_replay import Replay
+from dpdau_assets.storage.journal.journal import RESTORE_STEP, Journal
+from dpdau_assets.storage.journal.lines import Gap, Lines, read
+from dpdau_assets.storage.journal.replay import Replay
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import erasures, journal_entries, salt_facts, schema
 from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, Ledger, get_meta, open_copy, parse_time, set_meta

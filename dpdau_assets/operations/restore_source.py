@@ -23,8 +23,8 @@ from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage import backups
 from dpdau_assets.storage.backups import Backup
 from dpdau_assets.storage.byte_search import KeySearch
-from dpdau_assets.storage.journal_end import noted_end
-from dpdau_assets.storage.journal_lines import START, Anchor, Gap, Line, Lines, read
+from dpdau_assets.storage.journal.last_line import noted_end
+from dpdau_assets.storage.journal.lines import START, Anchor, Gap, Line, Lines, read
 from dpdau_assets.storage.lake.key_files import read_table
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import releases

@@ -29,7 +29,7 @@ from dpdau_assets.operations.verify_places import verify_places
 from dpdau_assets.operations.verify_strays import verify_strays
 from dpdau_assets.operations.workspace import Clock, Workspace, utc_now
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage.journal_lines import files_in
+from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import batches, partitions
 

@@ -28,7 +28,7 @@ from dpdau_assets.storage.backups import Backup, Manifest
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.disk.lock import FileLock
-from dpdau_assets.storage.journal_lines import read
+from dpdau_assets.storage.journal.lines import read
 from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import ErasureRequest, Tombstones, to_unsigned

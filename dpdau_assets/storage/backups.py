@@ -36,7 +36,7 @@ from dpdau_assets.storage.disk.durable import (
     write_new,
 )
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_error, storage_errors
-from dpdau_assets.storage.journal_lines import Anchor, files_in, last_line
+from dpdau_assets.storage.journal.lines import Anchor, files_in, last_line
 from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, Ledger, parse_time, time_text
 
 FOLDER_MODE = 0o700

@@ -12,7 +12,7 @@ from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.restore import Restored, restore
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.journal_lines import files_in, read
+from dpdau_assets.storage.journal.lines import files_in, read
 from dpdau_tests.integration.release_folders import (
     NEW_YEAR,
     NOW,

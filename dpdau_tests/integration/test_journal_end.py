@@ -19,7 +19,7 @@ from dpdau_assets.operations.restore import Restored, restore
 from dpdau_assets.operations.unaccounted import assume_released
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.journal_lines import files_in
+from dpdau_assets.storage.journal.lines import files_in
 from dpdau_tests.integration.release_folders import NEW_YEAR, NOW, add_activity, everybody, open_folder
 
 LAST = NEW_YEAR + timedelta(days=5)

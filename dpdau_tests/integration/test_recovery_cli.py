@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dpdau_assets.storage.journal_lines import files_in
+from dpdau_assets.storage.journal.lines import files_in
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 
 DAYS = [f"2025-01-0{number}" for number in range(1, 5)]

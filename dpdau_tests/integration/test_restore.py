@@ -25,7 +25,7 @@ from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.journal_lines import files_in, read
+from dpdau_assets.storage.journal.lines import files_in, read
 from dpdau_tests.integration.lost_ledgers import (
     DAYS,
     LAST,
@@ -86,7 +86,7 @@ class TestBackup:
     @pytest.mark.slow
     def test_old_copies_and_what_only_they_needed_go(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A copy past BACKUP_RETENTION_DAYS is removed by the next, with the journal files that no copy needs."""
-        monkeypatch.setattr("dpdau_assets.storage.journal.FILE_BYTES", 2000)
+        monkeypatch.setattr("dpdau_assets.storage.journal.journal.FILE_BYTES", 2000)
         workspace = open_folder(tmp_path / "data", backup_retention_days=3)
         add_activity(workspace, everybody(3, days=2))
         first = backup(workspace).made[0].path

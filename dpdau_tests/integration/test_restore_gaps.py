@@ -23,7 +23,7 @@ from dpdau_assets.operations.unaccounted import assume_released, unaccounted
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.verify_ledger import DRAWN
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.journal_lines import files_in, read
+from dpdau_assets.storage.journal.lines import files_in, read
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger.shared_noise_charges import last_openings, openings_between
 from dpdau_tests.integration.lost_ledgers import (

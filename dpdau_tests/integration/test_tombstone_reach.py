@@ -28,7 +28,7 @@ from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.journal_lines import read
+from dpdau_assets.storage.journal.lines import read
 from dpdau_assets.storage.ledger import erasures
 from dpdau_tests.support.naive import live_users
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, files_holding, new_workspace

@@ -30,7 +30,7 @@ from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify, verify_folder
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage.journal_lines import files_in
+from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.ledger import batches
 from dpdau_tests.integration.verified_folders import FIRST, build, flip, follow, journal_file, key_of, the
 from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace, stage_activity

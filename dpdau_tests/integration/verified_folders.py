@@ -21,7 +21,7 @@ from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.verification import Finding, Verification
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.journal_lines import files_in
+from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.lake.key_files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.ledger import partitions
 from dpdau_assets.storage.ledger.partitions import Partition

@@ -28,7 +28,7 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.orchestration.home import create_home
 from dpdau_assets.orchestration.partitions import range_tags
 from dpdau_assets.settings.settings import Settings, create_project
-from dpdau_assets.storage import journal_lines
+from dpdau_assets.storage.journal import lines
 from dpdau_tests.support.campaign_terms import (
     BACKUP_POINTS,
     DAYS,
@@ -286,8 +286,8 @@ class World:
 
     def _check_journal(self, values: Mapping[tuple[str, date, int], int]) -> None:
         """Whatever was drawn and written down stays the value, also when the process died before the commit."""
-        for path in journal_lines.files_in(self.folder / "data" / "journal"):
-            for line in journal_lines.lines_of(path):
+        for path in lines.files_in(self.folder / "data" / "journal"):
+            for line in lines.lines_of(path):
                 for note in line.document()["notes"]:
                     if note["note"] == "release":
                         key = (note["metric"], date.fromisoformat(note["day"]), int(note["revision"]))

@@ -113,8 +113,8 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.operations.restore", "apply_all_erasures", "after"),
     ),
     "journal": (
-        Place("dpdau_assets.storage.journal", "_append"),
-        Place("dpdau_assets.storage.journal", "_append", "after"),
+        Place("dpdau_assets.storage.journal.journal", "_append"),
+        Place("dpdau_assets.storage.journal.journal", "_append", "after"),
     ),
     "answer": (Place("dpdau_assets.cli.output", "emit"),),
 }

@@ -31,13 +31,13 @@ from sqlalchemy import Connection
 from dpdau_assets.errors import DataError, InternalError
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, make_durable, remove, replace, temporary_name
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
-from dpdau_assets.storage.journal_end import note_end, noted_end
-from dpdau_assets.storage.journal_lines import START, Anchor, Line, encode, file_number, files_in, last_line
+from dpdau_assets.storage.journal.last_line import note_end, noted_end
+from dpdau_assets.storage.journal.lines import START, Anchor, Line, encode, file_number, files_in, last_line
+from dpdau_assets.storage.journal.sealing import seal
 from dpdau_assets.storage.ledger import journal_entries
 from dpdau_assets.storage.ledger.journal_entries import Sealed
 from dpdau_assets.storage.ledger.journal_entries import note as note
 from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, get_meta, time_text
-from dpdau_assets.storage.sealing import seal
 
 FILE_BYTES = 64 << 20
 FILE_MODE = 0o600

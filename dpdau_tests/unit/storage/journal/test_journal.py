@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import text
 
 from dpdau_assets.errors import DataError, StorageError
-from dpdau_assets.storage import journal
-from dpdau_assets.storage.journal import Journal, anchor_of
-from dpdau_assets.storage.journal_lines import Anchor, Line, decode, files_in, read
-from dpdau_assets.storage.journal_replay import Replay
+from dpdau_assets.storage.journal import journal
+from dpdau_assets.storage.journal.journal import Journal, anchor_of
+from dpdau_assets.storage.journal.lines import Anchor, Line, decode, files_in, read
+from dpdau_assets.storage.journal.replay import Replay
 from dpdau_assets.storage.ledger import accounts, batches, erasures, releases
 from dpdau_assets.storage.ledger.erasures import Tombstones
 from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open, get_meta, set_meta

@@ -17,11 +17,11 @@ from typing import Any
 from sqlalchemy import Connection, Date, Table, delete, insert, select, update
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage.journal import EpochKeys, sealed_about
-from dpdau_assets.storage.journal_lines import Line
+from dpdau_assets.storage.journal.journal import EpochKeys, sealed_about
+from dpdau_assets.storage.journal.lines import Line
+from dpdau_assets.storage.journal.sealing import open_sealed
 from dpdau_assets.storage.ledger import erasures, schema
 from dpdau_assets.storage.ledger.ledger import set_meta
-from dpdau_assets.storage.sealing import open_sealed
 
 FILE_KINDS = frozenset({"batch", "batch_discarded", "rotation", "epochs_destroyed"})
 FILE_FACTS = frozenset({"salts_fingerprint"})
