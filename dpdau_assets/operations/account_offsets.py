@@ -23,9 +23,9 @@ from dpdau_assets.core.mechanisms.interface import NoiseSource, ReleaseNoise
 from dpdau_assets.core.quantities import days_of_period
 from dpdau_assets.errors import InternalError
 from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
 from dpdau_assets.storage.ledger import accounts
 from dpdau_assets.storage.ledger.shared_noise_charges import last_openings
-from dpdau_assets.storage.offsets import OffsetKeys
 
 OFFSET_LIFE_DAYS = 35
 """Days after a month's end in which late releases and revisions still use its offset."""

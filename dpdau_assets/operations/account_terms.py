@@ -22,8 +22,8 @@ from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import days_of_period
 from dpdau_assets.operations.account_offsets import opening_needed
 from dpdau_assets.settings.settings import Settings
+from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
 from dpdau_assets.storage.ledger import accounts as budget
-from dpdau_assets.storage.offsets import OffsetKeys
 
 JOINT = "joint"
 """Name of the account that pays for all three metrics together."""

@@ -33,9 +33,9 @@ from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import ASSETS, ERASURE_REPLAY, MAU_UNIONS, WAU_WINDOW_DAYS
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import salt_file
 from dpdau_assets.storage.backup_needs import lowest_epoch_needed
 from dpdau_assets.storage.disk.durable import make_names_durable, remove
+from dpdau_assets.storage.keys import salt_file
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import batches, erasures, frozen_windows, partitions, salt_facts
 from dpdau_assets.storage.ledger.frozen_windows import FrozenWindow

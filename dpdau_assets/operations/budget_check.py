@@ -24,13 +24,13 @@ from dpdau_assets.operations.account_terms import JOINT, Terms, account_name, ma
 from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.operations.workspace import sketch_plan
 from dpdau_assets.settings.settings import Settings
+from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger import releases
 from dpdau_assets.storage.ledger.ledger import Ledger
 from dpdau_assets.storage.ledger.releases import Release
 from dpdau_assets.storage.ledger.shared_noise_charges import openings_between
-from dpdau_assets.storage.offsets import OffsetKeys
 
 FUNDED_WITHIN_DAYS = 800
 """How far ahead the next funded day is looked for: no window of 365 days stays full for longer."""

@@ -25,10 +25,10 @@ from dpdau_assets.storage.journal import last_line as journal_end
 from dpdau_assets.storage.journal.journal import Journal, anchor_of
 from dpdau_assets.storage.journal.lines import Anchor, files_in, last_line
 from dpdau_assets.storage.journal.replay import Replay
+from dpdau_assets.storage.keys.salt_store import SaltStore, secret_from_text
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import salt_facts
 from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open, facts, get_meta, open_existing, set_meta
-from dpdau_assets.storage.secrets import SaltStore, secret_from_text
 
 OPENING_ATTEMPTS = 5
 """How often the salt store is read again because a rotation was completed while it was read."""

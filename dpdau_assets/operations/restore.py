@@ -45,7 +45,7 @@ from dpdau_assets.operations.unaccounted import (
 )
 from dpdau_assets.operations.workspace import Clock, Workspace, last_use, utc_now
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import backups, salt_file
+from dpdau_assets.storage import backups
 from dpdau_assets.storage.disk.durable import (
     TEMPORARY_MARK,
     make_durable,
@@ -58,10 +58,11 @@ from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal.journal import RESTORE_STEP, Journal
 from dpdau_assets.storage.journal.lines import Gap, Lines, read
 from dpdau_assets.storage.journal.replay import Replay
+from dpdau_assets.storage.keys import salt_file
+from dpdau_assets.storage.keys.salt_store import SaltStore
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import erasures, journal_entries, salt_facts, schema
 from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, Ledger, get_meta, open_copy, parse_time, set_meta
-from dpdau_assets.storage.secrets import SaltStore
 
 LOCK_SECONDS = 600
 NUMBER_STEP = 1_000_000

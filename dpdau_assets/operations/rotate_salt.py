@@ -24,14 +24,14 @@ from sqlalchemy import Connection
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.errors import InputError
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import salt_file
 from dpdau_assets.storage.disk.durable import make_durable, read_bytes, write_bytes
+from dpdau_assets.storage.keys import salt_file
+from dpdau_assets.storage.keys.salt_file import segment_fields
+from dpdau_assets.storage.keys.salt_store import RotationRecord, SaltStore
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
 from dpdau_assets.storage.ledger.journal_entries import note
 from dpdau_assets.storage.ledger.ledger import time_text
-from dpdau_assets.storage.salt_file import segment_fields
-from dpdau_assets.storage.secrets import RotationRecord, SaltStore
 
 MOST_DAYS_AHEAD = 366
 """A rotation further ahead is taken for a slip: no other could be made before it."""

@@ -16,14 +16,14 @@ from dpdau_assets.operations.open_workspace import ledger_url
 from dpdau_assets.operations.rotate_salt import list_rotations
 from dpdau_assets.operations.workspace import SALTS_KEY, Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import salt_export, salt_file
 from dpdau_assets.storage.disk.durable import make_durable, write_new
 from dpdau_assets.storage.disk.os_errors import storage_errors
+from dpdau_assets.storage.keys import salt_export, salt_file
+from dpdau_assets.storage.keys.salt_file import FILE_MODE
+from dpdau_assets.storage.keys.salt_store import SaltStore
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import salt_facts
 from dpdau_assets.storage.ledger.ledger import get_meta, open_existing
-from dpdau_assets.storage.salt_file import FILE_MODE
-from dpdau_assets.storage.secrets import SaltStore
 
 SHORTEST_PASSPHRASE = 8
 MOST_EXPORT_BYTES = 1 << 20

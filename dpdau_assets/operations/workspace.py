@@ -16,10 +16,10 @@ from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings.settings import Settings
+from dpdau_assets.storage.keys.salt_store import SaltStore
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import batches, salt_facts
 from dpdau_assets.storage.ledger.ledger import Ledger, get_meta, parse_time, set_meta, time_text
-from dpdau_assets.storage.secrets import SaltStore
 
 Clock = Callable[[], datetime]
 """Gives an aware time."""

@@ -139,10 +139,6 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.storage.backup_needs": "dpdau_assets.storage.backups.backup_needs",
     "dpdau_assets.storage.backups": "dpdau_assets.storage.backups.backups",
     "dpdau_assets.storage.byte_search": "dpdau_assets.storage.scan.byte_search",
-    "dpdau_assets.storage.offsets": "dpdau_assets.storage.keys.shared_noise_keys",
-    "dpdau_assets.storage.salt_export": "dpdau_assets.storage.keys.salt_export",
-    "dpdau_assets.storage.salt_file": "dpdau_assets.storage.keys.salt_file",
-    "dpdau_assets.storage.secrets": "dpdau_assets.storage.keys.salt_store",
     "dpdau_assets.storage.sqlite_pages": "dpdau_assets.storage.scan.sqlite_pages",
     "dpdau_assets.storage.unfinished_backups": "dpdau_assets.storage.backups.unfinished_backups",
 }

@@ -18,7 +18,7 @@ from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import salt_file
+from dpdau_assets.storage.keys import salt_file
 from dpdau_assets.storage.ledger import salt_facts
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled

@@ -86,10 +86,10 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.storage.ledger.releases", "insert_release", "after"),
     ),
     "rotate": (
-        Place("dpdau_assets.storage.salt_file", "put_pending"),
-        Place("dpdau_assets.storage.salt_file", "put_pending", "after"),
-        Place("dpdau_assets.storage.salt_file", "take_pending"),
-        Place("dpdau_assets.storage.salt_file", "take_pending", "after"),
+        Place("dpdau_assets.storage.keys.salt_file", "put_pending"),
+        Place("dpdau_assets.storage.keys.salt_file", "put_pending", "after"),
+        Place("dpdau_assets.storage.keys.salt_file", "take_pending"),
+        Place("dpdau_assets.storage.keys.salt_file", "take_pending", "after"),
     ),
     "retain": (
         Place("dpdau_assets.operations.apply_retention", "_drop_rows"),

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.errors import ConfigurationError, DataError
-from dpdau_assets.storage import salt_file
-from dpdau_assets.storage.secrets import SaltStore
+from dpdau_assets.storage.keys import salt_file
+from dpdau_assets.storage.keys.salt_store import SaltStore
 
 SECRET = b"correct horse battery staple"
 EFFECTIVE = date(2026, 9, 1)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from dpdau_assets.errors import InputError
-from dpdau_assets.storage.salt_file import SaltDocument
+from dpdau_assets.storage.keys.salt_file import SaltDocument
 
 FORMAT = "dpdau-salts"
 EXPORT_VERSION = 1

@@ -8,8 +8,8 @@ import pytest
 
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.errors import InputError
-from dpdau_assets.storage.salt_export import decrypt, encrypt
-from dpdau_assets.storage.salt_file import HandRotation, SaltDocument
+from dpdau_assets.storage.keys.salt_export import decrypt, encrypt
+from dpdau_assets.storage.keys.salt_file import HandRotation, SaltDocument
 
 STORE = SaltDocument(EpochCalendar.every(90), {3: bytes(range(32))}, {3: HandRotation("a mark", "a time")}, bytes(32))
 QUICK = 1 << 10

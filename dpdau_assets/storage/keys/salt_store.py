@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dpdau_assets.core.hashing import SECRET_BYTES, EpochCalendar, Segment, epoch_key, ratchet
 from dpdau_assets.errors import ConfigurationError, DataError
-from dpdau_assets.storage import salt_file
-from dpdau_assets.storage.salt_file import HandRotation, SaltDocument, segment_fields
+from dpdau_assets.storage.keys import salt_file
+from dpdau_assets.storage.keys.salt_file import HandRotation, SaltDocument, segment_fields
 
 BATCH_KEY_PURPOSE = b"dpdau/batch-key"
 

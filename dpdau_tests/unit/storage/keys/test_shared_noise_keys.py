@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.errors import ConfigurationError
-from dpdau_assets.storage import offsets
+from dpdau_assets.storage.keys import shared_noise_keys
+from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
 from dpdau_assets.storage.ledger.accounts import Account
-from dpdau_assets.storage.offsets import OffsetKeys
 
 ACCOUNT = Account(7, "dau", "2025-01", 1, "correlated", {}, 3.0, 1e-6, 6.0, 29.0, "2025-02-01T00:00:00+00:00")
 
@@ -54,7 +54,7 @@ class TestOffsetKeys:
     def test_it_is_bound_to_the_form_it_was_sealed_in(self, keys: OffsetKeys, monkeypatch: pytest.MonkeyPatch) -> None:
         """Under another version of the sealed form it does not open, so that none is read as another."""
         account = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, 5))
-        monkeypatch.setattr(offsets, "SEAL_VERSION", offsets.SEAL_VERSION + 1)
+        monkeypatch.setattr(shared_noise_keys, "SEAL_VERSION", shared_noise_keys.SEAL_VERSION + 1)
         assert keys.open(account) is None
 
     def test_it_is_bound_to_its_ledger(self, keys: OffsetKeys, tmp_path: Path) -> None:
