@@ -33,7 +33,7 @@ from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.lineage import ASSETS, ERASURE_REPLAY, MAU_UNIONS, WAU_WINDOW_DAYS
 from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.backup_needs import lowest_epoch_needed
+from dpdau_assets.storage.backups.backup_needs import lowest_epoch_needed
 from dpdau_assets.storage.disk.durable import make_names_durable, remove
 from dpdau_assets.storage.keys import salt_file
 from dpdau_assets.storage.lake.lake import Lake

@@ -16,12 +16,12 @@ from sqlalchemy import Connection
 from dpdau_assets.operations.lineage import RAW_EVENTS
 from dpdau_assets.operations.publication import recover
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import backups
-from dpdau_assets.storage.backups import Backup, Terms
+from dpdau_assets.storage.backups import backups
+from dpdau_assets.storage.backups.backups import Backup, Terms
+from dpdau_assets.storage.backups.unfinished_backups import settle_unfinished
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal.journal import anchor_of
 from dpdau_assets.storage.ledger import batches, partitions
-from dpdau_assets.storage.unfinished_backups import settle_unfinished
 
 LOCK_SECONDS = 600
 SURELY_DEAD = timedelta(days=1)

@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, select
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage import backups
-from dpdau_assets.storage.backups import LAKE_PARTS, Backup
+from dpdau_assets.storage.backups import backups
+from dpdau_assets.storage.backups.backups import LAKE_PARTS, Backup
 from dpdau_assets.storage.disk.durable import make_durable, make_names_durable, temporary_name, write_new
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.lake.lake import Lake

@@ -45,7 +45,7 @@ from dpdau_assets.operations.unaccounted import (
 )
 from dpdau_assets.operations.workspace import Clock, Workspace, last_use, utc_now
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import backups
+from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.disk.durable import (
     TEMPORARY_MARK,
     make_durable,

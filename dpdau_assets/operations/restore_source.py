@@ -20,8 +20,8 @@ from dpdau_assets.operations.verification import Report
 from dpdau_assets.operations.verify_journal import verify_journal
 from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import backups
-from dpdau_assets.storage.backups import Backup
+from dpdau_assets.storage.backups import backups
+from dpdau_assets.storage.backups.backups import Backup
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.journal.last_line import noted_end
 from dpdau_assets.storage.journal.lines import START, Anchor, Gap, Line, Lines, read

@@ -23,8 +23,9 @@ from dpdau_assets.operations.verification import AT_WORK, HOLDS, Report, remove_
 from dpdau_assets.operations.verify_places import is_in_pages
 from dpdau_assets.operations.verify_sketches import holds_erased_rows
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage import backups
-from dpdau_assets.storage.backups import Backup, Manifest
+from dpdau_assets.storage.backups import backups
+from dpdau_assets.storage.backups.backups import Backup, Manifest
+from dpdau_assets.storage.backups.unfinished_backups import place_of
 from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.disk.lock import FileLock
@@ -34,7 +35,6 @@ from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import ErasureRequest, Tombstones, to_unsigned
 from dpdau_assets.storage.ledger.ledger import parse_time
 from dpdau_assets.storage.sqlite_pages import foreign_pages
-from dpdau_assets.storage.unfinished_backups import place_of
 
 LOCK_NAME = ".lock"
 """Held by a backup that is being made."""

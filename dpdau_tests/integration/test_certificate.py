@@ -27,13 +27,13 @@ from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.backups import Backup, known
+from dpdau_assets.storage.backups.backups import Backup, known
+from dpdau_assets.storage.backups.unfinished_backups import settle_unfinished
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.lake.key_files import read_table, write_keys, write_table
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.ledger import set_meta, time_text
-from dpdau_assets.storage.unfinished_backups import settle_unfinished
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.integration.verified_folders import DAYS, FIRST, build, flip, follow, journal_file, key_of, the
 from dpdau_tests.support.crashes import Interrupted

@@ -20,7 +20,7 @@ from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage import backups
+from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.ledger.ledger import set_meta
 from dpdau_tests.integration.release_folders import NEW_YEAR, NOW, add_activity, at, everybody, open_folder
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled

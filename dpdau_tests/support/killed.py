@@ -99,11 +99,11 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.operations.apply_retention", "_destroy_epochs", "after"),
     ),
     "backup": (
-        Place("dpdau_assets.storage.backups", "copy_ledger"),
-        Place("dpdau_assets.storage.backups", "fault_in"),
-        Place("dpdau_assets.storage.backups", "read_manifest"),
-        Place("dpdau_assets.storage.backups", "copy_lake"),
-        Place("dpdau_assets.storage.backups", "copy_lake", "after"),
+        Place("dpdau_assets.storage.backups.backups", "copy_ledger"),
+        Place("dpdau_assets.storage.backups.backups", "fault_in"),
+        Place("dpdau_assets.storage.backups.backups", "read_manifest"),
+        Place("dpdau_assets.storage.backups.backups", "copy_lake"),
+        Place("dpdau_assets.storage.backups.backups", "copy_lake", "after"),
     ),
     "restore": (
         Place("dpdau_assets.operations.restore", "_Work._fill"),

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage.backups import Backup, is_sound, manifest_in, read_manifest
+from dpdau_assets.storage.backups.backups import Backup, is_sound, manifest_in, read_manifest
 from dpdau_assets.storage.disk.durable import (
     TEMPORARY_MARK,
     file_digest,

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from dpdau_assets.storage.backup_needs import lowest_epoch_needed
+from dpdau_assets.storage.backups.backup_needs import lowest_epoch_needed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
