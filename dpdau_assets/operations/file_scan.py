@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dpdau_assets.storage.byte_search import CHUNK_BYTES, KeySearch
 from dpdau_assets.storage.disk.os_errors import storage_errors
+from dpdau_assets.storage.scan.byte_search import CHUNK_BYTES, KeySearch
 
 PARQUET_MAGIC = b"PAR1"
 SQLITE_MAGIC = b"SQLite format 3\x00"

@@ -22,13 +22,13 @@ from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.backups.backups import Backup
-from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.journal.last_line import noted_end
 from dpdau_assets.storage.journal.lines import START, Anchor, Gap, Line, Lines, read
 from dpdau_assets.storage.lake.key_files import read_table
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import releases
 from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY
+from dpdau_assets.storage.scan.byte_search import KeySearch
 
 
 @dataclass(frozen=True, slots=True)

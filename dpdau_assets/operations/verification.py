@@ -22,9 +22,9 @@ from sqlalchemy import Connection
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.erased_keys import ErasedKeys
-from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import Tombstones
+from dpdau_assets.storage.scan.byte_search import KeySearch
 
 Kind = Literal["erased", "damaged", "unknown", "leftover", "ledger", "budget", "journal", "backup", "salts"]
 """erased: a pseudonym that must be gone; damaged: bytes that are not those recorded, or missing; unknown: a file that

@@ -26,7 +26,6 @@ from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.backups.backups import Backup, Manifest
 from dpdau_assets.storage.backups.unfinished_backups import place_of
-from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal.lines import read
@@ -34,7 +33,8 @@ from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import ErasureRequest, Tombstones, to_unsigned
 from dpdau_assets.storage.ledger.ledger import parse_time
-from dpdau_assets.storage.sqlite_pages import foreign_pages
+from dpdau_assets.storage.scan.byte_search import KeySearch
+from dpdau_assets.storage.scan.sqlite_pages import foreign_pages
 
 LOCK_NAME = ".lock"
 """Held by a backup that is being made."""

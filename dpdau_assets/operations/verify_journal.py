@@ -19,11 +19,11 @@ from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.verification import Report, remove_command
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage.backups import backups
-from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.journal.journal import anchor_of
 from dpdau_assets.storage.journal.lines import START, Anchor, Gap, Line, Lines, files_in, lines_of, read
 from dpdau_assets.storage.ledger import schema
 from dpdau_assets.storage.ledger.ledger import get_meta
+from dpdau_assets.storage.scan.byte_search import KeySearch
 
 JOURNAL = "the journal"
 BACKUP = "dpdau backup"

@@ -27,12 +27,12 @@ from dpdau_assets.operations.verification import (
 )
 from dpdau_assets.operations.verify_sketches import LiveErased, holds_erased_sketch, holds_erased_union
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.ledger import batches
 from dpdau_assets.storage.ledger.batches import StagedFile
 from dpdau_assets.storage.ledger.partitions import Partition
+from dpdau_assets.storage.scan.byte_search import KeySearch
 
 STAGING = "staging"
 

@@ -20,8 +20,8 @@ from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.verification import HOLDS, Report, remove_command
 from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import dagster_home
-from dpdau_assets.storage.byte_search import CHUNK_BYTES, KeySearch
-from dpdau_assets.storage.sqlite_pages import foreign_pages
+from dpdau_assets.storage.scan.byte_search import CHUNK_BYTES, KeySearch
+from dpdau_assets.storage.scan.sqlite_pages import foreign_pages
 
 ELSEWHERE = ("lake", "staging", "tmp", "inbox", "backups", "journal")
 """Folders of DATA_DIR that others look at; sources in `inbox` hold raw ids."""

@@ -24,10 +24,10 @@ from dpdau_assets.operations.verification import (
 )
 from dpdau_assets.operations.verify_lake import STAGING, KnownFiles, own_files
 from dpdau_assets.operations.workspace import Workspace
-from dpdau_assets.storage.byte_search import KeySearch
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.journal import last_line
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.scan.byte_search import KeySearch
 
 OWN_FILES = (".lock", ".ledger-id", ".intent.json", last_line.NAME)
 """Files of lake/ that are not partitions."""

@@ -136,6 +136,4 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.orchestration.retention": "dpdau_assets.orchestration.automation.retention",
     "dpdau_assets.orchestration.schedules": "dpdau_assets.orchestration.automation.schedules",
     "dpdau_assets.orchestration.sensors": "dpdau_assets.orchestration.automation.sensors",
-    "dpdau_assets.storage.byte_search": "dpdau_assets.storage.scan.byte_search",
-    "dpdau_assets.storage.sqlite_pages": "dpdau_assets.storage.scan.sqlite_pages",
 }

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpdau_assets.storage.byte_search import KeySearch
-from dpdau_assets.storage.sqlite_pages import foreign_pages, open_for_good
+from dpdau_assets.storage.scan.byte_search import KeySearch
+from dpdau_assets.storage.scan.sqlite_pages import foreign_pages, open_for_good
 
 KEY = 0xF1E2_D3C4_B5A6_9788 - (1 << 64)
 SEARCH = KeySearch(np.array([KEY % (1 << 64)], np.uint64))

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpdau_assets.storage import byte_search
-from dpdau_assets.storage.byte_search import KeySearch, chunks_of
+from dpdau_assets.storage.scan import byte_search
+from dpdau_assets.storage.scan.byte_search import KeySearch, chunks_of
 
 KEY = 0xF1E2_D3C4_B5A6_9788
 SIGNED = KEY - (1 << 64)
