@@ -28,7 +28,7 @@ from dpdau_assets.engines.protocol import DayKeys, ErasedKeys, Pseudonymiser, Re
 from dpdau_assets.engines.pseudonyms import column_user_keys
 from dpdau_assets.engines.row_sql import ERASING
 from dpdau_assets.engines.source_rows import SourceRows, may_be_direct
-from dpdau_assets.engines.sources import Source
+from dpdau_assets.engines.sources.source import Source
 from dpdau_assets.engines.tally import Tally
 from dpdau_assets.errors import StorageError
 

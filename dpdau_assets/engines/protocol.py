@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpdau_assets.core.hashing import EpochCalendar
-from dpdau_assets.engines.sources import Source
+from dpdau_assets.engines.sources.source import Source
 
 Keys = NDArray[np.uint64]
 ReadProgress = Callable[[int, int], None]

@@ -29,7 +29,7 @@ from dpdau_assets.engines.row_sql import (
     text_moment,
     utc_day,
 )
-from dpdau_assets.engines.sources import Source, column_names
+from dpdau_assets.engines.sources.source import Source, column_names
 from dpdau_assets.errors import InputError
 
 ARROW_VIEW = "arrow_rows"

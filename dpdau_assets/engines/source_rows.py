@@ -30,7 +30,7 @@ from dpdau_assets.engines.relations import (
     table_rows,
 )
 from dpdau_assets.engines.row_sql import ERASING, NO_INSTANT, date_moment, day_bit, verdict
-from dpdau_assets.engines.sources import Source
+from dpdau_assets.engines.sources.source import Source
 from dpdau_assets.engines.zone_days import zone_days
 
 POLL_SECONDS = 0.25
@@ -133,7 +133,7 @@ class SourceRows:
         """The rows of the source; a stream is opened anew."""
         if self.is_direct:
             return table_rows(self._source, parquet_scan(self._source), self._connection)
-        from dpdau_assets.engines.arrow_rows import ArrowRows  # Arrow's functions load for streams only
+        from dpdau_assets.engines.sources.arrow_rows import ArrowRows  # Arrow's functions load for streams only
 
         rows = ArrowRows(self._source, self._progress)
         self._connection.register(ARROW_VIEW, rows.reader())

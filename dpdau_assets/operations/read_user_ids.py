@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from dpdau_assets.core.activity import MAX_ID_BYTES, ColumnMapping
-from dpdau_assets.engines.csv_header import whole_compression
-from dpdau_assets.engines.sources import (
+from dpdau_assets.engines.sources.csv_header import whole_compression
+from dpdau_assets.engines.sources.source import (
     DEFAULT_USER,
     PARQUET_MARK,
     SourceFormat,
@@ -23,7 +23,7 @@ from dpdau_assets.engines.sources import (
     open_bytes,
     open_source,
 )
-from dpdau_assets.engines.text_blocks import BYTE_ORDER_MARK
+from dpdau_assets.engines.sources.text_blocks import BYTE_ORDER_MARK
 from dpdau_assets.errors import InputError
 from dpdau_assets.operations.workspace import Workspace
 

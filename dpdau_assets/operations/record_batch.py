@@ -14,7 +14,7 @@ from enum import Enum
 from sqlalchemy import Connection
 
 from dpdau_assets.engines.protocol import Door, Reading, RowCounts, RowLimits
-from dpdau_assets.engines.sources import Source
+from dpdau_assets.engines.sources.source import Source
 from dpdau_assets.operations.erased_keys import ErasedKeys
 from dpdau_assets.operations.staging_area import StagedRow, StagingArea
 from dpdau_assets.operations.tombstone_epochs import is_behind_door, tombstone_epochs

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from dpdau_assets.engines.sources import Source
+from dpdau_assets.engines.sources.source import Source
 from dpdau_assets.errors import InputError
 
 CHUNK_BYTES = 32 << 20

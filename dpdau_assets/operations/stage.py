@@ -25,7 +25,7 @@ from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.engines.duckdb import DuckdbEngine
 from dpdau_assets.engines.protocol import Pseudonymiser, Reading, RowCounts, RowLimits
-from dpdau_assets.engines.sources import Source, open_source
+from dpdau_assets.engines.sources.source import Source, open_source
 from dpdau_assets.errors import InputError, InternalError
 from dpdau_assets.operations.inbox_files import put_away
 from dpdau_assets.operations.progress import Progress, no_progress

@@ -22,7 +22,7 @@ from dpdau_assets.core.hashing import EpochCalendar, user_key
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.engines.duckdb import DuckdbEngine
 from dpdau_assets.engines.protocol import DayKeys, Pseudonymiser, RowCounts, RowLimits
-from dpdau_assets.engines.sources import open_source
+from dpdau_assets.engines.sources.source import open_source
 from dpdau_assets.errors import InputError
 
 TODAY = date(2026, 6, 1)

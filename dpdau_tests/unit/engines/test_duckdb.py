@@ -18,7 +18,7 @@ from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.hashing import EpochCalendar, user_key
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.engines.protocol import LINES_KEPT
-from dpdau_assets.engines.text_blocks import MAX_LINE_BYTES
+from dpdau_assets.engines.sources.text_blocks import MAX_LINE_BYTES
 from dpdau_assets.errors import InputError, StorageError
 from dpdau_tests.support.engine_reads import (
     Result,

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pac
 import pyarrow.parquet as pq
 
-from dpdau_assets.engines.csv_rows import csv_batches
-from dpdau_assets.engines.sources import Source, column_names
-from dpdau_assets.engines.text_blocks import Block, read_blocks
+from dpdau_assets.engines.sources.csv_rows import csv_batches
+from dpdau_assets.engines.sources.source import Source, column_names
+from dpdau_assets.engines.sources.text_blocks import Block, read_blocks
 
 PARQUET_BATCH_ROWS = 1 << 16
 DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowException)

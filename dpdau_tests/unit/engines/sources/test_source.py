@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dpdau_assets.core.activity import ColumnMapping
-from dpdau_assets.engines.sources import Columns, open_source
+from dpdau_assets.engines.sources.source import Columns, open_source
 from dpdau_assets.errors import InputError
 from dpdau_tests.support.engine_reads import write_parquet
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from dpdau_assets.engines.text_blocks import BYTE_ORDER_MARK, MAX_LINE_BYTES
+from dpdau_assets.engines.sources.text_blocks import BYTE_ORDER_MARK, MAX_LINE_BYTES
 from dpdau_assets.errors import InputError
 
 _DELIMITERS = (",", ";", "\t")

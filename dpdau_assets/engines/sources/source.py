@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpdau_assets.core.activity import ColumnMapping
-from dpdau_assets.engines.csv_header import Header, csv_header, whole_compression
-from dpdau_assets.engines.text_blocks import BYTE_ORDER_MARK
+from dpdau_assets.engines.sources.csv_header import Header, csv_header, whole_compression
+from dpdau_assets.engines.sources.text_blocks import BYTE_ORDER_MARK
 from dpdau_assets.errors import InputError
 
 SourceFormat = Literal["jsonl", "csv", "parquet"]

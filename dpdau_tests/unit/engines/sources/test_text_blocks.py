@@ -8,7 +8,7 @@ import io
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dpdau_assets.engines.text_blocks import (
+from dpdau_assets.engines.sources.text_blocks import (
     BYTE_ORDER_MARK,
     MAX_LINE_BYTES,
     MAX_QUOTED_RECORD_BYTES,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dpdau_assets.core.activity import MAX_ID_BYTES, Reason
 from dpdau_assets.engines.row_sql import CODE_OF
-from dpdau_assets.engines.text_blocks import Block, Offsets
+from dpdau_assets.engines.sources.text_blocks import Block, Offsets
 
 _NOT_UTF8 = f"\x1a{secrets.token_hex(4)}"
 """Stands for a byte that is not UTF-8: pyarrow cannot report a refused record that holds such."""
