@@ -58,7 +58,9 @@ def read_user_ids(workspace: Workspace, path: Path, *, user_column: str | None =
             )
         return _lines_of_file(path)
     source = open_source(path, ColumnMapping(user=user_column), source_format=source_format, is_ids_only=True)
-    from dpdau_assets.engines.user_ids import user_ids  # the engines of tables: a list of lines is read without them
+    from dpdau_assets.engines.duckdb.user_ids import (
+        user_ids,  # the engines of tables: a list of lines is read without them
+    )
 
     settings = workspace.settings
     found = user_ids(source, memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads)

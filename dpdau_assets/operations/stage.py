@@ -23,7 +23,7 @@ from pathlib import Path
 
 from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.engines.duckdb import DuckdbEngine
+from dpdau_assets.engines.duckdb.engine import DuckdbEngine
 from dpdau_assets.engines.protocol import Pseudonymiser, Reading, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import Source, open_source
 from dpdau_assets.errors import InputError, InternalError

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from dpdau_assets.core.activity import ColumnMapping, parse_day, reason_against
 from dpdau_assets.core.hashing import EpochCalendar, user_key
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.engines.duckdb import DuckdbEngine
+from dpdau_assets.engines.duckdb.engine import DuckdbEngine
 from dpdau_assets.engines.protocol import DayKeys, Pseudonymiser, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import open_source
 from dpdau_assets.errors import InputError

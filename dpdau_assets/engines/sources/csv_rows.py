@@ -17,7 +17,7 @@ import pyarrow.csv as pc
 from numpy.typing import NDArray
 
 from dpdau_assets.core.activity import MAX_ID_BYTES, Reason
-from dpdau_assets.engines.row_sql import CODE_OF
+from dpdau_assets.engines.duckdb.row_sql import CODE_OF
 from dpdau_assets.engines.sources.text_blocks import Block, Offsets
 
 _NOT_UTF8 = f"\x1a{secrets.token_hex(4)}"

@@ -35,7 +35,7 @@ def bulk_user_keys(
     """
     if len(ids) <= FEW_IDS:
         return {epoch: user_keys(key, ids) for epoch, key in epoch_keys}
-    from dpdau_assets.engines.pseudonyms import column_user_keys
+    from dpdau_assets.engines.duckdb.pseudonyms import column_user_keys
 
     column = pa.chunked_array([_text_column(ids)])
     return {epoch: column_user_keys(column, key, threads=threads) for epoch, key in epoch_keys}

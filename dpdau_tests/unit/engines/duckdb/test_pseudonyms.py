@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from dpdau_assets.core.hashing import user_key, user_keys
-from dpdau_assets.engines.pseudonyms import PIECE_IDS, column_user_keys
+from dpdau_assets.engines.duckdb.pseudonyms import PIECE_IDS, column_user_keys
 
 
 class TestColumnUserKeys:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpdau_assets.core.hashing import user_keys
-from dpdau_assets.engines.bulk_pseudonyms import FEW_IDS, bulk_user_keys
+from dpdau_assets.engines.duckdb.bulk_pseudonyms import FEW_IDS, bulk_user_keys
 
 KEYS = [(3, b"0123456789abcdef" * 4), (4, b"fedcba9876543210" * 4), (9, b"8" * 64)]
 AWKWARD = ["a", "ü", "'; --", "名前", "x" * 1024, "\u200d", "🙂", "\\x36", "0x00", " ", "\t\r"]

@@ -11,9 +11,9 @@ from datetime import date
 from typing import Any
 
 from dpdau_assets.core.activity import REASONS, Reason
-from dpdau_assets.engines.day_words import days_of_blocks
+from dpdau_assets.engines.duckdb.day_bitmaps import days_of_blocks
+from dpdau_assets.engines.duckdb.row_sql import BLANK, ERASING, REASON_OF
 from dpdau_assets.engines.protocol import LINES_KEPT, RowCounts
-from dpdau_assets.engines.row_sql import BLANK, ERASING, REASON_OF
 
 
 class Tally:

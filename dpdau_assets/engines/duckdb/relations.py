@@ -13,7 +13,7 @@ from glob import escape
 import duckdb
 
 from dpdau_assets.core.activity import MAX_ID_BYTES
-from dpdau_assets.engines.row_sql import (
+from dpdau_assets.engines.duckdb.row_sql import (
     BLANK,
     CODE_OF,
     INTEGER_TYPES,

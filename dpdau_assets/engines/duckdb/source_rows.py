@@ -17,9 +17,8 @@ from typing import Any
 import duckdb
 
 from dpdau_assets.core.quantities import ONE_DAY
-from dpdau_assets.engines.day_words import BLOCK_DAYS
-from dpdau_assets.engines.protocol import LINES_KEPT, ReadProgress, RowLimits
-from dpdau_assets.engines.relations import (
+from dpdau_assets.engines.duckdb.day_bitmaps import BLOCK_DAYS
+from dpdau_assets.engines.duckdb.relations import (
     ARROW_VIEW,
     ZONE_VIEW,
     Relation,
@@ -29,9 +28,10 @@ from dpdau_assets.engines.relations import (
     parquet_scan,
     table_rows,
 )
-from dpdau_assets.engines.row_sql import ERASING, NO_INSTANT, date_moment, day_bit, verdict
+from dpdau_assets.engines.duckdb.row_sql import ERASING, NO_INSTANT, date_moment, day_bit, verdict
+from dpdau_assets.engines.duckdb.zone_days import zone_days
+from dpdau_assets.engines.protocol import LINES_KEPT, ReadProgress, RowLimits
 from dpdau_assets.engines.sources.source import Source
-from dpdau_assets.engines.zone_days import zone_days
 
 POLL_SECONDS = 0.25
 

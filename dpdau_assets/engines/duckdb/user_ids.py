@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import duckdb
 
 from dpdau_assets.core.activity import MAX_ID_BYTES, Reason
-from dpdau_assets.engines.relations import ARROW_VIEW, json_rows, table_rows
-from dpdau_assets.engines.row_sql import BLANK, CODE_OF, REASON_OF
+from dpdau_assets.engines.duckdb.relations import ARROW_VIEW, json_rows, table_rows
+from dpdau_assets.engines.duckdb.row_sql import BLANK, CODE_OF, REASON_OF
 from dpdau_assets.engines.sources.arrow_rows import ArrowRows
 from dpdau_assets.engines.sources.source import Source
 from dpdau_assets.errors import StorageError

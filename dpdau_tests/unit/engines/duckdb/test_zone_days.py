@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import numpy as np
 import pytest
 
-from dpdau_assets.engines.zone_days import DAY_SECONDS, zone_days
+from dpdau_assets.engines.duckdb.zone_days import DAY_SECONDS, zone_days
 
 LAST = date(2026, 6, 1)
 

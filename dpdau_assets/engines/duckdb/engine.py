@@ -23,13 +23,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.engines.day_words import EpochPlan, day_number, epoch_plans, split_days, words_after
+from dpdau_assets.engines.duckdb.day_bitmaps import EpochPlan, day_number, epoch_plans, split_days, words_after
+from dpdau_assets.engines.duckdb.pseudonyms import column_user_keys
+from dpdau_assets.engines.duckdb.row_sql import ERASING
+from dpdau_assets.engines.duckdb.source_rows import SourceRows, may_be_direct
+from dpdau_assets.engines.duckdb.tally import Tally
 from dpdau_assets.engines.protocol import DayKeys, ErasedKeys, Pseudonymiser, ReadProgress, RowCounts, RowLimits
-from dpdau_assets.engines.pseudonyms import column_user_keys
-from dpdau_assets.engines.row_sql import ERASING
-from dpdau_assets.engines.source_rows import SourceRows, may_be_direct
 from dpdau_assets.engines.sources.source import Source
-from dpdau_assets.engines.tally import Tally
 from dpdau_assets.errors import StorageError
 
 SPLIT_THREADS = 2
