@@ -18,7 +18,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange, last_closed_day, per
 from dpdau_assets.errors import InputError, NotClosedError, OperatorError, OutsideSeriesError, UsageError
 
 if TYPE_CHECKING:
-    from dpdau_assets.operations.workspace import Workspace
+    from dpdau_assets.operations.session.workspace import Workspace
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

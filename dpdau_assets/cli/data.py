@@ -23,7 +23,7 @@ def init(
 
     With its ledger, secrets, lake and DuckDB catalogue of views. Harmless when repeated.
     """
-    from dpdau_assets.operations.open_workspace import open_workspace
+    from dpdau_assets.operations.session.open_workspace import open_workspace
     from dpdau_assets.settings.settings import load_settings
 
     settings = load_settings()

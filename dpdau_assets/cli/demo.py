@@ -20,7 +20,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange, period_of
 from dpdau_assets.errors import OperatorError, StorageError
 
 if TYPE_CHECKING:
-    from dpdau_assets.operations.workspace import Workspace
+    from dpdau_assets.operations.session.workspace import Workspace
     from dpdau_assets.settings.settings import Settings
 
 USERS = 20_000
@@ -84,7 +84,7 @@ def _stream_of(day: date, folder: Path, *, seed: int) -> Path:
 
 def open_demo(settings: Settings) -> Workspace:
     """The demo's data folder, marked synthetic, with its catalogue of views."""
-    from dpdau_assets.operations.open_workspace import open_workspace
+    from dpdau_assets.operations.session.open_workspace import open_workspace
 
     workspace = open_workspace(settings, synthetic=True)
     workspace.lake.write_catalogue(settings.root / "dpdau.duckdb")

@@ -14,7 +14,7 @@ from dpdau_assets.settings.written_values import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
     from dpdau_assets.core.quantities import DayRange
-    from dpdau_assets.operations.workspace import Workspace
+    from dpdau_assets.operations.session.workspace import Workspace
 
 
 def parse_day(text: str) -> date:
@@ -85,7 +85,7 @@ def open_or_create() -> Workspace:
 
 def _open(*, is_created: bool) -> Workspace:
     """Open the workspace after telling what is odd about its settings."""
-    from dpdau_assets.operations.open_workspace import open_workspace
+    from dpdau_assets.operations.session.open_workspace import open_workspace
     from dpdau_assets.settings.settings import load_settings, notices
 
     settings = load_settings()

@@ -30,7 +30,7 @@ from dpdau_assets.evaluation.grounds import CLOSED_AFTER, BuiltGround, Clock, co
 from dpdau_assets.operations import draw_release
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 
 
 @dataclass(frozen=True, repr=False)

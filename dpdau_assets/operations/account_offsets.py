@@ -22,7 +22,7 @@ from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.mechanisms.interface import NoiseSource, ReleaseNoise
 from dpdau_assets.core.quantities import days_of_period
 from dpdau_assets.errors import InternalError
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
 from dpdau_assets.storage.ledger import accounts
 from dpdau_assets.storage.ledger.shared_noise_charges import last_openings

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from dpdau_assets.operations.lineage import ERASURE_REPLAY, RAW_EVENTS
+from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.storage.disk.durable import link_or_copy_new, make_durable
 from dpdau_assets.storage.lake.key_files import check_key_file
 from dpdau_assets.storage.lake.lake import Lake

@@ -29,10 +29,10 @@ from dpdau_assets.operations.account_offsets import destroy_closed_offsets
 from dpdau_assets.operations.backup import remove_expired_backups
 from dpdau_assets.operations.build_unions import build_unions_locked, read_unions
 from dpdau_assets.operations.exact_counts import count_keys
-from dpdau_assets.operations.lake_session import LakeSession, lake_session
-from dpdau_assets.operations.lineage import ASSETS, ERASURE_REPLAY, MAU_UNIONS, WAU_WINDOW_DAYS
-from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.lineage import ASSETS, ERASURE_REPLAY, MAU_UNIONS, WAU_WINDOW_DAYS
+from dpdau_assets.operations.session.progress import Progress, no_progress
+from dpdau_assets.operations.session.session import LakeSession, lake_session
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.backups.backup_needs import lowest_epoch_needed
 from dpdau_assets.storage.disk.durable import make_names_durable, remove
 from dpdau_assets.storage.keys import salt_file

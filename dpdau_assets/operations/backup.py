@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from dpdau_assets.operations.lineage import RAW_EVENTS
-from dpdau_assets.operations.publication import recover
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.lineage import RAW_EVENTS
+from dpdau_assets.operations.session.publication import recover
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.backups.backups import Backup, Terms
 from dpdau_assets.storage.backups.unfinished_backups import settle_unfinished

@@ -22,8 +22,7 @@ from dpdau_assets.core.windows import Window
 from dpdau_assets.operations.build_sketches import read_sketch, sketches_up_to_date
 from dpdau_assets.operations.count_differences import is_small, left_per_window
 from dpdau_assets.operations.exact_counts import count_windows
-from dpdau_assets.operations.lake_session import LakeSession, in_chunks, in_threads, lake_session
-from dpdau_assets.operations.lineage import (
+from dpdau_assets.operations.session.lineage import (
     DAILY_SKETCHES,
     MAU_UNIONS,
     WINDOWS_FILE,
@@ -32,10 +31,11 @@ from dpdau_assets.operations.lineage import (
     union_inputs,
     union_windows,
 )
-from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.publication import Publication
-from dpdau_assets.operations.removals import files_before
-from dpdau_assets.operations.workspace import Workspace, sketch_plan
+from dpdau_assets.operations.session.progress import Progress, no_progress
+from dpdau_assets.operations.session.publication import Publication
+from dpdau_assets.operations.session.removals import files_before
+from dpdau_assets.operations.session.session import LakeSession, in_chunks, in_threads, lake_session
+from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.lake.columns import fixed_width, variable_width
 from dpdau_assets.storage.lake.key_files import read_table
 from dpdau_assets.storage.ledger.partitions import Partition

@@ -8,8 +8,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from dpdau_assets.errors import StorageError
-from dpdau_assets.operations.lake_session import LakeSession
-from dpdau_assets.operations.orphans import remove_orphans
+from dpdau_assets.operations.session.orphans import remove_orphans
+from dpdau_assets.operations.session.session import LakeSession
 from dpdau_assets.storage.ledger import batches, erasures, partitions
 
 

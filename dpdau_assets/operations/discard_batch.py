@@ -8,8 +8,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from dpdau_assets.errors import InputError
-from dpdau_assets.operations.publication import recover
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.publication import recover
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import remove
 from dpdau_assets.storage.ledger import batches
 

@@ -24,8 +24,8 @@ from dpdau_assets.operations.account_offsets import offset_keys, open_offset
 from dpdau_assets.operations.account_terms import Terms
 from dpdau_assets.operations.budget_check import Totals
 from dpdau_assets.operations.release_rules import days_in_window
+from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts
-from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.ledger import accounts, releases
 
 

@@ -15,7 +15,7 @@ import pyarrow.csv as arrow_csv
 
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.lake.key_files import read_table, write_table
 from dpdau_assets.storage.ledger import releases

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.operations.report_budget import release_bodies, report_budget
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import batches, erasures, partitions, releases
 from dpdau_assets.storage.ledger.ledger import parse_time
 from dpdau_assets.storage.ledger.schema import partitions as partition_rows

@@ -32,7 +32,7 @@ from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.operations.account_terms import JOINT, Terms
 from dpdau_assets.operations.budget_check import BudgetBook
-from dpdau_assets.operations.workspace import Workspace, sketch_plan
+from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts
 

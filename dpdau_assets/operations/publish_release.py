@@ -38,12 +38,12 @@ from dpdau_assets.operations.account_offsets import destroy_closed_offsets
 from dpdau_assets.operations.account_terms import JOINT, Terms
 from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.draw_release import Draw
-from dpdau_assets.operations.progress import Progress, no_progress
 from dpdau_assets.operations.release_rules import check_days, check_request, check_revisable, check_windows
 from dpdau_assets.operations.report_budget import release_bodies
+from dpdau_assets.operations.session.progress import Progress, no_progress
+from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
 from dpdau_assets.operations.unaccounted import check_accounted
-from dpdau_assets.operations.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.ledger import accounts, releases
 
 Pair = tuple[Metric, date]

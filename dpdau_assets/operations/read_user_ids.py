@@ -25,7 +25,7 @@ from dpdau_assets.engines.sources.source import (
 )
 from dpdau_assets.engines.sources.text_blocks import BYTE_ORDER_MARK
 from dpdau_assets.errors import InputError
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 
 MAX_LINE_BYTES = MAX_ID_BYTES + 76
 """A longer line is refused without reading the rest of it into memory."""

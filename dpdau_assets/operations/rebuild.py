@@ -9,12 +9,12 @@ from __future__ import annotations
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.bring_up_to_date import Built, bring_up_to_date_locked
 from dpdau_assets.operations.heal import clean_ledger, drop_unreadable_intent, give_up_lost, heal_raw_events
-from dpdau_assets.operations.lake_session import lake_session
-from dpdau_assets.operations.lineage import RAW_EVENTS, days_behind_windows
 from dpdau_assets.operations.live_users import clean_staged_locked
-from dpdau_assets.operations.orphans import remove_orphans
-from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.lineage import RAW_EVENTS, days_behind_windows
+from dpdau_assets.operations.session.orphans import remove_orphans
+from dpdau_assets.operations.session.progress import Progress, no_progress
+from dpdau_assets.operations.session.session import lake_session
+from dpdau_assets.operations.session.workspace import Workspace
 
 
 def rebuild(

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, Metric, close_time, last_closed_day, window_days
 from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError, UsageError
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 
 

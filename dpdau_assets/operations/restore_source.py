@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from dpdau_assets.errors import ConfigurationError, DataError, DpdauError
-from dpdau_assets.operations.open_workspace import journal_end_path, open_workspace
+from dpdau_assets.operations.session.open_workspace import journal_end_path, open_workspace
 from dpdau_assets.operations.verification import Report
 from dpdau_assets.operations.verify_journal import verify_journal
 from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger

@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.errors import InputError
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, read_bytes, write_bytes
 from dpdau_assets.storage.keys import salt_file
 from dpdau_assets.storage.keys.salt_file import segment_fields

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.errors import ConfigurationError, DpdauError, InputError
-from dpdau_assets.operations.open_workspace import ledger_url
 from dpdau_assets.operations.rotate_salt import list_rotations
-from dpdau_assets.operations.workspace import SALTS_KEY, Workspace
+from dpdau_assets.operations.session.open_workspace import ledger_url
+from dpdau_assets.operations.session.workspace import SALTS_KEY, Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.disk.durable import make_durable, write_new
 from dpdau_assets.storage.disk.os_errors import storage_errors

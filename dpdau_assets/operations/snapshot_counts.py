@@ -19,10 +19,10 @@ from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
 from dpdau_assets.operations.build_sketches import read_sketch
 from dpdau_assets.operations.build_unions import read_unions
 from dpdau_assets.operations.exact_counts import count_keys
-from dpdau_assets.operations.lake_session import LakeSession, lake_session
-from dpdau_assets.operations.lineage import ERASURE_REPLAY, days_behind_windows
-from dpdau_assets.operations.progress import Progress, no_progress
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, days_behind_windows
+from dpdau_assets.operations.session.progress import Progress, no_progress
+from dpdau_assets.operations.session.session import LakeSession, lake_session
+from dpdau_assets.operations.session.workspace import Workspace
 
 
 class Counts:

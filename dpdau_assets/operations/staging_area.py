@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dpdau_assets.engines.protocol import DayKeys, Keys
-from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.storage.disk.durable import write_new
 from dpdau_assets.storage.lake.key_files import key_bytes, read_keys
 from dpdau_assets.storage.lake.lake import Lake

@@ -30,7 +30,7 @@ from dpdau_assets.core.quantities import (
 from dpdau_assets.errors import ConfigurationError, DataError, UsageError
 from dpdau_assets.operations.account_terms import JOINT
 from dpdau_assets.operations.budget_check import BudgetBook
-from dpdau_assets.operations.workspace import FLOOR_KEY, Workspace, series_floor_reach
+from dpdau_assets.operations.session.workspace import FLOOR_KEY, Workspace, series_floor_reach
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts, releases
 from dpdau_assets.storage.ledger.ledger import get_meta, set_meta

@@ -21,7 +21,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import Tombstones
 from dpdau_assets.storage.scan.byte_search import KeySearch

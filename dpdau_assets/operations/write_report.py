@@ -20,7 +20,7 @@ from dpdau_assets.operations.budget_check import BudgetBook
 from dpdau_assets.operations.export_metrics import released
 from dpdau_assets.operations.report_charts import ChartPoint
 from dpdau_assets.operations.report_page import MonthBudget, Page, Spent, render_page
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.ledger import accounts
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from dpdau_assets.operations.workspace import utc_now
+from dpdau_assets.operations.session.workspace import utc_now
 from dpdau_assets.orchestration.alerts import alert_sensors
 from dpdau_assets.orchestration.assets.erasure import erasure_assets
 from dpdau_assets.orchestration.assets.ingest import ingest_assets

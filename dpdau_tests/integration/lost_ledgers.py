@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.operations.open_workspace import open_workspace
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.restore import Restored, restore
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.open_workspace import open_workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.journal.lines import files_in, read
 from dpdau_tests.integration.release_folders import (
     NEW_YEAR,

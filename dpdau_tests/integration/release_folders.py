@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.open_workspace import open_workspace
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.open_workspace import open_workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.lake.key_files import write_keys
 from dpdau_assets.storage.ledger import batches, erasures, releases

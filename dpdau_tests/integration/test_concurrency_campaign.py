@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dpdau_assets.operations.open_workspace import open_workspace
+from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_tests.support.campaign import World
 from dpdau_tests.support.campaign_terms import DAYS, LAST, Command, Tally, day
 from dpdau_tests.support.processes import Ended, start

@@ -22,8 +22,8 @@ from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.restore import restore
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify import verify
-from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.operations.write_report import write_report
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts

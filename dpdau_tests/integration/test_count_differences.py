@@ -13,12 +13,12 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations import build_unions, live_users
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
-from dpdau_assets.operations.lake_session import LakeSession, lake_session
 from dpdau_assets.operations.live_users import replay_locked
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
 from dpdau_assets.operations.request_erasure import request_erasure
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.session import LakeSession, lake_session
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, copy_of, digests, key_files, new_workspace, stage_activity
 

@@ -18,7 +18,7 @@ from dpdau_assets.operations.fold import fold
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
 from dpdau_assets.operations.request_erasure import erasure_status, request_erasure
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import erasures, partitions
 from dpdau_assets.storage.ledger import ledger as ledgers
 from dpdau_tests.support.naive import naive_counts

@@ -16,7 +16,7 @@ from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.fold import fold
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import replay_erasures
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import Event, digests, key_files, new_workspace, stage_activity

@@ -17,7 +17,7 @@ from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.reset_budget import reset_budget
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts
 from dpdau_tests.integration.release_folders import JANUARY, charges_of, open_folder, releases_of

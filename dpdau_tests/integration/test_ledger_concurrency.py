@@ -15,7 +15,7 @@ import pytest
 
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent
 from dpdau_assets.errors import StorageError
-from dpdau_assets.operations.open_workspace import open_workspace
+from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts
 from dpdau_assets.storage.ledger import ledger as ledgers

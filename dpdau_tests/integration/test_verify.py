@@ -23,10 +23,10 @@ from dpdau_assets.core.sketches.theta import ThetaSketch
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify, verify_folder
 from dpdau_assets.operations.verify_sketches import Content
-from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.storage.lake.key_files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.ledger.partitions import Partition

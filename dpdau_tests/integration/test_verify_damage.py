@@ -15,20 +15,20 @@ from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.discard_batch import discard_batch
-from dpdau_assets.operations.lake_session import lake_session
 from dpdau_assets.operations.live_users import replay_locked
-from dpdau_assets.operations.open_workspace import open_workspace
-from dpdau_assets.operations.publication import intent_path
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.restore import restore
+from dpdau_assets.operations.session.open_workspace import open_workspace
+from dpdau_assets.operations.session.publication import intent_path
+from dpdau_assets.operations.session.session import lake_session
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.unaccounted import set_unaccounted
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify, verify_folder
-from dpdau_assets.operations.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.ledger import batches
@@ -238,7 +238,7 @@ class TestLedger:
             raise StorageError("the ledger cannot be opened", hint="give this user access")
 
         workspace.close()
-        monkeypatch.setattr("dpdau_assets.operations.open_workspace.open_existing", refused)
+        monkeypatch.setattr("dpdau_assets.operations.session.open_workspace.open_existing", refused)
         with pytest.raises(StorageError, match="cannot be opened"):
             verify_folder(workspace.settings, clock=workspace.clock)
 

@@ -18,8 +18,8 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from dpdau_assets.operations.open_workspace import open_workspace
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.open_workspace import open_workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 
 STEPS = ("link", "replace", "unlink", "rmdir", "fsync")

@@ -74,8 +74,8 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.storage.ledger.erasures", "complete", "after"),
     ),
     "recover": (
-        Place("dpdau_assets.operations.publication", "_recover_partition"),
-        Place("dpdau_assets.operations.publication", "recover", "after"),
+        Place("dpdau_assets.operations.session.publication", "_recover_partition"),
+        Place("dpdau_assets.operations.session.publication", "recover", "after"),
     ),
     "charge": (
         Place("dpdau_assets.storage.ledger.accounts", "insert_charge"),

@@ -35,7 +35,7 @@ from dpdau_assets.evaluation.audit.scripts import TARGETS, Story, busy_story, mo
 from dpdau_assets.evaluation.audit.sources import secure_noise
 from dpdau_assets.evaluation.audit.verdict import Audit
 from dpdau_assets.evaluation.audit.worlds import KEPT_SETTINGS, play, without, world_settings
-from dpdau_assets.operations.progress import Progress, no_progress
+from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.settings.settings import Settings
 

@@ -13,7 +13,7 @@ import pytest
 
 from dpdau_assets.errors import InputError
 from dpdau_assets.operations.read_user_ids import ids_of_lines, read_user_ids
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.engine_reads import write_parquet
 from dpdau_tests.support.workspaces import new_workspace
 

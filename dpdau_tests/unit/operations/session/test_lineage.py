@@ -10,7 +10,13 @@ from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.codec import IMPLEMENTATIONS
 from dpdau_assets.core.sketches.plan import SketchPlan
-from dpdau_assets.operations.lineage import by_epoch, days_behind_windows, sketch_inputs, union_inputs, union_windows
+from dpdau_assets.operations.session.lineage import (
+    by_epoch,
+    days_behind_windows,
+    sketch_inputs,
+    union_inputs,
+    union_windows,
+)
 
 DAY = date(2026, 3, 12)
 CALENDAR = EpochCalendar.every(90)

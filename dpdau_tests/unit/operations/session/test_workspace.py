@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
-from dpdau_assets.operations.open_workspace import open_workspace
-from dpdau_assets.operations.workspace import Workspace, utc_now
+from dpdau_assets.operations.session.open_workspace import open_workspace
+from dpdau_assets.operations.session.workspace import Workspace, utc_now
 from dpdau_assets.settings.settings import Settings
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

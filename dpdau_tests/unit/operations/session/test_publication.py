@@ -11,8 +11,8 @@ import pytest
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DataError, StorageError
 from dpdau_assets.operations.fold import fold
-from dpdau_assets.operations.lineage import ASSETS, MAU_UNIONS, RAW_EVENTS
-from dpdau_assets.operations.publication import (
+from dpdau_assets.operations.session.lineage import ASSETS, MAU_UNIONS, RAW_EVENTS
+from dpdau_assets.operations.session.publication import (
     file_name,
     intent_path,
     partition_files,
@@ -20,7 +20,7 @@ from dpdau_assets.operations.publication import (
     publish,
     recover,
 )
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.lake.key_files import write_keys
 from dpdau_assets.storage.ledger import partitions
 from dpdau_assets.storage.ledger.partitions import Partition

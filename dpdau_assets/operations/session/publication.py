@@ -26,8 +26,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.lineage import MAU_UNIONS, RAW_EVENTS
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.lineage import MAU_UNIONS, RAW_EVENTS
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import file_digest, read_bytes, remove
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.lake.write_batch import WriteBatch

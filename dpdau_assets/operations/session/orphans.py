@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from dpdau_assets.operations.lineage import ASSETS, DAILY_SKETCHES
-from dpdau_assets.operations.publication import file_name
-from dpdau_assets.operations.workspace import Workspace
+from dpdau_assets.operations.session.lineage import ASSETS, DAILY_SKETCHES
+from dpdau_assets.operations.session.publication import file_name
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import remove
 from dpdau_assets.storage.ledger import batches, partitions
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpdau_assets.operations.erased_keys import ErasedKeys
+from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.storage.ledger.erasures import Tombstones
 
 DAY = date(2026, 5, 5)

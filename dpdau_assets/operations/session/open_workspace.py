@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import ConfigurationError, StorageError
-from dpdau_assets.operations.workspace import (
+from dpdau_assets.operations.session.workspace import (
     FLOOR_KEY,
     SALTS_KEY,
     Clock,
