@@ -35,9 +35,9 @@ def erase(
     if user_column is not None and source is None:
         raise UsageError("--user-column needs a file", hint="name it with --from FILE")
     standard_input = _standard_input() if user_id == "-" else None
-    from dpdau_assets.operations.read_user_ids import ids_of_lines, read_user_ids
+    from dpdau_assets.operations.erase.id_lists import ids_of_lines, read_user_ids
+    from dpdau_assets.operations.erase.request import request_erasure
     from dpdau_assets.operations.replay_erasures import flush_deletes
-    from dpdau_assets.operations.request_erasure import request_erasure
 
     workspace = open_or_create()
     now = workspace.now()
@@ -79,7 +79,7 @@ def erasures(
 
     With their age; no id is kept or shown.
     """
-    from dpdau_assets.operations.request_erasure import erasure_status
+    from dpdau_assets.operations.erase.request import erasure_status
 
     rows = [row for row in erasure_status(open_existing()) if not pending or row["completed_at"] is None]
     emit(rows, as_json=as_json, text=lambda: _erasure_table(rows))

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.operations.request_erasure import request_erasure
+from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.stage import stage_inbox
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.partitions import range_tags

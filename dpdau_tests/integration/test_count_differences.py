@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations import build_unions, live_users
+from dpdau_assets.operations import build_unions
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.count_trusted import count_trusted
-from dpdau_assets.operations.live_users import replay_locked
+from dpdau_assets.operations.erase import live_users
+from dpdau_assets.operations.erase.live_users import replay_locked
+from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
-from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.naive import naive_counts

@@ -20,8 +20,8 @@ from dpdau_assets.errors import (
     OutsideSeriesError,
     UsageError,
 )
+from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_tests.integration.release_folders import (
     JANUARY,
     NEW_YEAR,

@@ -19,8 +19,8 @@ from dpdau_assets.core.windows import window_of
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.build_unions import read_unions
 from dpdau_assets.operations.check_quality import sketch_accuracy
+from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.operations.request_erasure import request_erasure
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.operations.snapshot_counts import snapshot_counts

@@ -31,7 +31,7 @@ _context.set_forkserver_preload(
         __name__,
         "dpdau_assets.operations.rebuild",
         "dpdau_assets.operations.count_trusted",
-        "dpdau_assets.operations.request_erasure",
+        "dpdau_assets.operations.erase.request",
         "dpdau_assets.operations.stage",
     ]
 )

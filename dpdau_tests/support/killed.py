@@ -56,10 +56,10 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.operations.fold", "fold_locked", "after"),
     ),
     "replay": (
-        Place("dpdau_assets.operations.live_users", "clean_staged_locked"),
-        Place("dpdau_assets.operations.live_users", "_without_erased"),
-        Place("dpdau_assets.operations.live_users", "_refer_to_raw_events"),
-        Place("dpdau_assets.operations.live_users", "replay_locked", "after"),
+        Place("dpdau_assets.operations.erase.live_users", "clean_staged_locked"),
+        Place("dpdau_assets.operations.erase.live_users", "_without_erased"),
+        Place("dpdau_assets.operations.erase.live_users", "_refer_to_raw_events"),
+        Place("dpdau_assets.operations.erase.live_users", "replay_locked", "after"),
     ),
     "build": (
         Place("dpdau_assets.operations.build_sketches", "build_sketches_locked"),

@@ -40,7 +40,7 @@ PRELOADED = (
     "dpdau_assets.operations.publish_release",
     "dpdau_assets.operations.report_budget",
     "dpdau_assets.operations.rebuild",
-    "dpdau_assets.operations.request_erasure",
+    "dpdau_assets.operations.erase.request",
     "dpdau_assets.operations.count_trusted",
 )
 BUDGETS = ("dp_accounting.pld.privacy_loss_distribution",)

@@ -13,10 +13,10 @@ import numpy as np
 
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import EARLIEST_DAY
+from dpdau_assets.operations.erase.tombstones import door_of
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.tombstone_epochs import door_of
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import batches, erasures, partitions
 

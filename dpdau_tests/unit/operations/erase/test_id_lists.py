@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from dpdau_assets.errors import InputError
-from dpdau_assets.operations.read_user_ids import ids_of_lines, read_user_ids
+from dpdau_assets.operations.erase.id_lists import ids_of_lines, read_user_ids
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.engine_reads import write_parquet
 from dpdau_tests.support.workspaces import new_workspace

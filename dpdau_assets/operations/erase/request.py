@@ -16,8 +16,8 @@ from dpdau_assets.core.activity import MAX_ID_BYTES
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.engines.duckdb.bulk_pseudonyms import bulk_user_keys
 from dpdau_assets.errors import InputError
+from dpdau_assets.operations.erase.tombstones import tombstone_epochs
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.tombstone_epochs import tombstone_epochs
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import Keys, Tombstones
 
