@@ -80,7 +80,7 @@ def check_calendar(workspace: Workspace, days: DayRange) -> None:
 
 def cost(workspace: Workspace, days: DayRange) -> str:
     """What the missing releases of `days` would spend: a table by month and metric."""
-    from dpdau_assets.operations.report_budget import report_budget, spent_after
+    from dpdau_assets.operations.budget.snapshot import report_budget, spent_after
     from dpdau_assets.storage.ledger.releases import releases_between
 
     with workspace.ledger.read() as connection:

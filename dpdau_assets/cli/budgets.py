@@ -29,7 +29,7 @@ def budget(
 
     By every accounting method, with how many releases still fit and which day is funded next.
     """
-    from dpdau_assets.operations.report_budget import report_budget
+    from dpdau_assets.operations.budget.snapshot import report_budget
 
     name = known_metric(metric)
     workspace = open_existing()
@@ -69,7 +69,7 @@ def reset(
 
     Only after an approval: the privacy loss of that month grows accordingly, and released values then show it.
     """
-    from dpdau_assets.operations.reset_budget import reset_budget
+    from dpdau_assets.operations.budget.reset import reset_budget
 
     if not reason.strip():
         raise UsageError("--reason is empty", hint="say who approved the reset and why")

@@ -27,7 +27,7 @@ def plan(
     Noise, width of the interval, how many releases fit, the day the budget runs out. Nothing is spent or written. Other
     parameters than the settings' are planned for the first month that no release has settled.
     """
-    from dpdau_assets.operations.plan_releases import plan_releases
+    from dpdau_assets.operations.budget.plan import plan_releases
     from dpdau_assets.settings.settings import load_settings
 
     chosen = [known_metric(metric)] if metric else list(METRICS)

@@ -65,7 +65,7 @@ def restore(
 
 
 def _assume(days: str, reason: str, *, as_json: bool) -> None:
-    from dpdau_assets.operations.unaccounted import assume_released, parse_days
+    from dpdau_assets.operations.budget.lost_releases import assume_released, parse_days
 
     document = assume_released(open_existing(), parse_days(days), reason=reason).to_json()
     charged = len(document["charged"])

@@ -20,9 +20,9 @@ from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise, draw
 from dpdau_assets.core.quantities import METRICS, Metric, period_of, window_days
 from dpdau_assets.core.release.joint_release import make_joint_results
 from dpdau_assets.core.release.release import ReleaseResult, make_result
-from dpdau_assets.operations.account_offsets import offset_keys, open_offset
-from dpdau_assets.operations.account_terms import Terms
-from dpdau_assets.operations.budget_check import Totals
+from dpdau_assets.operations.budget.caps import Totals
+from dpdau_assets.operations.budget.shared_noise import offset_keys, open_offset
+from dpdau_assets.operations.budget.terms import Terms
 from dpdau_assets.operations.release_rules import days_in_window
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.operations.snapshot_counts import Counts

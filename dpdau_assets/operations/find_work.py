@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.core.release.release import ReleaseResult
-from dpdau_assets.operations.report_budget import release_bodies, report_budget
+from dpdau_assets.operations.budget.snapshot import release_bodies, report_budget
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import batches, erasures, partitions, releases
 from dpdau_assets.storage.ledger.ledger import parse_time

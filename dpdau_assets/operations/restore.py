@@ -29,6 +29,12 @@ from sqlalchemy.engine import make_url
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError
 from dpdau_assets.operations.adopt_lake import Adopted, adopt_lake, adopt_strangers
+from dpdau_assets.operations.budget.lost_releases import (
+    days_that_may_be_lost,
+    ranges_document,
+    set_unaccounted,
+    unaccounted,
+)
 from dpdau_assets.operations.erase.completion import complete_locked
 from dpdau_assets.operations.erase.live_users import clean_staged_locked, replay_locked
 from dpdau_assets.operations.put_lake_back import drop_batches, put_lake_back
@@ -38,12 +44,6 @@ from dpdau_assets.operations.session.orphans import remove_orphans
 from dpdau_assets.operations.session.publication import intent_path
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Clock, Workspace, last_use, utc_now
-from dpdau_assets.operations.unaccounted import (
-    days_that_may_be_lost,
-    ranges_document,
-    set_unaccounted,
-    unaccounted,
-)
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.disk.durable import (

@@ -16,7 +16,7 @@ from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
-from dpdau_assets.operations.account_offsets import closed_offsets
+from dpdau_assets.operations.budget.shared_noise import closed_offsets
 from dpdau_assets.operations.session.lineage import ASSETS, days_behind_windows
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.progress import Progress, no_progress

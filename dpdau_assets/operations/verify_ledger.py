@@ -15,10 +15,10 @@ from sqlalchemy import Connection, select
 from dpdau_assets.core.accounting.snapshot import fits
 from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts
 from dpdau_assets.core.quantities import DayRange, period_of
-from dpdau_assets.operations.budget_check import AccountingOptions
+from dpdau_assets.operations.budget.caps import AccountingOptions
+from dpdau_assets.operations.budget.lost_releases import unaccounted
+from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.trailing_loss import TrailingLoss
-from dpdau_assets.operations.unaccounted import unaccounted
 from dpdau_assets.operations.verification import Report, day_range_text, rebuild_command
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts as budget

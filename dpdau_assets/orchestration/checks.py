@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
+from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.check_quality import quarantine_rate, sketch_accuracy
-from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.orchestration.assets.releases import release_key

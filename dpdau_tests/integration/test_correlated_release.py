@@ -15,12 +15,12 @@ from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DpdauError
-from dpdau_assets.operations.account_offsets import destroy_closed_offsets, last_day_of_offset, offset_keys
 from dpdau_assets.operations.backup import backup
+from dpdau_assets.operations.budget.reset import reset_budget
+from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets, last_day_of_offset, offset_keys
+from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases
-from dpdau_assets.operations.report_budget import report_budget
-from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify import verify

@@ -10,6 +10,7 @@ import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import DataError, DpdauError
+from dpdau_assets.operations.budget.lost_releases import assume_released
 from dpdau_assets.operations.certificate import certify
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.publish_release import publish_releases
@@ -17,7 +18,6 @@ from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.restore import Restored, restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.unaccounted import assume_released
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.storage.journal.lines import files_in
 from dpdau_tests.integration.release_folders import NEW_YEAR, NOW, add_activity, everybody, open_folder

@@ -13,14 +13,14 @@ import pytest
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, UsageError
 from dpdau_assets.operations.backup import backup
+from dpdau_assets.operations.budget.lost_releases import assume_released, unaccounted
+from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.export_metrics import export_metrics
-from dpdau_assets.operations.report_budget import report_budget
 from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.unaccounted import assume_released, unaccounted
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.operations.verify_ledger import DRAWN
 from dpdau_assets.storage.journal.lines import files_in, read

@@ -15,10 +15,10 @@ import pytest
 from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.quantities import METRICS, DayRange, window_days
 from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError
-from dpdau_assets.operations.account_offsets import offset_keys
 from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.publish_release import publish_releases

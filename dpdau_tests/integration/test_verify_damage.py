@@ -13,6 +13,8 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
 from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.budget.lost_releases import set_unaccounted
+from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.discard_batch import discard_batch
 from dpdau_assets.operations.erase.live_users import replay_locked
@@ -20,13 +22,11 @@ from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes
-from dpdau_assets.operations.reset_budget import reset_budget
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.publication import intent_path
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.unaccounted import set_unaccounted
 from dpdau_assets.operations.verification import Verification
 from dpdau_assets.operations.verify import verify, verify_folder
 from dpdau_assets.settings.settings import Settings

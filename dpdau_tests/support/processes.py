@@ -38,7 +38,7 @@ PRELOADED = (
     "dpdau_assets.cli.inspecting",
     "dpdau_assets.operations.stage",
     "dpdau_assets.operations.publish_release",
-    "dpdau_assets.operations.report_budget",
+    "dpdau_assets.operations.budget.snapshot",
     "dpdau_assets.operations.rebuild",
     "dpdau_assets.operations.erase.request",
     "dpdau_assets.operations.count_trusted",

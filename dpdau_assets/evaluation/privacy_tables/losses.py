@@ -32,7 +32,7 @@ from dpdau_assets.evaluation.privacy_tables.scenarios import (
     releases_made,
     year_of_all,
 )
-from dpdau_assets.operations.trailing_loss import TrailingLoss
+from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
 
 FALSE_POSITIVES = (0.01, 0.001)
 CHOICES = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 29.0)

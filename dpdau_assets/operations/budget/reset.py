@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dpdau_assets.core.quantities import METRICS, days_of_period
 from dpdau_assets.errors import InputError, UsageError
-from dpdau_assets.operations.account_terms import account_name
+from dpdau_assets.operations.budget.terms import account_name
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import accounts
 from dpdau_assets.storage.ledger.accounts import Reset

@@ -20,7 +20,7 @@ from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.joint import JointGaussian, joint_from_parameters, joint_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import days_of_period
-from dpdau_assets.operations.account_offsets import opening_needed
+from dpdau_assets.operations.budget.shared_noise import opening_needed
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
 from dpdau_assets.storage.ledger import accounts as budget

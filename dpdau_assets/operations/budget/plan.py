@@ -30,8 +30,8 @@ from dpdau_assets.core.release.release import (
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import ConfigurationError, UsageError
-from dpdau_assets.operations.account_terms import JOINT, Terms
-from dpdau_assets.operations.budget_check import BudgetBook
+from dpdau_assets.operations.budget.caps import BudgetBook
+from dpdau_assets.operations.budget.terms import JOINT, Terms
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts

@@ -22,7 +22,7 @@ from dpdau_assets.core.mechanisms.calibration import mechanism_from
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
-from dpdau_assets.operations.trailing_loss import TrailingLoss
+from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
 from dpdau_assets.settings.settings import Settings
 
 START = date(2024, 1, 1)

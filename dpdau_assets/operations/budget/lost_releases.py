@@ -28,8 +28,8 @@ from dpdau_assets.core.quantities import (
     period_of,
 )
 from dpdau_assets.errors import ConfigurationError, DataError, UsageError
-from dpdau_assets.operations.account_terms import JOINT
-from dpdau_assets.operations.budget_check import BudgetBook
+from dpdau_assets.operations.budget.caps import BudgetBook
+from dpdau_assets.operations.budget.terms import JOINT
 from dpdau_assets.operations.session.workspace import FLOOR_KEY, Workspace, series_floor_reach
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts, releases

@@ -20,9 +20,9 @@ from dpdau_assets.core.accounting.snapshot import fits, smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.quantities import ONE_DAY, days_of_period, period_of
 from dpdau_assets.errors import Refusal
-from dpdau_assets.operations.account_terms import JOINT, Terms, account_name, make_terms
+from dpdau_assets.operations.budget.terms import JOINT, Terms, account_name, make_terms
+from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
 from dpdau_assets.operations.session.workspace import sketch_plan
-from dpdau_assets.operations.trailing_loss import TrailingLoss
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
 from dpdau_assets.storage.lake.lake import Lake
