@@ -61,7 +61,7 @@ def ingest(
     if missing is not None:
         raise InputError(f"{missing} does not exist", hint="check the path")
     from dpdau_assets.core.activity import ColumnMapping
-    from dpdau_assets.operations.stage import stage_files
+    from dpdau_assets.operations.ingest.stage import stage_files
 
     mapping = ColumnMapping(user=user_column, time=time_column, op=op_column)
     with progress_bar() as progress:
@@ -99,7 +99,7 @@ def discard(
     batch: Annotated[str, typer.Argument(help="The batch, as `dpdau status --json` names it.")], as_json: Json = False
 ) -> None:
     """Take back a batch that is not folded yet."""
-    from dpdau_assets.operations.discard_batch import discard_batch
+    from dpdau_assets.operations.ingest.discard_batch import discard_batch
 
     discard_batch(open_existing(), batch)
     emit({"discarded": batch}, as_json=as_json, text=lambda: f"discarded batch {batch}")

@@ -93,7 +93,7 @@ def open_demo(settings: Settings) -> Workspace:
 
 def ingest(workspace: Workspace, files: list[Path]) -> str:
     """Stage the files that are new; what was done, in words."""
-    from dpdau_assets.operations.stage import stage_files
+    from dpdau_assets.operations.ingest.stage import stage_files
 
     report = stage_files(workspace, files).to_json()
     known = report["duplicates_of_earlier_batches"]

@@ -13,7 +13,7 @@ import dagster as dg
 
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations.erase.request import request_erasure
-from dpdau_assets.operations.stage import stage_inbox
+from dpdau_assets.operations.ingest.stage import stage_inbox
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.partitions import range_tags
 from dpdau_assets.orchestration.resources import LakeResource

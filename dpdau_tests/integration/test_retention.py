@@ -21,6 +21,7 @@ from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes
@@ -28,7 +29,6 @@ from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
-from dpdau_assets.operations.stage import stage_files
 from dpdau_assets.operations.verify import verify
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.resources import LakeResource, resources

@@ -16,11 +16,11 @@ from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, InputError, StorageError
 from dpdau_assets.operations.count_trusted import count_trusted
-from dpdau_assets.operations.discard_batch import discard_batch
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.ingest.discard_batch import discard_batch
+from dpdau_assets.operations.ingest.stage import stage_files, stage_inbox
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.stage import stage_files, stage_inbox
 from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.ledger import batches, erasures
 from dpdau_tests.support.engine_reads import Row, write_csv, write_jsonl
@@ -144,7 +144,7 @@ class TestRecording:
         self, workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing is recorded of a file whose bytes changed between its name's computation and the end of reading."""
-        from dpdau_assets.operations import stage
+        from dpdau_assets.operations.ingest import stage
 
         read = stage.DuckdbEngine.read
 
@@ -298,7 +298,7 @@ class TestErasures:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """When an erasure settles the oldest day during reading, the file is read again under the new limit."""
-        from dpdau_assets.operations import record_batch
+        from dpdau_assets.operations.ingest import record_batch
 
         workspace = new_workspace(tmp_path / "data", series_start=date(2026, 6, 1))
         erased_before = record_batch._erased_before

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from dpdau_assets.operations.ingest.stage import stage_inbox
 from dpdau_assets.operations.replay_erasures import flush_deletes
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.stage import stage_inbox
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.ledger import batches, erasures
 from dpdau_tests.support.crashes import count_steps, dies_at, sampled

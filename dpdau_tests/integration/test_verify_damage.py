@@ -16,9 +16,9 @@ from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.budget.lost_releases import set_unaccounted
 from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.count_trusted import count_trusted
-from dpdau_assets.operations.discard_batch import discard_batch
 from dpdau_assets.operations.erase.live_users import replay_locked
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.ingest.discard_batch import discard_batch
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.replay_erasures import flush_deletes

@@ -32,7 +32,7 @@ _context.set_forkserver_preload(
         "dpdau_assets.operations.rebuild",
         "dpdau_assets.operations.count_trusted",
         "dpdau_assets.operations.erase.request",
-        "dpdau_assets.operations.stage",
+        "dpdau_assets.operations.ingest.stage",
     ]
 )
 

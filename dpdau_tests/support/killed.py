@@ -47,9 +47,9 @@ class Place:
 
 CALLS: dict[str, tuple[Place, ...]] = {
     "stage": (
-        Place("dpdau_assets.operations.record_batch", "record_batch"),
-        Place("dpdau_assets.operations.record_batch", "_record_rows", "after"),
-        Place("dpdau_assets.operations.inbox_files", "put_away"),
+        Place("dpdau_assets.operations.ingest.record_batch", "record_batch"),
+        Place("dpdau_assets.operations.ingest.record_batch", "_record_rows", "after"),
+        Place("dpdau_assets.operations.ingest.inbox", "put_away"),
     ),
     "fold": (
         Place("dpdau_assets.operations.fold", "_fold_day"),

@@ -36,7 +36,7 @@ PRELOADED = (
     "dpdau_assets.cli.releases",
     "dpdau_assets.cli.budgets",
     "dpdau_assets.cli.inspecting",
-    "dpdau_assets.operations.stage",
+    "dpdau_assets.operations.ingest.stage",
     "dpdau_assets.operations.publish_release",
     "dpdau_assets.operations.budget.snapshot",
     "dpdau_assets.operations.rebuild",

@@ -28,13 +28,13 @@ from dpdau_assets.engines.protocol import Pseudonymiser, Reading, RowCounts, Row
 from dpdau_assets.engines.sources.source import Source, open_source
 from dpdau_assets.errors import InputError, InternalError
 from dpdau_assets.operations.erase.tombstones import door_of
-from dpdau_assets.operations.inbox_files import put_away
-from dpdau_assets.operations.record_batch import Outcome, Terms, record_batch
+from dpdau_assets.operations.ingest.batch_name import FileState, batch_name
+from dpdau_assets.operations.ingest.inbox import put_away
+from dpdau_assets.operations.ingest.record_batch import Outcome, Terms, record_batch
+from dpdau_assets.operations.ingest.report import StageReport, duplicate, report_of, summed
+from dpdau_assets.operations.ingest.staging_area import StagingArea, staging_area
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.source_identity import FileState, batch_name
-from dpdau_assets.operations.stage_report import StageReport, duplicate, report_of, summed
-from dpdau_assets.operations.staging_area import StagingArea, staging_area
 from dpdau_assets.storage.ledger import batches, erasures, salt_facts
 
 MOST_ATTEMPTS = 3

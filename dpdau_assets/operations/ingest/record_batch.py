@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from dpdau_assets.engines.protocol import Door, Reading, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import Source
 from dpdau_assets.operations.erase.tombstones import is_behind_door, tombstone_epochs
+from dpdau_assets.operations.ingest.staging_area import StagedRow, StagingArea
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.staging_area import StagedRow, StagingArea
 from dpdau_assets.storage.disk.durable import remove
 from dpdau_assets.storage.ledger import batches, erasures, salt_facts
 from dpdau_assets.storage.ledger.erasures import Tombstones
