@@ -37,7 +37,7 @@ def erase(
     standard_input = _standard_input() if user_id == "-" else None
     from dpdau_assets.operations.erase.id_lists import ids_of_lines, read_user_ids
     from dpdau_assets.operations.erase.request import request_erasure
-    from dpdau_assets.operations.replay_erasures import flush_deletes
+    from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 
     workspace = open_or_create()
     now = workspace.now()
@@ -106,7 +106,7 @@ def _erasure_table(rows: list[dict[str, Any]]) -> str:
 
 def flush(as_json: Json = False) -> None:
     """Replay every pending erasure now."""
-    from dpdau_assets.operations.replay_erasures import flush_deletes
+    from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 
     document = {"erasures_applied": flush_deletes(open_existing())}
     emit(document, as_json=as_json, text=lambda: f"replayed {counted(document['erasures_applied'], 'erasure request')}")

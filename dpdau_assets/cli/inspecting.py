@@ -101,7 +101,7 @@ def trusted_counts(start: Start, end: End, as_json: Json = False) -> None:
 
     For checking on the trusted side only: never publish them.
     """
-    from dpdau_assets.operations.count_trusted import count_trusted
+    from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 
     workspace = open_existing()
     days = reached_days(workspace, start, end)

@@ -15,7 +15,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.difference import Difference, a_not_b
 from dpdau_assets.core.sketches.protocol import KEY_SPACE, Keys, merge
 from dpdau_assets.errors import UsageError
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_locked
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 

@@ -19,9 +19,9 @@ from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import InputError
 from dpdau_assets.evaluation.audit.worlds import noon
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.ingest.stage import stage_files
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace, utc_now
 from dpdau_assets.settings.settings import Settings

@@ -15,10 +15,10 @@ from dpdau_assets.core.quantities import DayRange, Metric, window_days
 from dpdau_assets.core.sketches.protocol import KEY_SPACE, DistinctSketch
 from dpdau_assets.core.windows import window_of
 from dpdau_assets.errors import InternalError, OutsideSeriesError
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
-from dpdau_assets.operations.build_sketches import read_sketch
-from dpdau_assets.operations.build_unions import read_unions
-from dpdau_assets.operations.exact_counts import count_keys
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_locked
+from dpdau_assets.operations.pipeline.daily_sketches import read_sketch
+from dpdau_assets.operations.pipeline.exact_counts import count_keys
+from dpdau_assets.operations.pipeline.mau_unions import read_unions
 from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session

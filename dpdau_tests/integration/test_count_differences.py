@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations import build_unions
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase import live_users
 from dpdau_assets.operations.erase.live_users import replay_locked
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.pipeline import mau_unions
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes, replay_erasures
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.rebuild import rebuild
-from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.naive import naive_counts
@@ -55,14 +55,14 @@ def workspace(built: Workspace, tmp_path: Path) -> Workspace:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many windows were counted from all keys, call by call."""
     windows: list[int] = []
-    original = build_unions.count_windows
+    original = mau_unions.count_windows
 
     def noting(chosen: Any, **named: Any) -> Any:
         held = list(chosen)
         windows.append(len(held))
         return original(held, **named)
 
-    monkeypatch.setattr(build_unions, "count_windows", noting)
+    monkeypatch.setattr(mau_unions, "count_windows", noting)
     return windows
 
 
@@ -75,7 +75,7 @@ def assert_counts(workspace: Workspace, erased: Sequence[tuple[str, date]], *, e
     everything = [*EVENTS, *events]
     expected = naive_counts(everything, erased, DAYS)
     with lake_session(workspace, DAYS) as session:
-        stored = [build_unions.read_unions(session, day) for day in DAYS]
+        stored = [mau_unions.read_unions(session, day) for day in DAYS]
     found = [
         {length: union.users for length, union in unions.items()} if unions else {7: 0, 30: 0} for unions in stored
     ]
@@ -165,7 +165,7 @@ class TestContinuedCounts:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("dpdau_assets.operations.replay_erasures.replay_locked", dying)
+            patch.setattr("dpdau_assets.operations.pipeline.erasure_replay.replay_locked", dying)
             with pytest.raises(KeyboardInterrupt):
                 flush_deletes(workspace)
         flush_deletes(workspace)

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.send_alerts import Notice
 from dpdau_assets.orchestration import alerts
 from dpdau_assets.orchestration.build import build_definitions

@@ -14,8 +14,8 @@ import pytest
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.count_trusted import count_trusted
-from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.orchestration import resources
 from dpdau_tests.integration.dagster_folder import TODAY, Folder, activity, ago, make_folder, past, release_assets
 

@@ -11,13 +11,13 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import InputError, StorageError
-from dpdau_assets.operations import fold as fold_module
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase.request import erasure_status, request_erasure
-from dpdau_assets.operations.fold import fold
+from dpdau_assets.operations.pipeline import raw_events as fold_module
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes, replay_erasures
+from dpdau_assets.operations.pipeline.raw_events import fold
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.rebuild import rebuild
-from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import erasures, partitions
 from dpdau_assets.storage.ledger import ledger as ledgers

@@ -9,13 +9,13 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.build_sketches import build_sketches
-from dpdau_assets.operations.build_unions import build_unions
-from dpdau_assets.operations.count_trusted import count_trusted
-from dpdau_assets.operations.fold import fold
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.pipeline.daily_sketches import build_sketches
+from dpdau_assets.operations.pipeline.erasure_replay import replay_erasures
+from dpdau_assets.operations.pipeline.mau_unions import build_unions
+from dpdau_assets.operations.pipeline.raw_events import fold
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.rebuild import rebuild
-from dpdau_assets.operations.replay_erasures import replay_erasures
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_tests.support.naive import naive_counts

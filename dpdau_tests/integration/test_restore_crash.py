@@ -13,8 +13,8 @@ import pytest
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.operations.backup import backup
-from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace

@@ -16,10 +16,10 @@ from dpdau_assets.core.release.release import next_threshold
 from dpdau_assets.core.sketches.murmur import theta_hashes
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.core.windows import window_of
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.build_unions import read_unions
 from dpdau_assets.operations.check_quality import sketch_accuracy
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.pipeline.mau_unions import read_unions
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan

@@ -15,11 +15,11 @@ from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, InputError, StorageError
-from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.discard_batch import discard_batch
 from dpdau_assets.operations.ingest.stage import stage_files, stage_inbox
-from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.ledger import batches, erasures

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dpdau_assets.operations.ingest.stage import stage_inbox
-from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.ledger import batches, erasures

@@ -11,12 +11,12 @@ import duckdb
 import pytest
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.build_unions import read_unions
-from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.stage import stage_files
-from dpdau_assets.operations.replay_erasures import flush_deletes
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
+from dpdau_assets.operations.pipeline.mau_unions import read_unions
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.snapshot_counts import snapshot_counts

@@ -13,10 +13,10 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.core.sketches.kmv import KmvSketch
 from dpdau_assets.core.windows import window_of
 from dpdau_assets.errors import InternalError
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.build_unions import read_unions
-from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.pipeline.mau_unions import read_unions
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace

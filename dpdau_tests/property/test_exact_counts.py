@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.count_trusted import count_trusted
 from dpdau_assets.operations.erase.request import request_erasure
-from dpdau_assets.operations.fold import fold
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes, replay_erasures
+from dpdau_assets.operations.pipeline.raw_events import fold
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.rebuild import rebuild
-from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, digests, new_workspace, stage_activity

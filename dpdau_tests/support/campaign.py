@@ -21,7 +21,7 @@ from typing import Any
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.budget.snapshot import report_budget
-from dpdau_assets.operations.count_trusted import count_trusted
+from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify import verify_folder

@@ -30,7 +30,7 @@ _context.set_forkserver_preload(
     [
         __name__,
         "dpdau_assets.operations.rebuild",
-        "dpdau_assets.operations.count_trusted",
+        "dpdau_assets.operations.pipeline.trusted_counts",
         "dpdau_assets.operations.erase.request",
         "dpdau_assets.operations.ingest.stage",
     ]

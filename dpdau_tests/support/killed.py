@@ -52,8 +52,8 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.operations.ingest.inbox", "put_away"),
     ),
     "fold": (
-        Place("dpdau_assets.operations.fold", "_fold_day"),
-        Place("dpdau_assets.operations.fold", "fold_locked", "after"),
+        Place("dpdau_assets.operations.pipeline.raw_events", "_fold_day"),
+        Place("dpdau_assets.operations.pipeline.raw_events", "fold_locked", "after"),
     ),
     "replay": (
         Place("dpdau_assets.operations.erase.live_users", "clean_staged_locked"),
@@ -62,9 +62,9 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.operations.erase.live_users", "replay_locked", "after"),
     ),
     "build": (
-        Place("dpdau_assets.operations.build_sketches", "build_sketches_locked"),
-        Place("dpdau_assets.operations.build_unions", "build_unions_locked"),
-        Place("dpdau_assets.operations.build_unions", "build_unions_locked", "after"),
+        Place("dpdau_assets.operations.pipeline.daily_sketches", "build_sketches_locked"),
+        Place("dpdau_assets.operations.pipeline.mau_unions", "build_unions_locked"),
+        Place("dpdau_assets.operations.pipeline.mau_unions", "build_unions_locked", "after"),
     ),
     "mark": (
         Place("dpdau_assets.storage.ledger.partitions", "save"),

@@ -41,7 +41,7 @@ PRELOADED = (
     "dpdau_assets.operations.budget.snapshot",
     "dpdau_assets.operations.rebuild",
     "dpdau_assets.operations.erase.request",
-    "dpdau_assets.operations.count_trusted",
+    "dpdau_assets.operations.pipeline.trusted_counts",
 )
 BUDGETS = ("dp_accounting.pld.privacy_loss_distribution",)
 """For commands that tell of budgets."""

@@ -35,8 +35,8 @@ from dpdau_assets.evaluation.audit.scripts import lean_story, month_story, only
 from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, exact_noise
 from dpdau_assets.evaluation.audit.worlds import Release, World, play, world_settings
 from dpdau_assets.operations import snapshot_counts
-from dpdau_assets.operations.bring_up_to_date import Built
 from dpdau_assets.operations.budget.caps import BudgetBook
+from dpdau_assets.operations.pipeline.bring_up_to_date import Built
 from dpdau_assets.settings.settings import Settings
 
 MONTH = date(2025, 2, 1)

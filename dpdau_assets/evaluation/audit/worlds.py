@@ -20,12 +20,12 @@ from dpdau_assets.core.quantities import METRICS, DayRange, Metric
 from dpdau_assets.errors import BudgetExhaustedError, DpdauError
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder, recording
 from dpdau_assets.evaluation.simulate import event_line
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.ingest.stage import stage_files
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace

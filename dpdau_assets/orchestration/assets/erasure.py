@@ -5,7 +5,7 @@ Which days an erasure concerns is decided by `sensors`; what a replay does, by `
 
 import dagster as dg
 
-from dpdau_assets.operations.replay_erasures import flush_deletes, replay_erasures
+from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes, replay_erasures
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.partitions import DailyPartitions, days_of_run
 from dpdau_assets.orchestration.resources import LakeResource

@@ -5,7 +5,7 @@ Reading sources does not belong here (`jobs`, the op of `ingest_job`): a source 
 
 import dagster as dg
 
-from dpdau_assets.operations.fold import fold
+from dpdau_assets.operations.pipeline.raw_events import fold
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.partitions import DailyPartitions, days_of_run
 from dpdau_assets.orchestration.resources import LakeResource

@@ -5,8 +5,8 @@ How a sketch is made belongs to `core.sketches`; what is rebuilt when, to the op
 
 import dagster as dg
 
-from dpdau_assets.operations.build_sketches import build_sketches
-from dpdau_assets.operations.build_unions import build_unions
+from dpdau_assets.operations.pipeline.daily_sketches import build_sketches
+from dpdau_assets.operations.pipeline.mau_unions import build_unions
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.partitions import DailyPartitions, days_of_run
 from dpdau_assets.orchestration.resources import LakeResource

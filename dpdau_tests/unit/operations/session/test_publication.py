@@ -10,7 +10,7 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DataError, StorageError
-from dpdau_assets.operations.fold import fold
+from dpdau_assets.operations.pipeline.raw_events import fold
 from dpdau_assets.operations.session.lineage import ASSETS, MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.session.publication import (
     file_name,

@@ -11,7 +11,7 @@ import pytest
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.windows import Window
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.exact_counts import MAX_DAYS, blocks_of, count_keys, count_windows
+from dpdau_assets.operations.pipeline.exact_counts import MAX_DAYS, blocks_of, count_keys, count_windows
 from dpdau_assets.storage.lake.key_files import write_keys
 
 FIRST = date(2025, 12, 1)

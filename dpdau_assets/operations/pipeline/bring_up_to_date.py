@@ -11,11 +11,11 @@ from datetime import date
 from typing import Literal
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.build_sketches import build_sketches_locked
-from dpdau_assets.operations.build_unions import build_unions_locked
 from dpdau_assets.operations.erase.completion import complete_if_reached
 from dpdau_assets.operations.erase.live_users import replay_locked
-from dpdau_assets.operations.fold import fold_locked
+from dpdau_assets.operations.pipeline.daily_sketches import build_sketches_locked
+from dpdau_assets.operations.pipeline.mau_unions import build_unions_locked
+from dpdau_assets.operations.pipeline.raw_events import fold_locked
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dpdau_assets.core.windows import Window
-from dpdau_assets.operations.exact_counts import count_windows
+from dpdau_assets.operations.pipeline.exact_counts import count_windows
 from dpdau_assets.operations.session.lineage import ERASURE_REPLAY
 from dpdau_assets.operations.session.session import LakeSession
 from dpdau_assets.storage.lake.key_files import Keys

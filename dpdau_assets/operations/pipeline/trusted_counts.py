@@ -15,8 +15,8 @@ import numpy as np
 
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.core.windows import Window, window_of
-from dpdau_assets.operations.bring_up_to_date import bring_up_to_date_locked
-from dpdau_assets.operations.exact_counts import count_windows
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_locked
+from dpdau_assets.operations.pipeline.exact_counts import count_windows
 from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session

@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.build_sketches import build_sketches_locked
-from dpdau_assets.operations.build_unions import build_unions_locked
 from dpdau_assets.operations.erase.completion import complete_locked
 from dpdau_assets.operations.erase.live_users import clean_staged_locked, replay_locked
+from dpdau_assets.operations.pipeline.daily_sketches import build_sketches_locked
+from dpdau_assets.operations.pipeline.mau_unions import build_unions_locked
 from dpdau_assets.operations.session.lineage import DAILY_SKETCHES, MAU_UNIONS
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import lake_session

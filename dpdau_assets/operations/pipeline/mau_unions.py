@@ -19,9 +19,9 @@ from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, contiguous_rang
 from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.core.sketches.rolling import union_per_window
 from dpdau_assets.core.windows import Window
-from dpdau_assets.operations.build_sketches import read_sketch, sketches_up_to_date
-from dpdau_assets.operations.count_differences import is_small, left_per_window
-from dpdau_assets.operations.exact_counts import count_windows
+from dpdau_assets.operations.pipeline.count_differences import is_small, left_per_window
+from dpdau_assets.operations.pipeline.daily_sketches import read_sketch, sketches_up_to_date
+from dpdau_assets.operations.pipeline.exact_counts import count_windows
 from dpdau_assets.operations.session.lineage import (
     DAILY_SKETCHES,
     MAU_UNIONS,

@@ -18,7 +18,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.erase.live_users import replay_locked
-from dpdau_assets.operations.fold import fold_locked
+from dpdau_assets.operations.pipeline.raw_events import fold_locked
 from dpdau_assets.operations.session.lineage import DAILY_SKETCHES, ERASURE_REPLAY, sketch_inputs
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import DAYS_PER_PUBLICATION, Publication
