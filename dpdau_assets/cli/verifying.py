@@ -16,7 +16,7 @@ def verify(as_json: Json = False) -> int:
     Erased users in any file, damaged, missing and unknown files, charges and caps that do not agree. Nothing is
     changed; every finding names the command that repairs it. The exit code is 1 unless all is well.
     """
-    from dpdau_assets.operations.verify import verify_folder
+    from dpdau_assets.operations.verify.verify import verify_folder
     from dpdau_assets.settings.settings import load_settings, notices
 
     settings = load_settings()
@@ -50,7 +50,7 @@ def certificate(
 
     Verifies the whole data folder first; printed and written to reports/certificates.
     """
-    from dpdau_assets.operations.certificate import certify
+    from dpdau_assets.operations.verify.certificate import certify
 
     with progress_bar() as progress:
         document = certify(open_existing(), request, progress=progress)

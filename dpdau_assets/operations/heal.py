@@ -14,8 +14,8 @@ from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.operations.session.publication import intent_path, is_readable, partition_files
 from dpdau_assets.operations.session.session import LakeSession
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import AppliedErasures, Report
-from dpdau_assets.operations.verify_places import verify_pages
+from dpdau_assets.operations.verify.findings import AppliedErasures, Report
+from dpdau_assets.operations.verify.other_places import verify_pages
 from dpdau_assets.storage.disk.durable import file_digest, remove
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.ledger.batches import StagedFile

@@ -20,13 +20,13 @@ import pytest
 from dpdau_assets.core.sketches.kmv import KmvSketch
 from dpdau_assets.errors import DataError, InputError
 from dpdau_assets.operations.backup import backup
-from dpdau_assets.operations.certificate import certify
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import Verification
-from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify.certificate import certify
+from dpdau_assets.operations.verify.findings import Verification
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.backups.backups import Backup, known
 from dpdau_assets.storage.backups.unfinished_backups import settle_unfinished
 from dpdau_assets.storage.disk.durable import file_digest

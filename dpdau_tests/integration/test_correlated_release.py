@@ -23,7 +23,7 @@ from dpdau_assets.operations.export_metrics import export_metrics
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.operations.write_report import write_report
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts

@@ -11,14 +11,14 @@ import pytest
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import DataError, DpdauError
 from dpdau_assets.operations.budget.lost_releases import assume_released
-from dpdau_assets.operations.certificate import certify
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.restore import Restored, restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify.certificate import certify
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.journal.lines import files_in
 from dpdau_tests.integration.release_folders import NEW_YEAR, NOW, add_activity, everybody, open_folder
 

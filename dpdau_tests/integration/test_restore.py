@@ -24,7 +24,7 @@ from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.journal.lines import files_in, read
 from dpdau_tests.integration.lost_ledgers import (
     DAYS,

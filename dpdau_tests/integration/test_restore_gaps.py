@@ -21,8 +21,8 @@ from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verify import verify
-from dpdau_assets.operations.verify_ledger import DRAWN
+from dpdau_assets.operations.verify.ledger import DRAWN
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.journal.lines import files_in, read
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger.shared_noise_charges import last_openings, openings_between

@@ -29,7 +29,7 @@ from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
-from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.resources import LakeResource, resources
 from dpdau_assets.settings.settings import load_settings

@@ -27,7 +27,7 @@ from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.journal.lines import read
 from dpdau_assets.storage.ledger import erasures
 from dpdau_tests.support.naive import live_users

@@ -24,9 +24,9 @@ from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import Verification
-from dpdau_assets.operations.verify import verify, verify_folder
-from dpdau_assets.operations.verify_sketches import Content
+from dpdau_assets.operations.verify.findings import Verification
+from dpdau_assets.operations.verify.sketches import Content
+from dpdau_assets.operations.verify.verify import verify, verify_folder
 from dpdau_assets.storage.lake.key_files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.ledger.partitions import Partition

@@ -27,8 +27,8 @@ from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.publication import intent_path
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import Verification
-from dpdau_assets.operations.verify import verify, verify_folder
+from dpdau_assets.operations.verify.findings import Verification
+from dpdau_assets.operations.verify.verify import verify, verify_folder
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.ledger import batches

@@ -20,7 +20,7 @@ from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.rebuild import rebuild
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import Finding, Verification
+from dpdau_assets.operations.verify.findings import Finding, Verification
 from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.lake.key_files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.ledger import partitions

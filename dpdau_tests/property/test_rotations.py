@@ -25,7 +25,7 @@ from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.snapshot_counts import snapshot_counts
-from dpdau_assets.operations.verify import verify
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.command_line import write_lines
 from dpdau_tests.support.naive import naive_counts

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from dpdau_assets.errors import DataError, StorageError
-from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import AT_WORK, HOLDS, Report, remove_command
-from dpdau_assets.operations.verify_places import is_in_pages
-from dpdau_assets.operations.verify_sketches import holds_erased_rows
+from dpdau_assets.operations.verify.file_scan import holds_any
+from dpdau_assets.operations.verify.findings import AT_WORK, HOLDS, Report, remove_command
+from dpdau_assets.operations.verify.other_places import is_in_pages
+from dpdau_assets.operations.verify.sketches import holds_erased_rows
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.backups.backups import Backup, Manifest
 from dpdau_assets.storage.backups.unfinished_backups import place_of

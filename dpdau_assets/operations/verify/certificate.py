@@ -17,10 +17,10 @@ from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import DataError, InputError
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import AT_WORK, Verification
-from dpdau_assets.operations.verify import verify
-from dpdau_assets.operations.verify_backups import last_expiry
-from dpdau_assets.operations.verify_ledger import OVERFILLED
+from dpdau_assets.operations.verify.backups import last_expiry
+from dpdau_assets.operations.verify.findings import AT_WORK, Verification
+from dpdau_assets.operations.verify.ledger import OVERFILLED
+from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.disk.os_errors import make_folder
 from dpdau_assets.storage.ledger import erasures

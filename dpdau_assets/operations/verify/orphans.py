@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.session.lineage import ASSETS
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import (
+from dpdau_assets.operations.verify.file_scan import holds_any
+from dpdau_assets.operations.verify.findings import (
     AT_WORK,
     HOLDS,
     AppliedErasures,
@@ -23,7 +23,7 @@ from dpdau_assets.operations.verification import (
     rebuild_command,
     remove_command,
 )
-from dpdau_assets.operations.verify_lake import STAGING, KnownFiles, own_files
+from dpdau_assets.operations.verify.lake import STAGING, KnownFiles, own_files
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.journal import last_line
 from dpdau_assets.storage.lake.lake import Lake

@@ -19,7 +19,7 @@ from dpdau_assets.operations.budget.caps import AccountingOptions
 from dpdau_assets.operations.budget.lost_releases import unaccounted
 from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import Report, day_range_text, rebuild_command
+from dpdau_assets.operations.verify.findings import Report, day_range_text, rebuild_command
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts

@@ -21,13 +21,13 @@ from dpdau_assets.operations.session.lineage import ASSETS, days_behind_windows
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Clock, Workspace, utc_now
-from dpdau_assets.operations.verification import AppliedErasures, Report, Verification
-from dpdau_assets.operations.verify_backups import verify_backups
-from dpdau_assets.operations.verify_journal import verify_journal
-from dpdau_assets.operations.verify_lake import KnownFiles, verify_lake
-from dpdau_assets.operations.verify_ledger import RESTORE, verify_ledger
-from dpdau_assets.operations.verify_places import verify_places
-from dpdau_assets.operations.verify_strays import verify_strays
+from dpdau_assets.operations.verify.backups import verify_backups
+from dpdau_assets.operations.verify.findings import AppliedErasures, Report, Verification
+from dpdau_assets.operations.verify.journal import verify_journal
+from dpdau_assets.operations.verify.lake import KnownFiles, verify_lake
+from dpdau_assets.operations.verify.ledger import RESTORE, verify_ledger
+from dpdau_assets.operations.verify.orphans import verify_strays
+from dpdau_assets.operations.verify.other_places import verify_places
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.lake.lake import Lake

@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import Report, remove_command
+from dpdau_assets.operations.verify.file_scan import holds_any
+from dpdau_assets.operations.verify.findings import Report, remove_command
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.journal.journal import anchor_of
 from dpdau_assets.storage.journal.lines import START, Anchor, Gap, Line, Lines, files_in, lines_of, read

@@ -16,9 +16,9 @@ from pathlib import Path
 import duckdb
 from sqlalchemy import Connection
 
-from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import HOLDS, Report, remove_command
+from dpdau_assets.operations.verify.file_scan import holds_any
+from dpdau_assets.operations.verify.findings import HOLDS, Report, remove_command
 from dpdau_assets.settings.settings import dagster_home
 from dpdau_assets.storage.scan.byte_search import CHUNK_BYTES, KeySearch
 from dpdau_assets.storage.scan.sqlite_pages import foreign_pages

@@ -15,18 +15,13 @@ import numpy as np
 
 from dpdau_assets.core.quantities import DayRange, contiguous_ranges
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.file_scan import holds_any
 from dpdau_assets.operations.session.lineage import ASSETS, DAILY_SKETCHES, ERASURE_REPLAY, MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.session.publication import intent_path, is_readable, partition_files
 from dpdau_assets.operations.session.session import in_threads
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verification import (
-    AppliedErasures,
-    Report,
-    day_range_text,
-    rebuild_command,
-)
-from dpdau_assets.operations.verify_sketches import LiveErased, holds_erased_sketch, holds_erased_union
+from dpdau_assets.operations.verify.file_scan import holds_any
+from dpdau_assets.operations.verify.findings import AppliedErasures, Report, day_range_text, rebuild_command
+from dpdau_assets.operations.verify.sketches import LiveErased, holds_erased_sketch, holds_erased_union
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.ledger import batches
