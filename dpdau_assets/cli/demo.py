@@ -143,8 +143,8 @@ def show(workspace: Workspace, days: DayRange) -> None:
 
 def _where_next(workspace: Workspace, *, seconds: float) -> None:
     """Write the report and say where to look."""
-    from dpdau_assets.operations.export_metrics import export_metrics
-    from dpdau_assets.operations.write_report import write_report
+    from dpdau_assets.operations.exports.export_metrics import export_metrics
+    from dpdau_assets.operations.exports.report import write_report
 
     export_metrics(workspace)
     say(f"Done in {seconds:.0f} s. Look next at")

@@ -126,7 +126,7 @@ def export(as_json: Json = False) -> None:
 
     To DATA_DIR/published.
     """
-    from dpdau_assets.operations.export_metrics import export_metrics
+    from dpdau_assets.operations.exports.export_metrics import export_metrics
 
     paths = [str(path) for path in export_metrics(open_existing())]
     emit({"files": paths}, as_json=as_json, text=lambda: "\n".join(paths))
@@ -137,7 +137,7 @@ def report(as_json: Json = False) -> None:
 
     DATA_DIR/published/report.html: released values, intervals and the budget left.
     """
-    from dpdau_assets.operations.write_report import write_report
+    from dpdau_assets.operations.exports.report import write_report
 
     path = str(write_report(open_existing()))
     emit({"report": path}, as_json=as_json, text=lambda: path)

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from dpdau_assets.core.quantities import DayRange, contiguous_ranges
-from dpdau_assets.operations.export_metrics import exported_days
+from dpdau_assets.operations.exports.export_metrics import exported_days
 from dpdau_assets.operations.find_work import (
     changed_partitions,
     newest_numbers,

@@ -19,12 +19,12 @@ from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets, last_day_of_offset, offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
-from dpdau_assets.operations.export_metrics import export_metrics
+from dpdau_assets.operations.exports.export_metrics import export_metrics
+from dpdau_assets.operations.exports.report import write_report
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify
-from dpdau_assets.operations.write_report import write_report
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts
 from dpdau_tests.integration.release_folders import JANUARY, charges_of, open_folder, releases_of

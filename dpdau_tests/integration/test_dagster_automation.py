@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange, close_time
-from dpdau_assets.operations.export_metrics import export_metrics
+from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.publish_release import publish_releases

@@ -15,7 +15,7 @@ from dpdau_assets.errors import ConfigurationError, DataError, UsageError
 from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.budget.lost_releases import assume_released, unaccounted
 from dpdau_assets.operations.budget.snapshot import report_budget
-from dpdau_assets.operations.export_metrics import export_metrics
+from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.operations.restore import restore

@@ -23,13 +23,13 @@ from dpdau_assets.evaluation.simulate import event_line
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.erase.request import request_erasure
-from dpdau_assets.operations.export_metrics import export_metrics
+from dpdau_assets.operations.exports.export_metrics import export_metrics
+from dpdau_assets.operations.exports.report import write_report
 from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.publish_release import publish_releases
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.write_report import write_report
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger import erasures, releases

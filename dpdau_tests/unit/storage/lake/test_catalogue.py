@@ -77,7 +77,7 @@ class TestCatalogue:
 
     def test_columns_are_those_the_operations_write(self) -> None:
         """The views' columns and the writers' schemas are the same."""
-        from dpdau_assets.operations import export_metrics
+        from dpdau_assets.operations.exports import export_metrics
         from dpdau_assets.operations.pipeline import mau_unions
 
         assert mau_unions.SCHEMA.equals(UNION_SCHEMA)

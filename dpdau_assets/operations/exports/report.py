@@ -17,9 +17,9 @@ from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.quantities import METRICS, last_closed_day, period_of, window_days
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.operations.budget.caps import BudgetBook
-from dpdau_assets.operations.export_metrics import released
-from dpdau_assets.operations.report_charts import ChartPoint
-from dpdau_assets.operations.report_page import MonthBudget, Page, Spent, render_page
+from dpdau_assets.operations.exports.export_metrics import released
+from dpdau_assets.operations.exports.report_charts import ChartPoint
+from dpdau_assets.operations.exports.report_page import MonthBudget, Page, Spent, render_page
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.ledger import accounts

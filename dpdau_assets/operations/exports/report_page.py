@@ -13,8 +13,8 @@ from datetime import date
 from html import escape
 from itertools import pairwise
 
-from dpdau_assets.operations.report_charts import ChartPoint, line_chart, whole_or_tenths
-from dpdau_assets.operations.report_style import SCRIPT, STYLE
+from dpdau_assets.operations.exports.report_charts import ChartPoint, line_chart, whole_or_tenths
+from dpdau_assets.operations.exports.report_style import SCRIPT, STYLE
 
 NAMES = {"dau": "Daily active users", "wau": "Weekly active users", "mau": "Monthly active users"}
 
