@@ -124,7 +124,7 @@ def build(workspace: Workspace, days: DayRange, *, home: Path) -> str:
 def show(workspace: Workspace, days: DayRange) -> None:
     """Print the last fortnight as released, and the month's budget."""
     from dpdau_assets.operations.budget.snapshot import report_budget
-    from dpdau_assets.operations.publish_release import publish_releases
+    from dpdau_assets.operations.release.publish_release import publish_releases
 
     first = max(days.first, days.last - timedelta(days=SHOWN_DAYS - 1))
     published = publish_releases(workspace, METRICS, DayRange(first, days.last))

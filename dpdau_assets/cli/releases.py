@@ -43,7 +43,7 @@ def release(
     if reason and not revise:
         raise UsageError("--reason belongs to --revise", hint="add --revise, or leave --reason out")
     days = day_range(start, end)
-    from dpdau_assets.operations.publish_release import publish_releases
+    from dpdau_assets.operations.release.publish_release import publish_releases
 
     with progress_bar() as progress:
         published = publish_releases(open_existing(), metrics, days, revise=revise, reason=reason, progress=progress)
@@ -92,7 +92,7 @@ def mau(end: WindowEnd = None, as_json: Json = False) -> None:
 def _show_one(metric: Metric, day: date | None, *, as_json: bool) -> None:
     """Release one value when it is releasable and print it."""
     from dpdau_assets.core.quantities import last_closed_day
-    from dpdau_assets.operations.publish_release import publish_releases
+    from dpdau_assets.operations.release.publish_release import publish_releases
 
     workspace = open_existing()
     settings = workspace.settings

@@ -27,9 +27,9 @@ from dpdau_assets.evaluation.audit.recorder import replaced
 from dpdau_assets.evaluation.audit.worlds import noon
 from dpdau_assets.evaluation.grid import Cell
 from dpdau_assets.evaluation.grounds import CLOSED_AFTER, BuiltGround, Clock, copy_folder, open_folder
-from dpdau_assets.operations import draw_release
 from dpdau_assets.operations.budget.caps import BudgetBook
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release import draw_release
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 
 

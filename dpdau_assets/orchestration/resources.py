@@ -20,7 +20,7 @@ from dpdau_assets.core.quantities import DayRange, Metric, last_closed_day
 from dpdau_assets.errors import NotReleasableError, Refusal
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Clock, Workspace, utc_now
 from dpdau_assets.orchestration.failures import describe

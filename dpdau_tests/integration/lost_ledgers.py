@@ -8,7 +8,7 @@ from typing import Any
 
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations.erase.request import request_erasure
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.restore import Restored, restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace

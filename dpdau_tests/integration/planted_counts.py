@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dpdau_assets.core.quantities import Metric
-from dpdau_assets.operations import publish_release
-from dpdau_assets.operations.snapshot_counts import Counts
+from dpdau_assets.operations.release import publish_release
+from dpdau_assets.operations.release.counts_snapshot import Counts
 
 TRUE = {"dau": 1000, "wau": 3000, "mau": 10_000}
 """What every day counts."""

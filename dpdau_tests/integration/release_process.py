@@ -22,8 +22,8 @@ from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.dp_events import DiscreteLaplaceEvent
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.operations import publish_release
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release import publish_release
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.storage.ledger import accounts, releases
 from dpdau_tests.integration.release_folders import NEW_YEAR, open_folder
 

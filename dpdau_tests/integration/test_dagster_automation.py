@@ -13,7 +13,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange, close_time
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.orchestration import reconcile
 from dpdau_assets.orchestration.errands import ERRAND_TAG

@@ -15,7 +15,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.core.release.release import BODY_FIELDS
 from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.exports.export_metrics import export_metrics
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, everybody, open_folder
 

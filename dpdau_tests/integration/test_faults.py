@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.storage.disk import file_systems
 from dpdau_assets.storage.ledger import ledger as ledgers
 from dpdau_tests.integration.command_line import Answer, CommandLine, write_lines

@@ -16,7 +16,7 @@ from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts

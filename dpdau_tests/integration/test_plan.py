@@ -13,7 +13,7 @@ from dpdau_assets.cli.planning import plan_text
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.operations.budget.plan import MetricPlan, plan_releases
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.integration.command_line import CommandLine
 from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, add_activity, everybody, open_folder

@@ -21,7 +21,7 @@ from dpdau_assets.errors import (
     UsageError,
 )
 from dpdau_assets.operations.erase.request import request_erasure
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_tests.integration.release_folders import (
     JANUARY,
     NEW_YEAR,

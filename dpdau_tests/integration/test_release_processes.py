@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_tests.integration.release_folders import (
     NEW_YEAR,
     add_activity,

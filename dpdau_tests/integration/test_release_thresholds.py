@@ -12,7 +12,7 @@ from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.release.release import ReleaseResult, next_threshold, threshold_for
 from dpdau_assets.errors import ConfigurationError
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import accounts, releases, schema
 from dpdau_tests.integration.release_folders import (

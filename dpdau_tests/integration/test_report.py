@@ -16,7 +16,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations.exports.report import true_positive_rate, write_report
 from dpdau_assets.operations.exports.report_charts import ChartPoint, date_labels, line_chart
 from dpdau_assets.operations.exports.report_page import MonthBudget, Page, Spent, render_page
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, add_activity, everybody, open_folder
 

@@ -20,10 +20,10 @@ from dpdau_assets.operations.check_quality import sketch_accuracy
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.mau_unions import read_unions
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
-from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, charges_of, everybody, open_folder
 from dpdau_tests.support.naive import live_users

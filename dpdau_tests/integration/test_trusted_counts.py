@@ -17,9 +17,9 @@ from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.mau_unions import read_unions
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
+from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_tests.integration.command_line import CommandLine
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, files_holding, new_workspace

@@ -17,10 +17,10 @@ from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.mau_unions import read_unions
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
+from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_tests.support.naive import live_users
 from dpdau_tests.support.workspaces import (
     LONG_AFTER,

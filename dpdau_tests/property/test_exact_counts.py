@@ -18,7 +18,7 @@ from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes, repla
 from dpdau_assets.operations.pipeline.raw_events import fold
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.rebuild import rebuild
-from dpdau_assets.operations.snapshot_counts import snapshot_counts
+from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import LONG_AFTER, Event, digests, new_workspace, stage_activity
 

@@ -21,10 +21,10 @@ from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
+from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
 from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.snapshot_counts import snapshot_counts
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.command_line import write_lines

@@ -21,7 +21,7 @@ from dpdau_assets.evaluation.audit.run import LONG, SHORT, replay_search, run_au
 from dpdau_assets.evaluation.audit.scripts import TARGETS, busy_story, lean_story
 from dpdau_assets.evaluation.audit.verdict import Audit, write_verdict
 from dpdau_assets.evaluation.audit.worlds import Erase, Ingest, without
-from dpdau_assets.operations import publish_release
+from dpdau_assets.operations.release import publish_release
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import erasures

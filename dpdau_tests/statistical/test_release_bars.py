@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts
 from dpdau_tests.integration.release_folders import open_folder

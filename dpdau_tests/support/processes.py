@@ -37,7 +37,7 @@ PRELOADED = (
     "dpdau_assets.cli.budgets",
     "dpdau_assets.cli.inspecting",
     "dpdau_assets.operations.ingest.stage",
-    "dpdau_assets.operations.publish_release",
+    "dpdau_assets.operations.release.publish_release",
     "dpdau_assets.operations.budget.snapshot",
     "dpdau_assets.operations.rebuild",
     "dpdau_assets.operations.erase.request",

@@ -34,9 +34,9 @@ from dpdau_assets.evaluation.audit.replay import replay_neighbours
 from dpdau_assets.evaluation.audit.scripts import lean_story, month_story, only
 from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, exact_noise
 from dpdau_assets.evaluation.audit.worlds import Release, World, play, world_settings
-from dpdau_assets.operations import snapshot_counts
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.pipeline.bring_up_to_date import Built
+from dpdau_assets.operations.release import counts_snapshot
 from dpdau_assets.settings.settings import Settings
 
 MONTH = date(2025, 2, 1)
@@ -157,7 +157,7 @@ def half_scale_offset(settings: Settings, *, folder: Path) -> Control:
 
 def stale_partitions(settings: Settings, *, folder: Path) -> Control:
     """Counting what happens to be built, seen by neighbouring worlds."""
-    with replaced(snapshot_counts, "bring_up_to_date_locked", lambda *_args, **_named: Built()):
+    with replaced(counts_snapshot, "bring_up_to_date_locked", lambda *_args, **_named: Built()):
         result, _ = replay_neighbours(
             settings, lean_story(6, users=200), ("erased",), folder=folder, mechanism="gaussian", sketch_impl="set"
         )

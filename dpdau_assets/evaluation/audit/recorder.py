@@ -19,8 +19,8 @@ from dpdau_assets.core.mechanisms.samplers import SeededNoise
 from dpdau_assets.core.quantities import Metric
 from dpdau_assets.core.sketches.protocol import KEY_SPACE, DistinctSketch
 from dpdau_assets.errors import InternalError
-from dpdau_assets.operations import draw_release, publish_release
-from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
+from dpdau_assets.operations.release import draw_release, publish_release
+from dpdau_assets.operations.release.counts_snapshot import Counts, snapshot_counts
 
 StoredCount = int | DistinctSketch | None
 """What a release cut holds for a window: a count, a sketch, or nobody."""

@@ -27,7 +27,7 @@ from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
 from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.publish_release import publish_releases
+from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings

@@ -11,7 +11,7 @@ from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import InternalError, OutsideSeriesError
 from dpdau_assets.evaluation.audit import recorder
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
-from dpdau_assets.operations.snapshot_counts import Counts
+from dpdau_assets.operations.release.counts_snapshot import Counts
 
 DAY, DROPPED, NEVER = date(2025, 3, 1), date(2025, 2, 1), date(2025, 4, 1)
 

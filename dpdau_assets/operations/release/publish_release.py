@@ -39,11 +39,11 @@ from dpdau_assets.operations.budget.lost_releases import check_accounted
 from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets
 from dpdau_assets.operations.budget.snapshot import release_bodies
 from dpdau_assets.operations.budget.terms import JOINT, Terms
-from dpdau_assets.operations.draw_release import Draw
-from dpdau_assets.operations.release_rules import check_days, check_request, check_revisable, check_windows
+from dpdau_assets.operations.release.counts_snapshot import Counts, snapshot_counts
+from dpdau_assets.operations.release.draw_release import Draw
+from dpdau_assets.operations.release.release_rules import check_days, check_request, check_revisable, check_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
-from dpdau_assets.operations.snapshot_counts import Counts, snapshot_counts
 from dpdau_assets.storage.ledger import accounts, releases
 
 Pair = tuple[Metric, date]

@@ -23,9 +23,9 @@ from dpdau_assets.core.release.release import ReleaseResult, make_result
 from dpdau_assets.operations.budget.caps import Totals
 from dpdau_assets.operations.budget.shared_noise import offset_keys, open_offset
 from dpdau_assets.operations.budget.terms import Terms
-from dpdau_assets.operations.release_rules import days_in_window
+from dpdau_assets.operations.release.counts_snapshot import Counts
+from dpdau_assets.operations.release.release_rules import days_in_window
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
-from dpdau_assets.operations.snapshot_counts import Counts
 from dpdau_assets.storage.ledger import accounts, releases
 
 
