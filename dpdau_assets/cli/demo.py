@@ -104,7 +104,7 @@ def ingest(workspace: Workspace, files: list[Path]) -> str:
 
 def build(workspace: Workspace, days: DayRange, *, home: Path) -> str:
     """Bring everything up to date in one Dagster run, if anything is behind; what was done, in words."""
-    from dpdau_assets.operations.find_work import due_releases, pending_erasures, staged_days
+    from dpdau_assets.operations.monitor.due_work import due_releases, pending_erasures, staged_days
 
     is_current = (
         not (due_releases(workspace, days).days or pending_erasures(workspace) or staged_days(workspace))

@@ -22,7 +22,7 @@ def status(as_json: Json = False) -> None:
 
     Days built and released, pending work with its age, whether the month's budget fits.
     """
-    from dpdau_assets.operations.report_status import report_status
+    from dpdau_assets.operations.monitor.status import report_status
     from dpdau_assets.settings.settings import dagster_home
 
     workspace = open_existing()

@@ -16,8 +16,8 @@ from typing import Any
 import dagster as dg
 
 from dpdau_assets.errors import DpdauError
-from dpdau_assets.operations.find_alerts import Alert, find_alerts
-from dpdau_assets.operations.send_alerts import Delivery, Notice, as_text, deliveries
+from dpdau_assets.operations.monitor.alerts import Alert, find_alerts
+from dpdau_assets.operations.monitor.notifications import Delivery, Notice, as_text, deliveries
 from dpdau_assets.orchestration.errands import ERRAND_TAG
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
 from dpdau_assets.settings.settings import Settings

@@ -12,7 +12,7 @@ import dagster as dg
 
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.operations.budget.snapshot import report_budget
-from dpdau_assets.operations.check_quality import quarantine_rate, sketch_accuracy
+from dpdau_assets.operations.monitor.quality import quarantine_rate, sketch_accuracy
 from dpdau_assets.operations.verify.findings import Verification
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.orchestration.assets.releases import release_key

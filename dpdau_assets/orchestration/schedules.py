@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import dagster as dg
 
 from dpdau_assets.core.quantities import METRICS, DayRange, close_time
-from dpdau_assets.operations.find_work import DueReleases, due_releases
+from dpdau_assets.operations.monitor.due_work import DueReleases, due_releases
 from dpdau_assets.orchestration.assets.releases import release_key
 from dpdau_assets.orchestration.jobs import BUILT
 from dpdau_assets.orchestration.partitions import DailyPartitions, range_tags

@@ -12,7 +12,7 @@ import dagster as dg
 
 from dpdau_assets.core.quantities import DayRange, contiguous_ranges
 from dpdau_assets.operations.exports.export_metrics import exported_days
-from dpdau_assets.operations.find_work import (
+from dpdau_assets.operations.monitor.due_work import (
     changed_partitions,
     newest_numbers,
     pending_erasures,

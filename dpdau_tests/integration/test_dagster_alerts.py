@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dpdau_assets.operations.monitor.notifications import Notice
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
-from dpdau_assets.operations.send_alerts import Notice
 from dpdau_assets.orchestration import alerts
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.errands import ERRAND_TAG

@@ -18,9 +18,9 @@ from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
+from dpdau_assets.operations.monitor.status import report_status
 from dpdau_assets.operations.release import draw_release
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.storage.ledger import accounts
 from dpdau_tests.integration.planted_counts import TRUE, plant_counts
 from dpdau_tests.integration.release_folders import JANUARY, charges_of, open_folder

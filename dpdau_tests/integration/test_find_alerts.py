@@ -10,8 +10,8 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.erase.request import request_erasure
-from dpdau_assets.operations.find_alerts import Alert, find_alerts
 from dpdau_assets.operations.ingest.stage import stage_inbox
+from dpdau_assets.operations.monitor.alerts import Alert, find_alerts
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace

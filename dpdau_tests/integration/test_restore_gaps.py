@@ -16,8 +16,8 @@ from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.budget.lost_releases import assume_released, unaccounted
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
+from dpdau_assets.operations.monitor.status import report_status
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
-from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace

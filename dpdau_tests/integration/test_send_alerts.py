@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dpdau_assets.operations import send_alerts
-from dpdau_assets.operations.send_alerts import Notice, deliveries
+from dpdau_assets.operations.monitor import notifications
+from dpdau_assets.operations.monitor.notifications import Notice, deliveries
 from dpdau_assets.settings.settings import Settings
 from dpdau_tests.support.alert_servers import MailBox, Webhook, closed_port, running
 
@@ -101,7 +101,7 @@ class TestFailures:
 
     def test_a_silent_server_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server that accepts and says nothing costs the time limit, not the sensor's minute."""
-        monkeypatch.setattr(send_alerts, "TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr(notifications, "TIMEOUT_SECONDS", 0.05)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
             assert "SMTPServerDisconnected" in str(_mail(port)([NEW]))
@@ -109,6 +109,6 @@ class TestFailures:
 
     def test_a_password_is_not_sent_in_the_clear(self, mail_box: MailBox, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server elsewhere that offers no encryption gets neither the password nor the message."""
-        monkeypatch.setattr(send_alerts, "LOOPBACK", ())
+        monkeypatch.setattr(notifications, "LOOPBACK", ())
         assert "SMTPNotSupportedError" in str(_mail(mail_box.server_address[1])([NEW]))
         assert (mail_box.logins, mail_box.messages) == ([], [])

@@ -16,8 +16,8 @@ from dpdau_assets.core.release.release import next_threshold
 from dpdau_assets.core.sketches.murmur import theta_hashes
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.core.windows import window_of
-from dpdau_assets.operations.check_quality import sketch_accuracy
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.monitor.quality import sketch_accuracy
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.mau_unions import read_unions
 from dpdau_assets.operations.release.counts_snapshot import snapshot_counts

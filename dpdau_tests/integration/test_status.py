@@ -10,10 +10,10 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.monitor.status import report_status
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.report_status import report_status
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.workspaces import new_workspace, stage_activity
 

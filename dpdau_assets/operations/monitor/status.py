@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from dpdau_assets.core.quantities import METRICS, ONE_DAY, DayRange, days_of_period, last_closed_day, period_of
 from dpdau_assets.operations.budget.lost_releases import unaccounted
 from dpdau_assets.operations.budget.snapshot import report_budget
-from dpdau_assets.operations.find_work import due_releases
+from dpdau_assets.operations.monitor.due_work import due_releases
 from dpdau_assets.operations.session.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from dpdau_assets.core.quantities import ONE_DAY, DayRange, last_closed_day
-from dpdau_assets.operations.find_work import DueReleases, due_releases
-from dpdau_assets.operations.report_status import LOOK_BACK_DAYS
+from dpdau_assets.operations.monitor.due_work import DueReleases, due_releases
+from dpdau_assets.operations.monitor.status import LOOK_BACK_DAYS
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import erasures
