@@ -118,7 +118,7 @@ def rebuild(
     From the stored activity; released values stay as they are. With --accept-loss, which `dpdau restore --lake` should
     make unnecessary, days with lost files count without them from now on.
     """
-    from dpdau_assets.operations.rebuild import rebuild as rebuild_days
+    from dpdau_assets.operations.recover.rebuild import rebuild as rebuild_days
 
     workspace = open_existing()
     days = reached_days(workspace, start, end)

@@ -20,7 +20,7 @@ def backup(
 
     While others go on; copies older than BACKUP_RETENTION_DAYS are removed. Secrets are never copied.
     """
-    from dpdau_assets.operations.backup import backup as make_backup
+    from dpdau_assets.operations.recover.backup import backup as make_backup
 
     document = make_backup(open_existing(), with_lake=lake).to_json()
     emit(document, as_json=as_json, text=lambda: _backup_text(document))
@@ -57,7 +57,7 @@ def restore(
         return
     if reason:
         raise UsageError("--reason belongs to --assume-released", hint="leave it out")
-    from dpdau_assets.operations.restore import restore as bring_back
+    from dpdau_assets.operations.recover.restore import restore as bring_back
     from dpdau_assets.settings.settings import load_settings
 
     document = bring_back(load_settings(), source=source, with_lake=lake).to_json()

@@ -25,10 +25,10 @@ from typing import Any
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, METRICS, ONE_DAY, window_days
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.backup import remove_expired_backups
 from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets
 from dpdau_assets.operations.pipeline.exact_counts import count_keys
 from dpdau_assets.operations.pipeline.mau_unions import build_unions_locked, read_unions
+from dpdau_assets.operations.recover.backup import remove_expired_backups
 from dpdau_assets.operations.session.lineage import ASSETS, ERASURE_REPLAY, MAU_UNIONS, WAU_WINDOW_DAYS
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session

@@ -8,8 +8,8 @@ from typing import Any
 
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations.erase.request import request_erasure
+from dpdau_assets.operations.recover.restore import Restored, restore
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.restore import Restored, restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.journal.lines import files_in, read

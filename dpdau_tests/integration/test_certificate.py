@@ -19,9 +19,9 @@ import pytest
 
 from dpdau_assets.core.sketches.kmv import KmvSketch
 from dpdau_assets.errors import DataError, InputError
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
+from dpdau_assets.operations.recover.backup import backup
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.certificate import certify

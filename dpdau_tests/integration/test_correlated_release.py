@@ -15,14 +15,14 @@ from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DpdauError
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets, last_day_of_offset, offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
+from dpdau_assets.operations.recover.backup import backup
+from dpdau_assets.operations.recover.restore import restore
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.ledger import accounts as budget

@@ -13,7 +13,7 @@ from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
-from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.recover.rebuild import rebuild
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.crashes import Operation, count_steps, dies_at, sampled
 from dpdau_tests.support.naive import naive_counts

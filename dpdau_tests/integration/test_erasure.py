@@ -17,7 +17,7 @@ from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes, replay_erasures
 from dpdau_assets.operations.pipeline.raw_events import fold
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
-from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.recover.rebuild import rebuild
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import erasures, partitions
 from dpdau_assets.storage.ledger import ledger as ledgers

@@ -15,7 +15,7 @@ from dpdau_assets.operations.pipeline.erasure_replay import replay_erasures
 from dpdau_assets.operations.pipeline.mau_unions import build_unions
 from dpdau_assets.operations.pipeline.raw_events import fold
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
-from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.recover.rebuild import rebuild
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_tests.support.naive import naive_counts

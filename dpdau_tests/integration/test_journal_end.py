@@ -13,8 +13,8 @@ from dpdau_assets.errors import DataError, DpdauError
 from dpdau_assets.operations.budget.lost_releases import assume_released
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
+from dpdau_assets.operations.recover.restore import Restored, restore
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.restore import Restored, restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.certificate import certify

@@ -22,10 +22,10 @@ from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import BudgetExhaustedError, DpdauError
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
+from dpdau_assets.operations.recover.backup import backup
 from dpdau_assets.operations.release import draw_release, publish_release
 from dpdau_assets.operations.release.counts_snapshot import Counts
 from dpdau_assets.operations.release.publish_release import publish_releases

@@ -12,11 +12,11 @@ import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
+from dpdau_assets.operations.recover.backup import backup
+from dpdau_assets.operations.recover.restore import restore
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings

@@ -12,13 +12,13 @@ import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, UsageError
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.budget.lost_releases import assume_released, unaccounted
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.monitor.status import report_status
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
-from dpdau_assets.operations.restore import restore
+from dpdau_assets.operations.recover.backup import backup
+from dpdau_assets.operations.recover.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.ledger import DRAWN

@@ -16,17 +16,17 @@ from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.quantities import METRICS, DayRange, window_days
 from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError
 from dpdau_assets.operations.apply_retention import apply_retention
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
-from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.recover.backup import backup
+from dpdau_assets.operations.recover.rebuild import rebuild
+from dpdau_assets.operations.recover.restore import restore
 from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.erase import request as request_module
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest import record_batch
@@ -23,8 +22,9 @@ from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
-from dpdau_assets.operations.rebuild import rebuild
-from dpdau_assets.operations.restore import restore
+from dpdau_assets.operations.recover.backup import backup
+from dpdau_assets.operations.recover.rebuild import rebuild
+from dpdau_assets.operations.recover.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify

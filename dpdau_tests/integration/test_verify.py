@@ -22,7 +22,7 @@ from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.core.sketches.theta import ThetaSketch
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
-from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.recover.rebuild import rebuild
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.findings import Verification
 from dpdau_assets.operations.verify.sketches import Content

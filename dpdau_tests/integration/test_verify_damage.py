@@ -11,7 +11,6 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.budget.lost_releases import set_unaccounted
 from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.erase.live_users import replay_locked
@@ -20,9 +19,10 @@ from dpdau_assets.operations.ingest.discard_batch import discard_batch
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
-from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.recover.backup import backup
+from dpdau_assets.operations.recover.rebuild import rebuild
+from dpdau_assets.operations.recover.restore import restore
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.restore import restore
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.publication import intent_path
 from dpdau_assets.operations.session.session import lake_session

@@ -13,11 +13,11 @@ import pyarrow as pa
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.kmv import KmvSketch
-from dpdau_assets.operations.backup import backup
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
-from dpdau_assets.operations.rebuild import rebuild
+from dpdau_assets.operations.recover.backup import backup
+from dpdau_assets.operations.recover.rebuild import rebuild
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.findings import Finding, Verification

@@ -29,7 +29,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
         __name__,
-        "dpdau_assets.operations.rebuild",
+        "dpdau_assets.operations.recover.rebuild",
         "dpdau_assets.operations.pipeline.trusted_counts",
         "dpdau_assets.operations.erase.request",
         "dpdau_assets.operations.ingest.stage",

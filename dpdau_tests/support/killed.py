@@ -106,11 +106,11 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.storage.backups.backups", "copy_lake", "after"),
     ),
     "restore": (
-        Place("dpdau_assets.operations.restore", "_Work._fill"),
-        Place("dpdau_assets.operations.restore", "_Work._swap"),
-        Place("dpdau_assets.operations.restore", "_Work._swap", "after"),
-        Place("dpdau_assets.operations.restore", "apply_all_erasures"),
-        Place("dpdau_assets.operations.restore", "apply_all_erasures", "after"),
+        Place("dpdau_assets.operations.recover.restore", "_Work._fill"),
+        Place("dpdau_assets.operations.recover.restore", "_Work._swap"),
+        Place("dpdau_assets.operations.recover.restore", "_Work._swap", "after"),
+        Place("dpdau_assets.operations.recover.restore", "apply_all_erasures"),
+        Place("dpdau_assets.operations.recover.restore", "apply_all_erasures", "after"),
     ),
     "journal": (
         Place("dpdau_assets.storage.journal.journal", "_append"),

@@ -39,7 +39,7 @@ PRELOADED = (
     "dpdau_assets.operations.ingest.stage",
     "dpdau_assets.operations.release.publish_release",
     "dpdau_assets.operations.budget.snapshot",
-    "dpdau_assets.operations.rebuild",
+    "dpdau_assets.operations.recover.rebuild",
     "dpdau_assets.operations.erase.request",
     "dpdau_assets.operations.pipeline.trusted_counts",
 )

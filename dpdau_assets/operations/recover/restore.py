@@ -28,7 +28,6 @@ from sqlalchemy.engine import make_url
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError
-from dpdau_assets.operations.adopt_lake import Adopted, adopt_lake, adopt_strangers
 from dpdau_assets.operations.budget.lost_releases import (
     days_that_may_be_lost,
     ranges_document,
@@ -37,8 +36,9 @@ from dpdau_assets.operations.budget.lost_releases import (
 )
 from dpdau_assets.operations.erase.completion import complete_locked
 from dpdau_assets.operations.erase.live_users import clean_staged_locked, replay_locked
-from dpdau_assets.operations.put_lake_back import drop_batches, put_lake_back
-from dpdau_assets.operations.restore_source import Base, RestoreSource, find_gaps, is_published_beyond
+from dpdau_assets.operations.recover.adopt_lake import Adopted, adopt_lake, adopt_strangers
+from dpdau_assets.operations.recover.restore_lake import drop_batches, put_lake_back
+from dpdau_assets.operations.recover.restore_source import Base, RestoreSource, find_gaps, is_published_beyond
 from dpdau_assets.operations.session.open_workspace import journal_end_path, ledger_url, open_workspace
 from dpdau_assets.operations.session.orphans import remove_orphans
 from dpdau_assets.operations.session.publication import intent_path

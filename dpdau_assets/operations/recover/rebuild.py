@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.erase.live_users import clean_staged_locked
-from dpdau_assets.operations.heal import clean_ledger, drop_unreadable_intent, give_up_lost, heal_raw_events
 from dpdau_assets.operations.pipeline.bring_up_to_date import Built, bring_up_to_date_locked
+from dpdau_assets.operations.recover.repair import (
+    clean_ledger,
+    drop_unreadable_intent,
+    give_up_lost,
+    heal_raw_events,
+)
 from dpdau_assets.operations.session.lineage import RAW_EVENTS, days_behind_windows
 from dpdau_assets.operations.session.orphans import remove_orphans
 from dpdau_assets.operations.session.progress import Progress, no_progress
