@@ -22,7 +22,7 @@ def apply(
 
     Key-level data, tombstones and secrets. Released values and the counts of windows stay. Dagster runs it every day.
     """
-    from dpdau_assets.operations.apply_retention import apply_retention
+    from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
 
     workspace = open_existing()
     with progress_bar() as bar:

@@ -38,7 +38,7 @@ def rotate_salt(
     From a day on that is later than every day held, staged or erased. Counts stay exact across it.
     """
     given = _secret(secret)
-    from dpdau_assets.operations.rotate_salt import rotate_salt as rotate
+    from dpdau_assets.operations.lifecycle.rotate_salt import rotate_salt as rotate
 
     workspace = open_or_create()
     setting = workspace.settings.hash_salt_rotation_days
@@ -113,7 +113,7 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from dpdau_assets.operations.salt_copies import describe_salts
+    from dpdau_assets.operations.lifecycle.salt_copies import describe_salts
 
     document = describe_salts(open_existing())
     emit(document, as_json=as_json, text=lambda: _store(document))
@@ -143,7 +143,7 @@ def export(
 
     Readable with its passphrase only. Without the store nothing stored can be continued: keep a copy elsewhere.
     """
-    from dpdau_assets.operations.salt_copies import export_salts
+    from dpdau_assets.operations.lifecycle.salt_copies import export_salts
 
     fingerprint = export_salts(open_existing(), out, _passphrase(passphrase, is_new=True))
     document = {"file": str(out), "fingerprint": fingerprint}
@@ -159,7 +159,7 @@ def import_file(
 
     Only the store that the stored pseudonyms were made with; epochs that were destroyed stay destroyed.
     """
-    from dpdau_assets.operations.salt_copies import import_salts
+    from dpdau_assets.operations.lifecycle.salt_copies import import_salts
     from dpdau_assets.settings.settings import load_settings
 
     done = import_salts(load_settings(), source, _passphrase(passphrase, is_new=False))

@@ -7,8 +7,8 @@ nothing is released any more. What goes, and how, belongs to `operations`: `appl
 
 import dagster as dg
 
-from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.budget.shared_noise import closed_offsets, destroy_closed_offsets
+from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
 from dpdau_assets.settings.settings import Settings

@@ -12,10 +12,10 @@ import pytest
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError, UsageError
-from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
+from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import accounts

@@ -15,13 +15,13 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, DpdauError
 from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.erase.request import erasure_status
+from dpdau_assets.operations.lifecycle.rotate_salt import rotate_salt
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.recover.backup import backup
 from dpdau_assets.operations.recover.rebuild import rebuild
 from dpdau_assets.operations.recover.restore import restore
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify

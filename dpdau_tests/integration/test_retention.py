@@ -15,10 +15,10 @@ import pytest
 from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.quantities import METRICS, DayRange, window_days
 from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError
-from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.stage import stage_files
+from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted

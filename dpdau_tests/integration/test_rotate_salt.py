@@ -13,8 +13,8 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DpdauError, InputError, StorageError
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.stage import stage_files
+from dpdau_assets.operations.lifecycle.rotate_salt import rotate_salt
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
-from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings

@@ -15,14 +15,14 @@ from dpdau_assets.core.erasure import tombstone_epochs
 from dpdau_assets.core.hashing import EpochCalendar, Segment, user_key
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.windows import window_of
-from dpdau_assets.operations.apply_retention import apply_retention
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.stage import stage_files
+from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
+from dpdau_assets.operations.lifecycle.rotate_salt import rotate_salt
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
-from dpdau_assets.operations.rotate_salt import rotate_salt
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify

@@ -92,11 +92,11 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.storage.keys.salt_file", "take_pending", "after"),
     ),
     "retain": (
-        Place("dpdau_assets.operations.apply_retention", "_drop_rows"),
-        Place("dpdau_assets.operations.apply_retention", "_drop_rows", "after"),
-        Place("dpdau_assets.operations.apply_retention", "_drop_files", "after"),
-        Place("dpdau_assets.operations.apply_retention", "_destroy_secrets"),
-        Place("dpdau_assets.operations.apply_retention", "_destroy_epochs", "after"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "_drop_rows"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "_drop_rows", "after"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "_drop_files", "after"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "_destroy_secrets"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "_destroy_epochs", "after"),
     ),
     "backup": (
         Place("dpdau_assets.storage.backups.backups", "copy_ledger"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.errors import ConfigurationError, DpdauError, InputError
-from dpdau_assets.operations.rotate_salt import list_rotations
+from dpdau_assets.operations.lifecycle.rotate_salt import list_rotations
 from dpdau_assets.operations.session.open_workspace import ledger_url
 from dpdau_assets.operations.session.workspace import SALTS_KEY, Workspace
 from dpdau_assets.settings.settings import Settings
