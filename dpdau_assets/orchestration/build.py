@@ -13,8 +13,8 @@ import dagster as dg
 
 from dpdau_assets.operations.session.workspace import utc_now
 from dpdau_assets.orchestration.alerts import alert_sensors
-from dpdau_assets.orchestration.assets.erasure import erasure_assets
-from dpdau_assets.orchestration.assets.ingest import ingest_assets
+from dpdau_assets.orchestration.assets.erasure_replay import erasure_assets
+from dpdau_assets.orchestration.assets.raw_events import ingest_assets
 from dpdau_assets.orchestration.assets.releases import release_assets
 from dpdau_assets.orchestration.assets.sketches import sketch_assets
 from dpdau_assets.orchestration.checks import asset_checks

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from dpdau_assets.operations.ingest.stage import stage_inbox
-from dpdau_assets.orchestration.assets.erasure import EVERYWHERE_JOB
+from dpdau_assets.orchestration.assets.erasure_replay import EVERYWHERE_JOB
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.resources import LakeResource
 

@@ -37,8 +37,6 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.evaluation.synthetic": "dpdau_assets.evaluation.streams.synthetic",
     "dpdau_assets.evaluation.trials": "dpdau_assets.evaluation.accuracy.trials",
     "dpdau_assets.orchestration.alerts": "dpdau_assets.orchestration.automation.alerts",
-    "dpdau_assets.orchestration.assets.erasure": "dpdau_assets.orchestration.assets.erasure_replay",
-    "dpdau_assets.orchestration.assets.ingest": "dpdau_assets.orchestration.assets.raw_events",
     "dpdau_assets.orchestration.errands": "dpdau_assets.orchestration.automation.run_requests",
     "dpdau_assets.orchestration.event_log": "dpdau_assets.orchestration.instance.event_log",
     "dpdau_assets.orchestration.heartbeat": "dpdau_assets.orchestration.automation.heartbeat",

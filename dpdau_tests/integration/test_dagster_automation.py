@@ -232,7 +232,7 @@ class TestErasureSensor:
         (first,) = Ticks(folder, "erasure_sensor").tick().run_requests or []
         job = folder.definitions.resolve_job_def("erasure_replay_job")
         with monkeypatch.context() as patch:
-            patch.setattr("dpdau_assets.orchestration.assets.erasure.flush_deletes", lambda _workspace: 1 / 0)
+            patch.setattr("dpdau_assets.orchestration.assets.erasure_replay.flush_deletes", lambda _workspace: 1 / 0)
             assert not job.execute_in_process(tags=first.tags, instance=folder.instance, raise_on_error=False).success
         assert "1 attempts" in str(Ticks(folder, "erasure_sensor").tick().skip_message)
         later = make_folder(

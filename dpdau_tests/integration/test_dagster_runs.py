@@ -245,7 +245,7 @@ class TestFailures:
         def broken(*_: Any) -> None:
             raise ValueError("could not convert 'user-17' to a number")
 
-        monkeypatch.setattr("dpdau_assets.orchestration.assets.ingest.fold", broken)
+        monkeypatch.setattr("dpdau_assets.orchestration.assets.raw_events.fold", broken)
         result = folder.run("rebuild_job", past(2))
         assert not result.success
         events = "".join(str(event) for event in result.all_events)
@@ -260,7 +260,7 @@ class TestFailures:
         def damaged(*_: Any) -> None:
             raise DataError("a file does not hold the recorded bytes", hint="run `dpdau rebuild`")
 
-        monkeypatch.setattr("dpdau_assets.orchestration.assets.ingest.fold", damaged)
+        monkeypatch.setattr("dpdau_assets.orchestration.assets.raw_events.fold", damaged)
         result = folder.run("rebuild_job", past(2))
         failure = result.failure_data_for_node("raw_events")
         assert failure is not None and failure.user_failure_data is not None
