@@ -32,7 +32,7 @@ def status(as_json: Json = False) -> None:
 
 def _daemon(home: Path, *, now: datetime) -> dict[str, Any]:
     """Whether a Dagster daemon works on this data folder."""
-    from dpdau_assets.orchestration.heartbeat import is_daemon_alive, last_heartbeat
+    from dpdau_assets.orchestration.automation.heartbeat import is_daemon_alive, last_heartbeat
 
     return {"daemon_alive": is_daemon_alive(home, now=now), "daemon_heartbeat": last_heartbeat(home)}
 

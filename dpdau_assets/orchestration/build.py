@@ -12,18 +12,18 @@ from datetime import datetime
 import dagster as dg
 
 from dpdau_assets.operations.session.workspace import utc_now
-from dpdau_assets.orchestration.alerts import alert_sensors
 from dpdau_assets.orchestration.assets.erasure_replay import erasure_assets
 from dpdau_assets.orchestration.assets.raw_events import ingest_assets
 from dpdau_assets.orchestration.assets.releases import release_assets
 from dpdau_assets.orchestration.assets.sketches import sketch_assets
+from dpdau_assets.orchestration.automation.alerts import alert_sensors
+from dpdau_assets.orchestration.automation.retention import retention_job, retention_schedule
+from dpdau_assets.orchestration.automation.schedules import release_schedule
+from dpdau_assets.orchestration.automation.sensors import sensors
 from dpdau_assets.orchestration.checks import asset_checks
 from dpdau_assets.orchestration.jobs import asset_jobs, ingest_job
 from dpdau_assets.orchestration.partitions import daily_partitions
 from dpdau_assets.orchestration.resources import LakeResource, resources
-from dpdau_assets.orchestration.retention import retention_job, retention_schedule
-from dpdau_assets.orchestration.schedules import release_schedule
-from dpdau_assets.orchestration.sensors import sensors
 from dpdau_assets.settings.settings import Settings
 
 DEFAULT_OWNER = "team:privacy-data"

@@ -20,7 +20,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import InputError, NotClosedError, OperatorError, OutsideSeriesError, UsageError
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.orchestration.heartbeat import is_daemon_alive, last_heartbeat
+from dpdau_assets.orchestration.automation.heartbeat import is_daemon_alive, last_heartbeat
 from dpdau_assets.settings.settings import Settings, create_project
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 from dpdau_tests.integration.release_folders import add_activity, everybody, open_folder

@@ -13,9 +13,9 @@ import pytest
 
 from dpdau_assets.operations.monitor.notifications import Notice
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
-from dpdau_assets.orchestration import alerts
+from dpdau_assets.orchestration.automation import alerts
+from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG
 from dpdau_assets.orchestration.build import build_definitions
-from dpdau_assets.orchestration.errands import ERRAND_TAG
 from dpdau_assets.orchestration.resources import LakeResource, resources
 from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.dagster_folder import NOW, Folder, activity, ago, make_folder, past

@@ -15,11 +15,11 @@ from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.verify.verify import verify
-from dpdau_assets.orchestration import reconcile
-from dpdau_assets.orchestration.errands import ERRAND_TAG
+from dpdau_assets.orchestration.automation import reconcile
+from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG
+from dpdau_assets.orchestration.automation.schedules import cron_times
 from dpdau_assets.orchestration.partitions import RANGE_END, RANGE_START
 from dpdau_assets.orchestration.resources import resources
-from dpdau_assets.orchestration.schedules import cron_times
 from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.dagster_folder import NOW, TODAY, Folder, activity, ago, make_folder, past
 from dpdau_tests.support.crashes import Interrupted, Interruption, count_steps

@@ -19,9 +19,9 @@ from dpdau_assets.operations.monitor.due_work import (
     releases_made,
     staged_days,
 )
-from dpdau_assets.orchestration import inbox, reconcile
 from dpdau_assets.orchestration.assets.releases import release_key, release_metadata
-from dpdau_assets.orchestration.errands import ERRAND_TAG, Errand, ask_for, has_run_under_way
+from dpdau_assets.orchestration.automation import inbox, reconcile
+from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG, Errand, ask_for, has_run_under_way
 from dpdau_assets.orchestration.partitions import DailyPartitions, range_tags
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
 

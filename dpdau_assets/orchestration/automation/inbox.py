@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dpdau_assets.orchestration.errands import pause_seconds
+from dpdau_assets.orchestration.automation.run_requests import pause_seconds
 
 IGNORED_SUFFIXES = (".tmp", ".part")
 FILES_PER_RUN = 50

@@ -18,7 +18,7 @@ import dagster as dg
 from dpdau_assets.errors import DpdauError
 from dpdau_assets.operations.monitor.alerts import Alert, find_alerts
 from dpdau_assets.operations.monitor.notifications import Delivery, Notice, as_text, deliveries
-from dpdau_assets.orchestration.errands import ERRAND_TAG
+from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
 from dpdau_assets.settings.settings import Settings
 

@@ -7,7 +7,7 @@ import random
 import dagster as dg
 import pytest
 
-from dpdau_assets.orchestration.reconcile import Backlog, Report, from_cursor, tell, to_cursor
+from dpdau_assets.orchestration.automation.reconcile import Backlog, Report, from_cursor, tell, to_cursor
 
 KEY = dg.AssetKey("raw_events")
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dpdau_assets.orchestration.inbox import choose, errand, from_cursor, look, remember, run_key, to_cursor
+from dpdau_assets.orchestration.automation.inbox import (
+    choose,
+    errand,
+    from_cursor,
+    look,
+    remember,
+    run_key,
+    to_cursor,
+)
 
 NOW = 1_000_000.0
 

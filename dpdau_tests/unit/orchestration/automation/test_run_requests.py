@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from dpdau_assets.orchestration.errands import ERRAND_TAG, NEWEST, Errand, ask_for, has_run_under_way, pause_seconds
+from dpdau_assets.orchestration.automation.run_requests import (
+    ERRAND_TAG,
+    NEWEST,
+    Errand,
+    ask_for,
+    has_run_under_way,
+    pause_seconds,
+)
 
 ERRAND = Errand("some_job", "work-1", tags={"a": "b"})
 
