@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(start: str, end: str) -> None:
     """Print the cost of the days from `start` to `end`, ask when somebody can answer, then run."""
-    from dpdau_assets.orchestration.range_run import run_range
+    from dpdau_assets.orchestration.instance.range_run import run_range
     from dpdau_assets.settings.settings import dagster_home
 
     days = day_range(_day("START", start), _day("END", end))

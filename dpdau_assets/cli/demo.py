@@ -112,7 +112,7 @@ def build(workspace: Workspace, days: DayRange, *, home: Path) -> str:
     )
     if is_current:
         return "every day is built and released: nothing to run, nothing charged"
-    from dpdau_assets.orchestration.range_run import run_range
+    from dpdau_assets.orchestration.instance.range_run import run_range
 
     started_at = time.monotonic()
     outcome = run_range(workspace.settings, days, home=home)

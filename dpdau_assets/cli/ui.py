@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(*, is_demo: bool, port: int) -> int:
     """Start what is missing, wait, and stop it again at an interrupt."""
     from dpdau_assets.orchestration.automation.heartbeat import is_daemon_alive
-    from dpdau_assets.orchestration.home import create_home
+    from dpdau_assets.orchestration.instance.home import create_home
 
     folder, home, environment = choose_home(project_root(), is_demo=is_demo)
     create_home(home)

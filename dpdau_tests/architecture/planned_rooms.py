@@ -36,7 +36,4 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.evaluation.simulate": "dpdau_assets.evaluation.streams.simulate",
     "dpdau_assets.evaluation.synthetic": "dpdau_assets.evaluation.streams.synthetic",
     "dpdau_assets.evaluation.trials": "dpdau_assets.evaluation.accuracy.trials",
-    "dpdau_assets.orchestration.event_log": "dpdau_assets.orchestration.instance.event_log",
-    "dpdau_assets.orchestration.home": "dpdau_assets.orchestration.instance.home",
-    "dpdau_assets.orchestration.range_run": "dpdau_assets.orchestration.instance.range_run",
 }

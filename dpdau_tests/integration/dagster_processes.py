@@ -19,7 +19,7 @@ from typing import Any
 
 import dagster as dg
 
-from dpdau_assets.orchestration.home import create_home
+from dpdau_assets.orchestration.instance.home import create_home
 
 MODULE = "dpdau_assets.definitions"
 WORKSPACE = f"load_from:\n  - python_module:\n      module_name: {MODULE}\n      attribute: defs\n"

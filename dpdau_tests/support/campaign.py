@@ -25,7 +25,7 @@ from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify_folder
-from dpdau_assets.orchestration.home import create_home
+from dpdau_assets.orchestration.instance.home import create_home
 from dpdau_assets.orchestration.partitions import range_tags
 from dpdau_assets.settings.settings import Settings, create_project
 from dpdau_assets.storage.journal import lines

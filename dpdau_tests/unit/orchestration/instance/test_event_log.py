@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from dpdau_assets.orchestration.event_log import HomeInstance, PooledEventLog
-from dpdau_assets.orchestration.home import create_home
+from dpdau_assets.orchestration.instance.event_log import HomeInstance, PooledEventLog
+from dpdau_assets.orchestration.instance.home import create_home
 
 KEY = dg.AssetKey("asset")
 
@@ -80,7 +80,7 @@ class TestPooledEventLog:
     @pytest.mark.slow
     def test_old_runs_do_not_keep_connections(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many runs a process looks at, only a few files stay open."""
-        monkeypatch.setattr("dpdau_assets.orchestration.event_log.ENGINES_KEPT", 2)
+        monkeypatch.setattr("dpdau_assets.orchestration.instance.event_log.ENGINES_KEPT", 2)
         with dg.DagsterInstance.from_config(str(create_home(tmp_path))) as instance:
             runs = [_job.execute_in_process(instance=instance).run_id for _ in range(4)]
             storage = instance.event_log_storage

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dpdau_assets.orchestration.home import create_home
+from dpdau_assets.orchestration.instance.home import create_home
 
 
 def _create(path: str) -> None:

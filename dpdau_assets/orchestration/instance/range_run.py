@@ -15,7 +15,7 @@ from dagster._core.instance.ref import InstanceRef
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.orchestration.build import build_definitions
-from dpdau_assets.orchestration.home import create_home
+from dpdau_assets.orchestration.instance.home import create_home
 from dpdau_assets.orchestration.partitions import range_tags
 from dpdau_assets.settings.settings import Settings
 
