@@ -12,10 +12,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dpdau_assets.cli.generate import write_stream
+from dpdau_assets.cli.commands.generate import write_stream
+from dpdau_assets.cli.commands.release import release_table
 from dpdau_assets.cli.main import guarded, leave
 from dpdau_assets.cli.output import say
-from dpdau_assets.cli.releases import release_table
 from dpdau_assets.core.quantities import METRICS, DayRange, period_of
 from dpdau_assets.errors import OperatorError, StorageError
 

@@ -16,21 +16,21 @@ import typer
 from typer.exceptions import TyperException
 
 from dpdau_assets import __version__
-from dpdau_assets.cli import (
-    auditing,
-    budgets,
-    data,
-    erasing,
-    evaluating,
+from dpdau_assets.cli.commands import (
+    audit,
+    budget,
+    erase,
+    evaluate,
     generate,
-    inspecting,
-    planning,
+    ingest,
+    plan,
     recovery,
-    releases,
+    release,
     retention,
     salts,
+    status,
     streams,
-    verifying,
+    verify,
 )
 from dpdau_assets.cli.output import fail, fail_with, say, wait_line, where_it_broke
 from dpdau_assets.errors import DpdauError
@@ -47,11 +47,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for group in (data, erasing, releases, budgets, inspecting, verifying, recovery, salts, retention, generate, streams):
+for group in (ingest, erase, release, budget, status, verify, recovery, salts, retention, generate, streams):
     group.register(app)
-auditing.register(app)
-evaluating.register(app)
-planning.register(app)
+audit.register(app)
+evaluate.register(app)
+plan.register(app)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 PLANNED: dict[str, str] = {
-    "dpdau_assets.cli.auditing": "dpdau_assets.cli.commands.audit",
     "dpdau_assets.cli.backfill": "dpdau_assets.cli.launch.backfill",
-    "dpdau_assets.cli.budgets": "dpdau_assets.cli.commands.budget",
-    "dpdau_assets.cli.data": "dpdau_assets.cli.commands.ingest",
     "dpdau_assets.cli.demo": "dpdau_assets.cli.launch.demo",
-    "dpdau_assets.cli.erasing": "dpdau_assets.cli.commands.erase",
-    "dpdau_assets.cli.evaluating": "dpdau_assets.cli.commands.evaluate",
-    "dpdau_assets.cli.generate": "dpdau_assets.cli.commands.generate",
-    "dpdau_assets.cli.inspecting": "dpdau_assets.cli.commands.status",
-    "dpdau_assets.cli.planning": "dpdau_assets.cli.commands.plan",
-    "dpdau_assets.cli.recovery": "dpdau_assets.cli.commands.recovery",
-    "dpdau_assets.cli.releases": "dpdau_assets.cli.commands.release",
-    "dpdau_assets.cli.retention": "dpdau_assets.cli.commands.retention",
-    "dpdau_assets.cli.salts": "dpdau_assets.cli.commands.salts",
-    "dpdau_assets.cli.streams": "dpdau_assets.cli.commands.streams",
     "dpdau_assets.cli.ui": "dpdau_assets.cli.launch.ui",
-    "dpdau_assets.cli.verifying": "dpdau_assets.cli.commands.verify",
     "dpdau_assets.evaluation.accuracy": "dpdau_assets.evaluation.accuracy.measures",
     "dpdau_assets.evaluation.adversarial": "dpdau_assets.evaluation.streams.adversarial",
     "dpdau_assets.evaluation.differences": "dpdau_assets.evaluation.accuracy.differences",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dpdau_assets.cli.releases import one_line, release_table
+from dpdau_assets.cli.commands.release import one_line, release_table
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import BudgetExhaustedError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dpdau_assets.cli.planning import plan_text
+from dpdau_assets.cli.commands.plan import plan_text
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.operations.budget.plan import MetricPlan, plan_releases

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dpdau_assets.cli.budgets import known_metric
+from dpdau_assets.cli.commands.budget import known_metric
 from dpdau_assets.cli.options import Json, open_existing, parse_month
 from dpdau_assets.cli.output import emit, number, table
 from dpdau_assets.core.quantities import METRICS, Metric

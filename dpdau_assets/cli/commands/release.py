@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dpdau_assets.cli.budgets import known_metric
+from dpdau_assets.cli.commands.budget import known_metric
 from dpdau_assets.cli.options import End, Json, Start, day_range, open_existing, parse_day
 from dpdau_assets.cli.output import emit, estimate_with_interval, number, progress_bar, table, upper_bound
 from dpdau_assets.core.quantities import METRICS, Metric

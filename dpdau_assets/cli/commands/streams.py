@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dpdau_assets.cli.generate import note_stream, write_stream
+from dpdau_assets.cli.commands.generate import note_stream, write_stream
 from dpdau_assets.cli.options import Json, parse_day
 from dpdau_assets.cli.output import emit
 from dpdau_assets.errors import UsageError
