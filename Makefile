@@ -35,13 +35,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED) ## 90 days of synthetic activity through the whole graph, in its own home data/demo
-	@$(PY) -m dpdau_assets.cli.demo
+	@$(PY) -m dpdau_assets.cli.launch.demo
 
 ui: $(INSTALLED) ## Dagster's pages and its daemon on your data; on the demo with DEMO=1 or while there is no other
-	@$(PY) -m dpdau_assets.cli.ui $(if $(DEMO),--demo) --port $(PORT)
+	@$(PY) -m dpdau_assets.cli.launch.ui $(if $(DEMO),--demo) --port $(PORT)
 
 backfill: $(INSTALLED) ## START=2026-01-01 END=2026-01-31: print the cost, then build and release those days
-	@$(PY) -m dpdau_assets.cli.backfill --start "$(START)" --end "$(END)"
+	@$(PY) -m dpdau_assets.cli.launch.backfill --start "$(START)" --end "$(END)"
 
 test: $(INSTALLED) ## all tests but the long ones; COVERAGE=1 measures coverage, which takes half as long again
 	@$(PY) -m pytest -n 3 --dist worksteal -m "not slow" -q $(PYTEST_ARGS) $(if $(COVERAGE),--cov=dpdau_assets \

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 PLANNED: dict[str, str] = {
-    "dpdau_assets.cli.backfill": "dpdau_assets.cli.launch.backfill",
-    "dpdau_assets.cli.demo": "dpdau_assets.cli.launch.demo",
-    "dpdau_assets.cli.ui": "dpdau_assets.cli.launch.ui",
     "dpdau_assets.evaluation.accuracy": "dpdau_assets.evaluation.accuracy.measures",
     "dpdau_assets.evaluation.adversarial": "dpdau_assets.evaluation.streams.adversarial",
     "dpdau_assets.evaluation.differences": "dpdau_assets.evaluation.accuracy.differences",

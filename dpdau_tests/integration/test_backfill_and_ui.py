@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dpdau_assets.cli import backfill, ui
-from dpdau_assets.cli.backfill import cost
-from dpdau_assets.cli.demo import FOLDER
+from dpdau_assets.cli.launch import backfill, ui
+from dpdau_assets.cli.launch.backfill import cost
+from dpdau_assets.cli.launch.demo import FOLDER
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import InputError, NotClosedError, OperatorError, OutsideSeriesError, UsageError
 from dpdau_assets.operations.budget.snapshot import report_budget
@@ -137,7 +137,7 @@ class TestProcesses:
         """SIGTERM to `make ui`'s process ends the processes it started, and it ends with 0."""
         child = "import pathlib, os, time; pathlib.Path(str(os.getpid())).touch(); time.sleep(600)"
         program = (
-            "import os, pathlib, sys\nfrom dpdau_assets.cli.ui import _run_together\n"
+            "import os, pathlib, sys\nfrom dpdau_assets.cli.launch.ui import _run_together\n"
             f"sys.exit(_run_together([[sys.executable, '-c', {child!r}]] * 2, folder=pathlib.Path('.'), "
             "environment=os.environ))"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dpdau_assets.cli import demo
+from dpdau_assets.cli.launch import demo
 from dpdau_assets.errors import StorageError
 from dpdau_assets.settings.settings import Settings, create_project
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from dpdau_assets.cli.demo import FOLDER
+from dpdau_assets.cli.launch.demo import FOLDER
 from dpdau_assets.cli.main import guarded, leave
 from dpdau_assets.cli.output import say
 from dpdau_assets.errors import OperatorError
