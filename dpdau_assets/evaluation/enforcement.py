@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpdau_assets.core.horizon.flip_patterns import PatternSet
-from dpdau_assets.evaluation.simulate import SimulatedStream
+from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 

@@ -38,7 +38,7 @@ from dpdau_assets.evaluation.grid import (
 )
 from dpdau_assets.evaluation.grounds import SHARED_SETTINGS, BuiltGround, Ground, Source, build_ground, lay_ground
 from dpdau_assets.evaluation.horizons import horizon_rows, over_files
-from dpdau_assets.evaluation.simulate import SimulatedStream
+from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 from dpdau_assets.evaluation.trials import Trial, noise_seed, play_trial
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.settings.settings import Settings

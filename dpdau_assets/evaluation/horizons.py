@@ -22,7 +22,7 @@ from dpdau_assets.evaluation.accuracy import Point, Row, mean, rounded
 from dpdau_assets.evaluation.enforcement import CountingRules, counted_series, simulated_entries
 from dpdau_assets.evaluation.grid import Budget, Unsupported
 from dpdau_assets.evaluation.long_horizon import RUNNERS, HorizonRun
-from dpdau_assets.evaluation.simulate import SimulatedStream
+from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 from dpdau_assets.settings.settings import Settings
 
 METRIC, SKETCH = "mau", "exact"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 PLANNED: dict[str, str] = {
     "dpdau_assets.evaluation.accuracy": "dpdau_assets.evaluation.accuracy.measures",
-    "dpdau_assets.evaluation.adversarial": "dpdau_assets.evaluation.streams.adversarial",
     "dpdau_assets.evaluation.differences": "dpdau_assets.evaluation.accuracy.differences",
     "dpdau_assets.evaluation.enforcement": "dpdau_assets.evaluation.horizon.enforcement",
     "dpdau_assets.evaluation.evaluate": "dpdau_assets.evaluation.accuracy.run",
@@ -16,7 +15,5 @@ PLANNED: dict[str, str] = {
     "dpdau_assets.evaluation.long_horizon": "dpdau_assets.evaluation.horizon.long_horizon",
     "dpdau_assets.evaluation.plots": "dpdau_assets.evaluation.accuracy.plots",
     "dpdau_assets.evaluation.results": "dpdau_assets.evaluation.accuracy.results",
-    "dpdau_assets.evaluation.simulate": "dpdau_assets.evaluation.streams.simulate",
-    "dpdau_assets.evaluation.synthetic": "dpdau_assets.evaluation.streams.synthetic",
     "dpdau_assets.evaluation.trials": "dpdau_assets.evaluation.accuracy.trials",
 }

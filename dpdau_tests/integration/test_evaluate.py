@@ -25,7 +25,7 @@ from dpdau_assets.evaluation.evaluate import (
 )
 from dpdau_assets.evaluation.grid import composed_cap
 from dpdau_assets.evaluation.results import read_results, write_results
-from dpdau_assets.evaluation.simulate import SimulatedStream
+from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.command_line import CommandLine, write_lines

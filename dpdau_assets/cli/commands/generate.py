@@ -41,7 +41,7 @@ def generate_synthetic(
 
     With a weekly rhythm, churn, returning users and erasure requests.
     """
-    from dpdau_assets.evaluation.synthetic import SyntheticStream, users_for
+    from dpdau_assets.evaluation.streams.synthetic import SyntheticStream, users_for
     from dpdau_assets.settings.settings import load_settings
 
     settings = load_settings()

@@ -37,7 +37,7 @@ def simulate(
 
     Each is active on each day with the same chance, so that the expected counts are known.
     """
-    from dpdau_assets.evaluation.simulate import SimulatedStream
+    from dpdau_assets.evaluation.streams.simulate import SimulatedStream
     from dpdau_assets.settings.settings import load_settings
 
     settings, last = load_settings(), _last_day(end)
@@ -65,7 +65,7 @@ def adversarial(
     arrives late is written to a second file, FILE-late, to be ingested after the first.
     """
     from dpdau_assets.core.quantities import DayRange
-    from dpdau_assets.evaluation.adversarial import AdversarialStream
+    from dpdau_assets.evaluation.streams.adversarial import AdversarialStream
     from dpdau_assets.settings.settings import load_settings
 
     settings, last = load_settings(), _last_day(end)

@@ -74,7 +74,7 @@ def check_series(settings: Settings, last: date) -> None:
 
 def _stream_of(day: date, folder: Path, *, seed: int) -> Path:
     """The day's file of events, written when it is missing."""
-    from dpdau_assets.evaluation.synthetic import SyntheticStream
+    from dpdau_assets.evaluation.streams.synthetic import SyntheticStream
 
     path = folder / "streams" / f"{day}.jsonl"
     if not path.is_file():

@@ -19,7 +19,7 @@ from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric
 from dpdau_assets.errors import BudgetExhaustedError, DpdauError
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder, recording
-from dpdau_assets.evaluation.simulate import event_line
+from dpdau_assets.evaluation.streams.simulate import event_line
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.erase.request import request_erasure

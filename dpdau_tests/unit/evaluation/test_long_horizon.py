@@ -30,7 +30,7 @@ from dpdau_assets.evaluation.long_horizon import (
     run_square_root,
     run_tree,
 )
-from dpdau_assets.evaluation.simulate import SimulatedStream
+from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 
 AT_ONE = {"epsilon": 1.0, "delta": 1e-6}
 MONTH = PatternSet(30, 30)

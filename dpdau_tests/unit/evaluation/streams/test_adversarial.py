@@ -11,7 +11,7 @@ import pytest
 
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.evaluation.adversarial import KINDS, AdversarialStream
+from dpdau_assets.evaluation.streams.adversarial import KINDS, AdversarialStream
 
 DAYS = DayRange(date(2026, 1, 5), date(2026, 4, 4))
 STREAM = AdversarialStream(users=50, days=DAYS, window=30, flips=4, rotation_days=20, seed=3)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.evaluation.simulate import event_line
+from dpdau_assets.evaluation.streams.simulate import event_line
 
 KINDS = ("flipper", "boundary", "rotation", "daily", "late")
 WEEK = 7

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from dpdau_assets.evaluation.simulate import SimulatedStream
+from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 
 FIRST = date(2026, 1, 5)
 STREAM = SimulatedStream(seed=7, users=5_000, p_active=0.18, delete_rate=0.02)

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from dpdau_assets.evaluation.synthetic import MEAN_ACTIVE_SHARE, SyntheticStream, users_for
+from dpdau_assets.evaluation.streams.synthetic import MEAN_ACTIVE_SHARE, SyntheticStream, users_for
 
 MONDAY = date(2026, 1, 5)
 STREAM = SyntheticStream(seed=7, users=5_000, delete_rate=0.02)

@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.evaluation.synthetic import user_id
+from dpdau_assets.evaluation.streams.synthetic import user_id
 
 
 @dataclass(frozen=True, slots=True)
