@@ -99,7 +99,7 @@ class TestRooms:
             for imported in module.imports()
             if imported.module.split(".")[0] in OPTIONAL
         }
-        assert ("dpdau_assets.evaluation.plots", True) in found
+        assert ("dpdau_assets.evaluation.accuracy.plots", True) in found
         assert [name for name, is_lazy in found if not is_lazy] == []
 
 

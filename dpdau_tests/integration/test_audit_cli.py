@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.errors import InputError
+from dpdau_assets.evaluation.accuracy.experiments import experiment_folder
 from dpdau_assets.evaluation.audit import run
 from dpdau_assets.evaluation.audit.controls import Control
-from dpdau_assets.evaluation.experiments import experiment_folder
 from dpdau_assets.settings.settings import Settings
 from dpdau_tests.integration.command_line import CommandLine
 

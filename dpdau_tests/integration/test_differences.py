@@ -10,7 +10,7 @@ import pytest
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import ConfigurationError, UsageError
-from dpdau_assets.evaluation.differences import count_lost_users
+from dpdau_assets.evaluation.accuracy.differences import count_lost_users
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, add_erasure, open_folder
 

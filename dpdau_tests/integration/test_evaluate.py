@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.errors import ConfigurationError, InputError
-from dpdau_assets.evaluation import plots
-from dpdau_assets.evaluation.evaluate import (
+from dpdau_assets.evaluation.accuracy import plots
+from dpdau_assets.evaluation.accuracy.grid import composed_cap
+from dpdau_assets.evaluation.accuracy.results import read_results, write_results
+from dpdau_assets.evaluation.accuracy.run import (
     DELETE_RATE,
     HISTORY_DAYS,
     P_ACTIVE,
@@ -23,8 +25,6 @@ from dpdau_assets.evaluation.evaluate import (
     quick,
     run_evaluation,
 )
-from dpdau_assets.evaluation.grid import composed_cap
-from dpdau_assets.evaluation.results import read_results, write_results
 from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.settings.settings import Settings

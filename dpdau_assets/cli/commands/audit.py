@@ -27,9 +27,9 @@ def audit(
     In temporary folders with made users: worlds with and without a user compared byte by byte, noise fitted to its
     law, guessing games, and faults put in on purpose that must be seen. The exit code is 1 unless all is as claimed.
     """
+    from dpdau_assets.evaluation.accuracy.experiments import experiment_folder
     from dpdau_assets.evaluation.audit.run import LONG, SHORT, run_audit
     from dpdau_assets.evaluation.audit.verdict import write_verdict
-    from dpdau_assets.evaluation.experiments import experiment_folder
     from dpdau_assets.settings.settings import load_settings
 
     settings = load_settings()

@@ -13,7 +13,7 @@ from dpdau_assets.cli.output import counted, emit, progress_bar, table
 from dpdau_assets.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from dpdau_assets.evaluation.grounds import Source
+    from dpdau_assets.evaluation.accuracy.prepared_folders import Source
 
 DEFAULT_CAPS = "1,3,6"
 LARGEST = 100.0
@@ -52,10 +52,15 @@ def evaluate(
     Every mechanism with every sketch at every budget, over one stream, through the real release path in temporary
     folders. What is written holds exact counts of the stream: it is for the trusted side.
     """
-    from dpdau_assets.evaluation.evaluate import Plan, chosen_budgets, quick, run_evaluation
-    from dpdau_assets.evaluation.experiments import experiment_folder
-    from dpdau_assets.evaluation.grid import LONG_HORIZON, RELEASED, SKETCHES
-    from dpdau_assets.evaluation.results import HEADERS, require_same_configuration, summary_rows, write_results
+    from dpdau_assets.evaluation.accuracy.experiments import experiment_folder
+    from dpdau_assets.evaluation.accuracy.grid import LONG_HORIZON, RELEASED, SKETCHES
+    from dpdau_assets.evaluation.accuracy.results import (
+        HEADERS,
+        require_same_configuration,
+        summary_rows,
+        write_results,
+    )
+    from dpdau_assets.evaluation.accuracy.run import Plan, chosen_budgets, quick, run_evaluation
     from dpdau_assets.settings.settings import load_settings
 
     settings = load_settings()
@@ -105,9 +110,9 @@ def plots(
 
     Error against budget, coverage, time, and released series beside exact counts, as PNG files for the trusted side.
     """
-    from dpdau_assets.evaluation.experiments import experiment_folder
-    from dpdau_assets.evaluation.plots import draw_plots
-    from dpdau_assets.evaluation.results import read_results
+    from dpdau_assets.evaluation.accuracy.experiments import experiment_folder
+    from dpdau_assets.evaluation.accuracy.plots import draw_plots
+    from dpdau_assets.evaluation.accuracy.results import read_results
     from dpdau_assets.settings.settings import load_settings
 
     folder = source or experiment_folder(load_settings())
@@ -117,7 +122,7 @@ def plots(
 
 def _source(stream: Path | None, source_format: str | None, columns: Sequence[str | None]) -> Source | None:
     from dpdau_assets.core.activity import ColumnMapping
-    from dpdau_assets.evaluation.grounds import Source
+    from dpdau_assets.evaluation.accuracy.prepared_folders import Source
 
     if source_format not in (None, "jsonl", "csv", "parquet"):
         raise UsageError(f"--format {source_format} is unknown", hint="use jsonl, csv or parquet")

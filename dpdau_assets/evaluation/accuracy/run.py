@@ -24,8 +24,7 @@ from dpdau_assets import __version__
 from dpdau_assets.core.accounting.pld import PldAccountant
 from dpdau_assets.core.dp_events import DiscreteLaplaceEvent, repeat_event
 from dpdau_assets.errors import ConfigurationError, InputError
-from dpdau_assets.evaluation.accuracy import Point, Row, points_of, rows_of
-from dpdau_assets.evaluation.grid import (
+from dpdau_assets.evaluation.accuracy.grid import (
     AS_SET,
     LONG_HORIZON,
     RELEASED,
@@ -36,10 +35,18 @@ from dpdau_assets.evaluation.grid import (
     grid,
     privacy_of,
 )
-from dpdau_assets.evaluation.grounds import SHARED_SETTINGS, BuiltGround, Ground, Source, build_ground, lay_ground
-from dpdau_assets.evaluation.horizons import horizon_rows, over_files
+from dpdau_assets.evaluation.accuracy.horizon_rows import horizon_rows, over_files
+from dpdau_assets.evaluation.accuracy.measures import Point, Row, points_of, rows_of
+from dpdau_assets.evaluation.accuracy.prepared_folders import (
+    SHARED_SETTINGS,
+    BuiltGround,
+    Ground,
+    Source,
+    build_ground,
+    lay_ground,
+)
+from dpdau_assets.evaluation.accuracy.trials import Trial, noise_seed, play_trial
 from dpdau_assets.evaluation.streams.simulate import SimulatedStream
-from dpdau_assets.evaluation.trials import Trial, noise_seed, play_trial
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.settings.settings import Settings
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from dpdau_assets.core.quantities import METRICS
 from dpdau_assets.core.release.release import ReleaseResult
-from dpdau_assets.evaluation.grid import Cell
-from dpdau_assets.evaluation.grounds import BuiltGround
-from dpdau_assets.evaluation.trials import Trial
+from dpdau_assets.evaluation.accuracy.grid import Cell
+from dpdau_assets.evaluation.accuracy.prepared_folders import BuiltGround
+from dpdau_assets.evaluation.accuracy.trials import Trial
 
 Exact = Mapping[tuple[str, date], int]
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from dpdau_assets.core.quantities import METRICS
 from dpdau_assets.errors import ConfigurationError, InputError, StorageError
-from dpdau_assets.evaluation.accuracy import Row
-from dpdau_assets.evaluation.grid import AS_SET
-from dpdau_assets.evaluation.results import Results
+from dpdau_assets.evaluation.accuracy.grid import AS_SET
+from dpdau_assets.evaluation.accuracy.measures import Row
+from dpdau_assets.evaluation.accuracy.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

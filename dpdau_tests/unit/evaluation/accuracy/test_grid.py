@@ -8,7 +8,7 @@ from dpdau_assets.core.accounting.snapshot import fits
 from dpdau_assets.core.dp_events import repeat_event
 from dpdau_assets.core.mechanisms.calibration import mechanism_from
 from dpdau_assets.core.sketches.apache import is_installed
-from dpdau_assets.evaluation.grid import (
+from dpdau_assets.evaluation.accuracy.grid import (
     AS_SET,
     LONG_HORIZON,
     RELEASED,

@@ -23,10 +23,16 @@ from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.mechanisms.samplers import draw_key
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
 from dpdau_assets.core.release.release import ReleaseResult
+from dpdau_assets.evaluation.accuracy.grid import Cell
+from dpdau_assets.evaluation.accuracy.prepared_folders import (
+    CLOSED_AFTER,
+    BuiltGround,
+    Clock,
+    copy_folder,
+    open_folder,
+)
 from dpdau_assets.evaluation.audit.recorder import replaced
 from dpdau_assets.evaluation.audit.worlds import noon
-from dpdau_assets.evaluation.grid import Cell
-from dpdau_assets.evaluation.grounds import CLOSED_AFTER, BuiltGround, Clock, copy_folder, open_folder
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.release import draw_release
 from dpdau_assets.operations.release.publish_release import publish_releases
