@@ -18,7 +18,7 @@ from dpdau_assets.core.horizon.tree import daily_stddevs, even_tree, root_mean_s
 from dpdau_assets.core.mechanisms.correlated import correlated_gaussian
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
-from dpdau_assets.evaluation.long_horizon import (
+from dpdau_assets.evaluation.horizon.long_horizon import (
     DECODINGS,
     long_horizon_table,
     square_root_sensitivity,

@@ -11,8 +11,14 @@ import pytest
 from dpdau_assets.core.horizon.flip_patterns import PatternSet
 from dpdau_assets.core.horizon.tree import even_tree, tree_sensitivity
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
-from dpdau_assets.evaluation import long_horizon
-from dpdau_assets.evaluation.long_horizon import CASES, DECODINGS, long_horizon_table, loss_of_late_events, run_tree
+from dpdau_assets.evaluation.horizon import long_horizon
+from dpdau_assets.evaluation.horizon.long_horizon import (
+    CASES,
+    DECODINGS,
+    long_horizon_table,
+    loss_of_late_events,
+    run_tree,
+)
 from dpdau_tests import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "tree-aggregation.md").read_text(encoding="utf-8")

@@ -43,7 +43,7 @@ from dpdau_assets.core.horizon.tree_state import TreeState
 from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu, gdp_epsilon
 from dpdau_assets.errors import UsageError
-from dpdau_assets.evaluation.horizon_bound import FEW_DAYS, fitted_strategy, unavoidable_error
+from dpdau_assets.evaluation.horizon.horizon_bound import FEW_DAYS, fitted_strategy, unavoidable_error
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Counts: TypeAlias = Sequence[int] | npt.NDArray[np.int64]

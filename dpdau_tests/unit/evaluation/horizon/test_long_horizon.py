@@ -17,10 +17,15 @@ from dpdau_assets.core.dp_events import repeat_event
 from dpdau_assets.core.horizon.flip_patterns import PatternSet
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import ConfigurationError, UsageError
-from dpdau_assets.evaluation import horizon_bound, long_horizon
-from dpdau_assets.evaluation.enforcement import CountingRules, counted_series, simulated_entries
-from dpdau_assets.evaluation.horizon_bound import all_series, best_weighting, cyclic_series, unavoidable_error
-from dpdau_assets.evaluation.long_horizon import (
+from dpdau_assets.evaluation.horizon import horizon_bound, long_horizon
+from dpdau_assets.evaluation.horizon.enforcement import CountingRules, counted_series, simulated_entries
+from dpdau_assets.evaluation.horizon.horizon_bound import (
+    all_series,
+    best_weighting,
+    cyclic_series,
+    unavoidable_error,
+)
+from dpdau_assets.evaluation.horizon.long_horizon import (
     CASES,
     DECODINGS,
     RUNNERS,

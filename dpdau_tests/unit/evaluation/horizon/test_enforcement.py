@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dpdau_assets.core.horizon.factorisation import SquareRootStrategy
 from dpdau_assets.core.horizon.flip_sensitivity import certified_sensitivity, series_gram, value_of
-from dpdau_assets.evaluation.enforcement import CountingRules, Entries, counted_series, simulated_entries
+from dpdau_assets.evaluation.horizon.enforcement import CountingRules, Entries, counted_series, simulated_entries
 from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 
 HORIZON, WINDOW = 24, 5
