@@ -12,7 +12,6 @@ from functools import cache
 
 import pytest
 
-from dpdau_tests.architecture.planned_rooms import PLANNED
 from dpdau_tests.architecture.source_tree import module_names, modules
 
 DEEP = ("core", "storage", "engines", "operations")
@@ -30,14 +29,9 @@ LONGEST_CHAIN = 26
 """In modules, imports inside functions left out."""
 
 
-def place_of(module: str) -> str:
-    """The dotted name of a module, of today's flat files the planned one."""
-    return PLANNED.get(module, module)
-
-
 def room_of(module: str) -> str:
     """`operations.release`, `core`, `settings`, ..."""
-    parts = place_of(module).split(".")[1:]
+    parts = module.split(".")[1:]
     if len(parts) > 2 and parts[0] in DEEP:
         return ".".join(parts[:2])
     return parts[0] if parts else "package"
@@ -57,7 +51,7 @@ def imports() -> dict[str, set[str]]:
 def edges() -> frozenset[tuple[str, str, str, str]]:
     """(room, module, imported room, imported module) wherever an import leaves its room."""
     return frozenset(
-        (room_of(name), place_of(name), room_of(other), place_of(other))
+        (room_of(name), name, room_of(other), other)
         for name, others in imports().items()
         for other in others
         if room_of(name) != room_of(other)

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.untraced
 PROGRAM = """
 import json, re, sys
 from pathlib import Path
-from dpdau_assets.operations.stage import stage_files
-from dpdau_assets.operations.workspace import open_workspace
-from dpdau_assets.settings import Settings
+from dpdau_assets.operations.ingest.stage import stage_files
+from dpdau_assets.operations.session.open_workspace import open_workspace
+from dpdau_assets.settings.settings import Settings
 
 workspace = open_workspace(Settings(data_dir=Path(sys.argv[1])))
 report = stage_files(workspace, [Path(sys.argv[2])]).to_json()

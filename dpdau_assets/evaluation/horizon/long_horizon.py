@@ -4,7 +4,7 @@ Belongs here: what an evaluation calls. Does not belong here: the mechanisms (`c
 `factorisation`, `flip_sensitivity`), and making streams that keep to the limits (`enforcement`). Nothing here protects
 people: noise is seeded, and the release path refuses `MECHANISM=tree` and `matrix`.
 
-    from dpdau_assets.evaluation.enforcement import CountingRules, counted_series, simulated_entries
+    from dpdau_assets.evaluation.horizon.enforcement import CountingRules, counted_series, simulated_entries
     rules = CountingRules(horizon_days=30)
     series = counted_series(simulated_entries(stream, first_day, rules), rules).sum(axis=0)
     run = run_tree(series, patterns=rules.patterns, epsilon=1.0, delta=1e-6, key=b"sixteen bytes ok")

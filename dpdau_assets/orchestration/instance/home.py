@@ -18,7 +18,7 @@ nux:
   enabled: false
 # Dagster's own SQLite storage with connections that stay open; without these lines it works the same, but slower.
 instance_class:
-  module: dpdau_assets.orchestration.instance.event_log
+  module: dpdau_assets.orchestration.event_log
   class: HomeInstance
 # Every job runs in one process; the lake lock orders the runs that write.
 concurrency:

@@ -54,7 +54,10 @@ class TestSecure:
 
     def test_is_imported_at_the_first_draw(self) -> None:
         """Importing the samplers loads neither opendp nor dp_accounting, which cost seconds."""
-        code = "import sys, dpdau_assets.core.release.release; print([m for m in ('opendp', 'dp_accounting') if m in sys.modules])"
+        code = (
+            "import sys, dpdau_assets.core.release.release\n"
+            "print([m for m in ('opendp', 'dp_accounting') if m in sys.modules])"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
         assert done.stdout.strip() == "[]"
 

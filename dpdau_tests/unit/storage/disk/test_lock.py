@@ -16,7 +16,7 @@ from dpdau_assets.storage.disk.lock import FileLock, waits_told_to
 HOLD = """
 import sys
 from pathlib import Path
-from dpdau_assets.storage.lock import FileLock
+from dpdau_assets.storage.disk.lock import FileLock
 with FileLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

@@ -23,7 +23,7 @@ DAY = date(2026, 2, 3)
 HOLD = """
 import sys
 from pathlib import Path
-from dpdau_assets.storage.lake import Lake
+from dpdau_assets.storage.lake.lake import Lake
 with Lake(Path(sys.argv[1])).temporary_folder("spill") as folder:
     (folder / "pseudonyms").write_text("x")
     print(folder, flush=True)
