@@ -28,9 +28,10 @@ from dpdau_assets.evaluation.accuracy.run import (
 from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.settings.settings import Settings
+from dpdau_tests import REPOSITORY
 from dpdau_tests.integration.command_line import CommandLine, write_lines
 
-NOTEBOOK = Path(plots.__file__).parent / "notebooks" / "evaluation.ipynb"
+NOTEBOOK = REPOSITORY / "dpdau_assets" / "evaluation" / "notebooks" / "evaluation.ipynb"
 SETTINGS = Settings(noise_source="seeded")
 PLAN = replace(quick(Plan(seed=7)), days=3, timed_days=1, mechanisms=("joint", "tree"), sketches=("set", "hll"))
 TIMES = {"release_median_ms", "release_p99_ms", "build_median_ms", "build_p99_ms"}
