@@ -71,8 +71,9 @@ plots: $(INSTALLED) ## pictures of what `make evaluate` measured
 privacy-tables: $(INSTALLED) ## compute every table and figure of docs/privacy.md; CHECK=1 compares and writes nothing
 	@$(PY) -m dpdau_assets.evaluation.privacy_tables $(if $(CHECK),--check)
 
-lint: $(INSTALLED) ## ruff, and no unresolved placeholder in a tracked file
+lint: $(INSTALLED) ## ruff (rules and format), and no unresolved placeholder in a tracked file
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check --quiet . || { echo "make lint: run .venv/bin/python -m ruff format ." >&2; exit 1; }
 	@if git grep -nIE '\{\{[A-Z][A-Z0-9_]*\}\}'; then echo "make lint: unresolved placeholders above" >&2; exit 1; fi
 
 types: $(INSTALLED) ## mypy

@@ -1,0 +1,1 @@
+"""What `make demo`, `make ui` and `make backfill` start."""

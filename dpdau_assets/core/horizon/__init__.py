@@ -1,0 +1,1 @@
+"""Noise over long horizons and its sensitivity. Evaluation only: no release uses it."""

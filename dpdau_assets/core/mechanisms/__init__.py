@@ -1,1 +1,1 @@
-
+"""Noise in integers: samplers, calibration and the mechanisms that releases use."""

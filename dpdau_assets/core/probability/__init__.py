@@ -1,0 +1,1 @@
+"""Distributions and Gaussian differential privacy as closed forms; no mechanism and no sampling."""

@@ -1,0 +1,1 @@
+"""What a released value is: estimate, interval, loss, and the joint release of all three metrics."""

@@ -1,1 +1,1 @@
-
+"""Distinct-count sketches: exact, bottom-k, theta and HyperLogLog, each with its sensitivity."""

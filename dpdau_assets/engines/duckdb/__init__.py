@@ -1,0 +1,1 @@
+"""The DuckDB engine: rows to verdicts, days and pseudonyms, set-wise."""

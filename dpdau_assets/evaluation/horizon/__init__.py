@@ -1,0 +1,1 @@
+"""Long-horizon noise run on series of counts. It protects nobody and releases nothing."""

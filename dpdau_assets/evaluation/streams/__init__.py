@@ -1,0 +1,1 @@
+"""Synthetic streams of activity with a known law."""

@@ -1,0 +1,1 @@
+"""Erasure requests: ids to tombstones, the filter for what arrives later, live users, completion."""

@@ -1,0 +1,1 @@
+"""What ends: salt epochs, retention, and copies of secrets."""

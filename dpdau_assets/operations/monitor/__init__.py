@@ -1,0 +1,1 @@
+"""Where things stand, what is due, and what a person must be told."""

@@ -1,0 +1,1 @@
+"""Backups, restores, rebuilds and the repairs that `verify` names."""

@@ -1,0 +1,1 @@
+"""An open data folder and one hold of its lake lock: what every other operation starts from."""

@@ -1,0 +1,1 @@
+"""Looks for erased users, damage and disagreement, and certifies. It changes nothing."""

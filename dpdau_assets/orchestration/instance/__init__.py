@@ -1,0 +1,1 @@
+"""The Dagster home: its settings, its event log, and range runs."""

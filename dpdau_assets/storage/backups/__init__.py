@@ -1,0 +1,1 @@
+"""Copies of the ledger and of the lake, what they need, and when they expire."""

@@ -1,0 +1,1 @@
+"""The SQL ledger: one module a table, its schema and its migrations."""

@@ -1,0 +1,1 @@
+"""Searching bytes for erased pseudonyms, also in SQLite's unused pages."""
