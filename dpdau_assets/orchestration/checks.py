@@ -13,6 +13,7 @@ import dagster as dg
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.monitor.quality import quarantine_rate, sketch_accuracy
+from dpdau_assets.operations.session.calendar import look_back
 from dpdau_assets.operations.verify.findings import Verification
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.orchestration.assets.releases import release_key
@@ -23,8 +24,6 @@ from dpdau_assets.settings.settings import Settings
 
 HARMLESS = ("unknown", "leftover")
 """Findings about files that are part of nothing and hold nobody who is erased."""
-ALONE_DAYS = 31
-"""Days a check looks at when it is run by itself."""
 
 
 def asset_checks(settings: Settings) -> Sequence[dg.AssetChecksDefinition]:
@@ -138,5 +137,4 @@ def _days(context: dg.AssetCheckExecutionContext, ledger: LedgerResource) -> Day
     step = context.op_execution_context
     if step.has_partition_key or step.has_partition_key_range:
         return days_of_run(step)
-    last = ledger.last_closed_day()
-    return DayRange(last - timedelta(days=ALONE_DAYS - 1), last)
+    return look_back(ledger.lake.settings, ledger.now())

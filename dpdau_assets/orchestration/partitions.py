@@ -12,6 +12,7 @@ from datetime import date, timedelta
 import dagster as dg
 
 from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.operations.session.calendar import days_of_series, until_series_end
 from dpdau_assets.settings.settings import Settings
 
 RANGE_START = "dagster/asset_partition_range_start"
@@ -26,21 +27,18 @@ class DailyPartitions:
         definition: One partition a day in TIMEZONE.
         window_mapping: A window's day depends on the days its longest window holds.
         first: First day with a partition.
-        series_end: Last day that will ever have one, if the series is finished.
-        window_days: Days in the longest window.
+        settings: SERIES_START, SERIES_END and MAU_WINDOW_DAYS.
     """
 
     definition: dg.DailyPartitionsDefinition
     window_mapping: dg.TimeWindowPartitionMapping
     first: date
-    series_end: date | None
-    window_days: int
+    settings: Settings
 
     def clip(self, days: DayRange, *, last_closed: date) -> DayRange | None:
         """The part of `days` that is closed and has partitions, or None when there is none."""
-        last = min(days.last, last_closed, self.series_end or days.last)
-        first = max(days.first, self.first)
-        return DayRange(first, last) if first <= last else None
+        first, last = max(days.first, self.first), min(days.last, last_closed)
+        return days_of_series(self.settings, DayRange(first, last), unset_start=first) if first <= last else None
 
     def has(self, key: str) -> bool:
         """Whether the day with this key has a partition now."""
@@ -49,7 +47,7 @@ class DailyPartitions:
 
     def with_windows(self, days: DayRange, *, last_closed: date) -> DayRange | None:
         """`days` and every day whose window holds one of them, as far as closed and partitioned."""
-        return self.clip(days.widened(after=self.window_days - 1), last_closed=last_closed)
+        return self.clip(days.widened(after=self.settings.mau_window_days - 1), last_closed=last_closed)
 
 
 def daily_partitions(settings: Settings, *, today: date) -> DailyPartitions:
@@ -62,8 +60,7 @@ def daily_partitions(settings: Settings, *, today: date) -> DailyPartitions:
         settings: The settings.
         today: The current day in TIMEZONE.
     """
-    newest = min(today, settings.series_end or today)
-    oldest = newest - timedelta(days=settings.dagster_history_days - 1)
+    oldest = until_series_end(settings, today) - timedelta(days=settings.dagster_history_days - 1)
     first = max(settings.series_start or oldest, oldest)
     end = settings.series_end + timedelta(days=1) if settings.series_end else None
     return DailyPartitions(
@@ -74,8 +71,7 @@ def daily_partitions(settings: Settings, *, today: date) -> DailyPartitions:
             start_offset=-(settings.mau_window_days - 1), allow_nonexistent_upstream_partitions=True
         ),
         first=first,
-        series_end=settings.series_end,
-        window_days=settings.mau_window_days,
+        settings=settings,
     )
 
 

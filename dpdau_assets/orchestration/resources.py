@@ -16,11 +16,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import dagster as dg
 
-from dpdau_assets.core.quantities import DayRange, Metric, last_closed_day
+from dpdau_assets.core.quantities import DayRange, Metric
 from dpdau_assets.errors import NotReleasableError, Refusal
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
 from dpdau_assets.operations.release.publish_release import publish_releases
+from dpdau_assets.operations.session.calendar import last_closed_day
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Clock, Workspace, utc_now
 from dpdau_assets.orchestration.failures import describe
@@ -81,8 +82,7 @@ class LedgerResource:
 
     def last_closed_day(self) -> date:
         """The newest day that may be built and released."""
-        settings = self.lake.settings
-        return last_closed_day(self.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+        return last_closed_day(self.lake.settings, self.now())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import os
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 from dotenv.parser import parse_stream
@@ -60,6 +60,9 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    LOOK_BACK_DAYS: ClassVar[int] = 31
+    """How many closed days back automation looks for releases that are due; no setting."""
 
     # Where and when
     data_dir: Path = Path("data")
@@ -377,10 +380,11 @@ def _refuse_unsupported(settings: Settings) -> None:
     refuse_unsound_sketch(settings.mechanism, settings.sketch_impl, sketch_k=settings.sketch_k)
     if settings.advanced_delta >= settings.delta:
         raise ConfigurationError("ADVANCED_DELTA must be smaller than DELTA", hint="the default is a tenth of DELTA")
-    kept, least = settings.retention_days, settings.mau_window_days + 31  # releases are due for 31 days back
+    kept, least = settings.retention_days, settings.mau_window_days + settings.LOOK_BACK_DAYS
     if kept is not None and kept < least:
-        reason = "the windows of the last 31 days could not be counted when their releases are due"
-        hint = f"set RETENTION_DAYS={least} (MAU_WINDOW_DAYS + 31) or more, or leave it empty"
+        back = settings.LOOK_BACK_DAYS
+        reason = f"the windows of the last {back} days could not be counted when their releases are due"
+        hint = f"set RETENTION_DAYS={least} (MAU_WINDOW_DAYS + {back}) or more, or leave it empty"
         raise ConfigurationError(f"RETENTION_DAYS={kept} is less than {least}: {reason}", hint=hint)
     if settings.series_start and settings.series_end and settings.series_end < settings.series_start:
         raise ConfigurationError("SERIES_END lies before SERIES_START", hint="correct one of them in .env")

@@ -91,13 +91,12 @@ def mau(end: WindowEnd = None, as_json: Json = False) -> None:
 
 def _show_one(metric: Metric, day: date | None, *, as_json: bool) -> None:
     """Release one value when it is releasable and print it."""
-    from dpdau_assets.core.quantities import last_closed_day
     from dpdau_assets.operations.release.publish_release import publish_releases
+    from dpdau_assets.operations.session.calendar import last_closed_day
 
     workspace = open_existing()
-    settings = workspace.settings
     if day is None:
-        day = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+        day = last_closed_day(workspace.settings, workspace.now())
     with progress_bar() as progress:
         published = publish_releases(workspace, (metric,), day_range(day, day), progress=progress)
     if published.refused:

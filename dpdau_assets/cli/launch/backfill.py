@@ -14,8 +14,8 @@ import typer
 from dpdau_assets.cli.main import guarded, leave
 from dpdau_assets.cli.options import day_range, open_existing, parse_day
 from dpdau_assets.cli.output import say, table
-from dpdau_assets.core.quantities import METRICS, DayRange, last_closed_day, period_of
-from dpdau_assets.errors import InputError, NotClosedError, OperatorError, OutsideSeriesError, UsageError
+from dpdau_assets.core.quantities import METRICS, DayRange, period_of
+from dpdau_assets.errors import InputError, OperatorError, UsageError
 
 if TYPE_CHECKING:
     from dpdau_assets.operations.session.workspace import Workspace
@@ -55,22 +55,12 @@ def _day(name: str, text: str) -> date:
 
 def check_calendar(workspace: Workspace, days: DayRange) -> None:
     """Refuse days that cannot be released or have no Dagster partition, before anything runs."""
-    settings = workspace.settings
-    if settings.series_start is None:
-        raise OutsideSeriesError(
-            "SERIES_START is not set", day=days.first, hint="set it in .env to the first public day"
-        )
-    if days.first < settings.series_start:
-        raise OutsideSeriesError(
-            f"{days.first} lies before SERIES_START {settings.series_start}", day=days.first, hint="start later"
-        )
-    if settings.series_end and days.last > settings.series_end:
-        raise OutsideSeriesError(f"{days.last} lies after SERIES_END", day=days.last, hint="end earlier")
-    now = workspace.now()
-    closed = last_closed_day(now, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
-    if days.last > closed:
-        raise NotClosedError(f"{days.last} is not closed", day=days.last, hint=f"the last closed day is {closed}")
-    newest = min(now.astimezone(settings.zone).date(), settings.series_end or date.max)
+    from dpdau_assets.operations.session.calendar import require_closed, require_in_series, until_series_end
+
+    settings, now = workspace.settings, workspace.now()
+    require_in_series(settings, days)
+    require_closed(settings, days.last, now)
+    newest = until_series_end(settings, now.astimezone(settings.zone).date())
     if (newest - days.first).days >= settings.dagster_history_days:
         raise InputError(
             f"{days.first} is older than Dagster's {settings.dagster_history_days} days of history",

@@ -24,12 +24,12 @@ from dpdau_assets.core.quantities import (
     DayRange,
     Metric,
     contiguous_ranges,
-    last_closed_day,
     period_of,
 )
 from dpdau_assets.errors import ConfigurationError, DataError, UsageError
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.budget.terms import JOINT
+from dpdau_assets.operations.session.calendar import last_closed_day
 from dpdau_assets.operations.session.workspace import FLOOR_KEY, Workspace, series_floor_reach
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts, releases
@@ -96,7 +96,7 @@ def days_that_may_be_lost(connection: Connection, settings: Settings, *, until: 
             hint="set SERIES_START to the first day that was ever published (if none was, that will be), then repeat "
             "`dpdau restore`",
         )
-    last = last_closed_day(until, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+    last = last_closed_day(settings, until)
     days = DayRange(min(known), last).days() if min(known) <= last else []
     return [day for day in days if not all(day in accounted for accounted in done)]
 

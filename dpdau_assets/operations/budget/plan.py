@@ -19,7 +19,7 @@ from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, 
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.intervals import NORMAL_975, error_stddevs, interval_95
 from dpdau_assets.core.mechanisms.joint import JointGaussian
-from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
+from dpdau_assets.core.quantities import METRICS, Metric, days_of_period, period_of
 from dpdau_assets.core.release.release import (
     ReleaseResult,
     next_threshold,
@@ -32,6 +32,7 @@ from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import ConfigurationError, UsageError
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.budget.terms import JOINT, Terms
+from dpdau_assets.operations.session.calendar import days_of_series
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts
@@ -158,9 +159,7 @@ def _period(workspace: Workspace, period: str | None, *, is_changed: bool) -> st
 def _planned_days(settings: Settings, period: str) -> list[date]:
     """The days of the month that belong to the series."""
     month = days_of_period(period)
-    first = max(month.first, settings.series_start or month.first)
-    last = min(month.last, settings.series_end or month.last)
-    return list(DayRange(first, last)) if first <= last else []
+    return list(days_of_series(settings, month, unset_start=month.first) or ())
 
 
 class _Course:

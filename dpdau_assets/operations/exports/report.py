@@ -14,12 +14,13 @@ from dpdau_assets import __version__
 from dpdau_assets.core.accounting.rdp import events_rdp
 from dpdau_assets.core.accounting.snapshot import smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts
-from dpdau_assets.core.quantities import METRICS, last_closed_day, period_of, window_days
+from dpdau_assets.core.quantities import METRICS, period_of, window_days
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.exports.export_metrics import released
 from dpdau_assets.operations.exports.report_charts import ChartPoint
 from dpdau_assets.operations.exports.report_page import MonthBudget, Page, Spent, render_page
+from dpdau_assets.operations.session.calendar import last_closed_day, until_series_end
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.ledger import accounts
@@ -48,8 +49,8 @@ def write_report(workspace: Workspace) -> Path:
 def _page(workspace: Workspace) -> Page:
     settings, results = workspace.settings, released(workspace)
     book = BudgetBook(workspace.ledger, settings)
-    closed = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
-    last = min(closed, settings.series_end or closed)  # a finished series shows its last month
+    # a finished series shows its last month
+    last = until_series_end(settings, last_closed_day(settings, workspace.now()))
     this_month = period_of(max([last, *(result.day for result in results)]))
     periods = sorted({this_month, *(period_of(result.day) for result in results)})
     shown = periods[: periods.index(this_month) + 1][-MONTHS_SHOWN:]

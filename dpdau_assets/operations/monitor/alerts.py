@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from dpdau_assets.core.quantities import ONE_DAY, DayRange, last_closed_day
+from dpdau_assets.core.quantities import ONE_DAY, DayRange
 from dpdau_assets.operations.monitor.due_work import DueReleases, due_releases
-from dpdau_assets.operations.monitor.status import LOOK_BACK_DAYS
+from dpdau_assets.operations.session.calendar import days_to_release
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.ledger import parse_time, time_text
 from dpdau_assets.storage.ledger.schema import batches
@@ -57,18 +56,8 @@ def find_alerts(workspace: Workspace) -> list[Alert]:
             *_overdue_erasure(connection, now, limit_hours=settings.erasure_max_age_hours),
             *_rejected_rows(connection, now, limit=settings.quarantine_max_rate),
         ]
-    days = _days_to_be_released(settings, now)
+    days = days_to_release(settings, now - PATIENCE)
     return alerts + (_missing_releases(due_releases(workspace, days)) if days else [])
-
-
-def _days_to_be_released(settings: Settings, now: datetime) -> DayRange | None:
-    """The days that the schedule should have released by now, None when there are none."""
-    closed = last_closed_day(now - PATIENCE, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
-    if settings.series_start is None:
-        return None
-    first = max(settings.series_start, closed - (LOOK_BACK_DAYS - 1) * ONE_DAY)
-    last = min(settings.series_end or closed, closed)
-    return DayRange(first, last) if first <= last else None
 
 
 def _overdue_erasure(connection: Connection, now: datetime, *, limit_hours: int) -> list[Alert]:

@@ -13,21 +13,19 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from dpdau_assets.core.quantities import METRICS, ONE_DAY, DayRange, days_of_period, last_closed_day, period_of
+from dpdau_assets.core.quantities import METRICS, DayRange, days_of_period, period_of
 from dpdau_assets.operations.budget.lost_releases import unaccounted
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.monitor.due_work import due_releases
+from dpdau_assets.operations.session.calendar import days_of_series, days_to_release, last_closed_day
 from dpdau_assets.operations.session.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import batches, erasures, partitions, releases
 from dpdau_assets.storage.ledger.ledger import parse_time
 from dpdau_assets.storage.ledger.schema import batches as batch_rows
 from dpdau_assets.storage.ledger.schema import staged_files
 
 SECONDS_PER_HOUR = 3600
-LOOK_BACK_DAYS = 31
-"""As far as the daily schedule looks for days to release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ def _read(workspace: Workspace) -> _State:
         waiting = _staged_batches(connection)
         return _State(
             now=now,
-            closed=last_closed_day(now, zone=settings.zone, delay_hours=settings.day_close_delay_hours),
+            closed=last_closed_day(settings, now),
             last_event_day=max([*held, *staged], default=None),
             built_day=max(partitions.days_with(connection, MAU_UNIONS), default=None),
             released={metric: releases.released_days(connection, metric) for metric in METRICS},
@@ -115,12 +113,11 @@ def _staged_batches(connection: Connection) -> list[tuple[str, str, bool]]:
 def _budget(workspace: Workspace, state: _State) -> dict[str, Any]:
     """The budget of the month of the last closed day, and whether its remaining days fit."""
     month = days_of_period(period_of(state.closed))
-    series = _series(workspace.settings, last=month.last)
+    series = days_of_series(workspace.settings, month)
     report: dict[str, Any] = {}
     for metric in METRICS:
         stated = report_budget(workspace, metric, period_of(state.closed))
-        days = [day for day in month if series and day in series]
-        missing = sum(day not in state.released[metric] for day in days)
+        missing = sum(day not in state.released[metric] for day in series or ())
         fits = stated["releases_remaining"]
         report[metric] = {
             "period": stated["period"],
@@ -141,25 +138,19 @@ def _next_action(workspace: Workspace, state: _State) -> str:
     if state.unaccounted:
         first, last = state.unaccounted[0].first, state.unaccounted[-1].last
         return f"dpdau restore --assume-released {first}..{last} --reason TEXT, for the days of them released then"
-    series = _series(workspace.settings, last=state.closed)
     if workspace.settings.series_start is None:
         return "set SERIES_START in .env to the first day to release"
-    if series is None:
-        return "nothing: no day of the series is closed"
-    recent = DayRange(max(series.first, series.last - (LOOK_BACK_DAYS - 1) * ONE_DAY), series.last)
+    recent = days_to_release(workspace.settings, state.now)
+    if recent is None:
+        end = workspace.settings.series_end
+        is_over = end is not None and end < state.closed
+        return f"nothing: the series ended on {end}" if is_over else "nothing: no day of the series is closed"
     due = due_releases(workspace, recent)
     if due.days:
         return f"dpdau release --start {due.days[0]} --end {due.days[-1]}"
     if due.unfunded:
         return f"nothing until a day of the next month closes: no budget is left in {', '.join(due.unfunded)}"
     return f"nothing: every day up to {recent.last} is released"
-
-
-def _series(settings: Settings, *, last: date) -> DayRange | None:
-    """The days of the series up to `last`, None when there are none."""
-    first = settings.series_start
-    end = min(last, settings.series_end or last)
-    return DayRange(first, end) if first is not None and first <= end else None
 
 
 def _hours_since(moment: str | None, now: datetime) -> float | None:

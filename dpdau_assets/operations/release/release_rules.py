@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from datetime import date, timedelta
 
-from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, Metric, close_time, last_closed_day, window_days
-from dpdau_assets.errors import ConfigurationError, NotClosedError, OutsideSeriesError, UsageError
+from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, Metric, window_days
+from dpdau_assets.errors import ConfigurationError, OutsideSeriesError, UsageError
+from dpdau_assets.operations.session.calendar import require_closed, require_in_series
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 
@@ -66,8 +67,10 @@ def check_days(workspace: Workspace, days: DayRange) -> None:
         NotClosedError: A day is not closed yet by the clock that never goes back.
         ConfigurationError: The clock is far ahead of all that happened here (public).
     """
-    _check_series(workspace.settings, days.first, days.last)
-    _check_closed(workspace, days.last)
+    require_in_series(workspace.settings, days)
+    with workspace.ledger.write() as connection:  # recorded, so that the cut cannot see an earlier time
+        now = workspace.advance_clock(connection)
+    require_closed(workspace.settings, days.last, now)
 
 
 def check_windows(workspace: Workspace, wanted: Sequence[tuple[Metric, date]]) -> None:
@@ -83,41 +86,6 @@ def check_windows(workspace: Workspace, wanted: Sequence[tuple[Metric, date]]) -
     """
     _check_floor(workspace, wanted)
     _check_retention(workspace, wanted)
-
-
-def _check_series(settings: Settings, first: date, last: date) -> None:
-    if settings.series_start is None:
-        raise OutsideSeriesError(
-            "no release is possible: SERIES_START is not set",
-            day=first,
-            hint="set SERIES_START to the first day to publish (public, and final once published)",
-        )
-    if first < settings.series_start:
-        raise OutsideSeriesError(
-            f"{first} lies before the first day of the series, {settings.series_start}",
-            day=first,
-            hint=f"ask for {settings.series_start} or later",
-        )
-    if settings.series_end is not None and last > settings.series_end:
-        raise OutsideSeriesError(
-            f"{last} lies after the last day of the series, {settings.series_end}",
-            day=last,
-            hint=f"ask for {settings.series_end} or earlier",
-        )
-
-
-def _check_closed(workspace: Workspace, last: date) -> None:
-    settings = workspace.settings
-    with workspace.ledger.write() as connection:  # recorded, so that the cut cannot see an earlier time
-        now = workspace.advance_clock(connection)
-    closed = last_closed_day(now, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
-    if last > closed:
-        closes = close_time(last, zone=settings.zone, delay_hours=settings.day_close_delay_hours)
-        raise NotClosedError(
-            f"{last} is not closed yet: it closes at {closes:%Y-%m-%d %H:%M} UTC",
-            day=last,
-            hint=f"the last closed day is {closed}",
-        )
 
 
 def _check_floor(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:

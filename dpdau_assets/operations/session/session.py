@@ -17,8 +17,9 @@ from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
-from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange, last_closed_day
+from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.errors import DataError
+from dpdau_assets.operations.session.calendar import last_closed_day
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.operations.session.lineage import ASSETS, ERASURE_REPLAY
 from dpdau_assets.operations.session.publication import Publication, partition_files, publication, publish, recover
@@ -183,11 +184,10 @@ def lake_session(
         StorageError: The lock, the disk or the ledger refused.
         DataError: An interrupted publication left a file that nobody recorded.
     """
-    settings = workspace.settings
     with workspace.lake.lock(on_wait=on_wait):
         workspace.lake.sweep_temporary()
         recover(workspace)
-        closed = last_closed_day(workspace.now(), zone=settings.zone, delay_hours=settings.day_close_delay_hours)
+        closed = last_closed_day(workspace.settings, workspace.now())
         with workspace.ledger.read() as connection:
             workspace.check_salts(connection)
             first, last = (days.first, days.last) if days else (None, None)

@@ -9,15 +9,15 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from dpdau_assets.core.quantities import METRICS, DayRange, close_time
+from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations.monitor.due_work import DueReleases, due_releases
+from dpdau_assets.operations.session.calendar import close_time, days_to_release, last_closed_day
 from dpdau_assets.orchestration.assets.releases import release_key
 from dpdau_assets.orchestration.jobs import BUILT
 from dpdau_assets.orchestration.partitions import DailyPartitions, range_tags
 from dpdau_assets.orchestration.resources import LedgerResource
 from dpdau_assets.settings.settings import Settings
 
-DAYS_BACK = 31
 AFTER_CLOSE = timedelta(minutes=30)
 MINUTES_A_DAY = 24 * 60
 
@@ -32,8 +32,8 @@ def release_schedule(partitions: DailyPartitions, *, settings: Settings, today: 
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=(
-            f"Releases every closed day of the last {DAYS_BACK} that is not released yet and whose month has budget "
-            "left, in one run: half an hour after the close of a day."
+            f"Releases every closed day of the last {settings.LOOK_BACK_DAYS} days that is not released yet and whose "
+            "month has budget left, in one run: half an hour after the close of a day."
         ),
     )
     def daily_release_schedule(
@@ -59,10 +59,14 @@ def release_schedule(partitions: DailyPartitions, *, settings: Settings, today: 
 
 
 def _due(ledger: LedgerResource, partitions: DailyPartitions) -> DueReleases | dg.SkipReason:
-    last = ledger.last_closed_day()
-    days = partitions.clip(DayRange(last - timedelta(days=DAYS_BACK - 1), last), last_closed=last)
+    now = ledger.now()
+    wanted = days_to_release(partitions.settings, now)
+    days = partitions.clip(wanted, last_closed=wanted.last) if wanted else None
     if days is None:
-        return dg.SkipReason(f"no day of the series has closed yet; the last closed day is {last}")
+        return dg.SkipReason(
+            "no day of the series has closed of late; the last closed day is "
+            f"{last_closed_day(partitions.settings, now)}"
+        )
     due = ledger.ask(due_releases, days)
     if due.days:
         return due
@@ -78,9 +82,7 @@ def cron_times(settings: Settings, *, today: date) -> list[str]:
     line is the time of an ordinary day; a later one serves that day and finds nothing to do on others.
     """
     moments = [
-        (close_time(day, zone=settings.zone, delay_hours=settings.day_close_delay_hours) + AFTER_CLOSE).astimezone(
-            settings.zone
-        )
+        (close_time(settings, day) + AFTER_CLOSE).astimezone(settings.zone)
         for day in (today + timedelta(days=offset) for offset in range(-1, 366))
     ]
     times = Counter(moment.hour * 60 + moment.minute for moment in moments)

@@ -19,6 +19,7 @@ from dpdau_assets.operations.monitor.due_work import (
     releases_made,
     staged_days,
 )
+from dpdau_assets.operations.session.calendar import until_series_end
 from dpdau_assets.orchestration.assets.releases import release_key, release_metadata
 from dpdau_assets.orchestration.automation import inbox, reconcile
 from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG, Errand, ask_for, has_run_under_way
@@ -125,7 +126,7 @@ def _erasure_range(days: DayRange | None, partitions: DailyPartitions, *, last_c
     job replays every day held whatever its range."""
     concerned = partitions.with_windows(days, last_closed=last_closed) if days else None
     return concerned or partitions.clip(
-        DayRange.single(min(last_closed, partitions.series_end or last_closed)), last_closed=last_closed
+        DayRange.single(until_series_end(partitions.settings, last_closed)), last_closed=last_closed
     )
 
 
