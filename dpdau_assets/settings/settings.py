@@ -126,6 +126,7 @@ class Settings(BaseModel):
     max_request_bytes: Annotated[int, Field(ge=1)] | None = None
     kafka_bootstrap_servers: str = ""
     kafka_topic: str = ""
+    # What reads the sources
     compute_engine: Literal["duckdb", "spark"] = "duckdb"
 
     @cached_property
@@ -165,7 +166,6 @@ RESERVED = frozenset(
         "max_request_bytes",
         "kafka_bootstrap_servers",
         "kafka_topic",
-        "compute_engine",
     }
 )
 """Settings accepted for a component that this version does not have."""

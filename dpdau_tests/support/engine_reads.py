@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, tzinfo
 from pathlib import Path
@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from dpdau_assets.core.activity import ColumnMapping, parse_day, reason_against
 from dpdau_assets.core.hashing import EpochCalendar, user_key
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.engines.duckdb.engine import DuckdbEngine
-from dpdau_assets.engines.protocol import DayKeys, Pseudonymiser, RowCounts, RowLimits
+from dpdau_assets.engines.choose import stage_engine
+from dpdau_assets.engines.protocol import DayKeys, Door, Pseudonymiser, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import open_source
 from dpdau_assets.errors import InputError
 
@@ -58,8 +58,11 @@ def engine_read(
     rotation_days: int = 90,
     memory_limit: str = "1GB",
     first_erased_epoch: int | None = None,
+    name: str = "duckdb",
+    keys_of: Callable[[int], bytes] = key_of,
+    door: Door | None = None,
 ) -> Result:
-    """The whole source through the engine; every pushed array is checked to be sorted and unique."""
+    """The whole source through the engine of this name; every pushed array is checked to be sorted and unique."""
     result = Result()
     calendar = EpochCalendar.every(rotation_days)
 
@@ -73,8 +76,8 @@ def engine_read(
 
     source = open_source(path, mapping or ColumnMapping(), source_format=source_format)
     limits = RowLimits(zone, TODAY, oldest_day)
-    pseudonymiser = Pseudonymiser(calendar, WINDOW_DAYS, key_of)
-    with DuckdbEngine(memory_limit, 2).read(
+    pseudonymiser = Pseudonymiser(calendar, WINDOW_DAYS, keys_of, door)
+    with stage_engine(name, memory_limit=memory_limit, threads=2).read(
         source, pseudonymiser, limits=limits, sink=sink, progress=lambda done, total: None
     ) as reading:
         result.counts = reading.counts

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.engines.duckdb.engine import DuckdbEngine
+from dpdau_assets.engines.choose import stage_engine
 from dpdau_assets.engines.protocol import Pseudonymiser, Reading, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import Source, open_source
 from dpdau_assets.errors import InputError, InternalError
@@ -165,9 +165,9 @@ def _terms(workspace: Workspace) -> Terms:
 def _reading(
     workspace: Workspace, source: Source, area: StagingArea, terms: Terms, options: _Options
 ) -> AbstractContextManager[Reading]:
-    salts = workspace.salts
-    engine = DuckdbEngine(workspace.lake.memory_limit, workspace.lake.threads)
-    pseudonymiser = Pseudonymiser(salts.calendar, workspace.settings.mau_window_days, salts.epoch_key, terms.door)
+    salts, settings, lake = workspace.salts, workspace.settings, workspace.lake
+    engine = stage_engine(settings.compute_engine, memory_limit=lake.memory_limit, threads=lake.threads)
+    pseudonymiser = Pseudonymiser(salts.calendar, settings.mau_window_days, salts.epoch_key, terms.door)
     step = f"reading {source.label}"
     return engine.read(
         source,
