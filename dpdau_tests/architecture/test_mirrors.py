@@ -53,14 +53,6 @@ MISSING_ELSEWHERE = {
     "release.draw_release",
     "release.publish_release",
     "release.release_rules",
-    "verify.file_scan",
-    "verify.findings",
-    "verify.journal",
-    "verify.lake",
-    "verify.ledger",
-    "verify.orphans",
-    "verify.other_places",
-    "verify.sketches",
 }
 """The same of the other rooms."""
 

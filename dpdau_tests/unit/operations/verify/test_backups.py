@@ -33,21 +33,9 @@ from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.lake.key_files import read_table, write_keys, write_table
 from dpdau_assets.storage.ledger.ledger import set_meta, time_text
-from dpdau_tests.integration.verified_folders import DAYS, FIRST, build, flip, follow, journal_file, key_of, the
+from dpdau_tests.integration.verified_folders import DAYS, FIRST, flip, follow, journal_file, key_of, the
 from dpdau_tests.support.crashes import Interrupted
-from dpdau_tests.support.workspaces import LONG_AFTER, copy_of
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A built folder; tests work on copies."""
-    return build(tmp_path_factory.mktemp("built"), "kmv")
-
-
-@pytest.fixture
-def workspace(built: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of the built folder."""
-    return copy_of(built, tmp_path / "data")
+from dpdau_tests.support.workspaces import LONG_AFTER
 
 
 def rewrite_manifest(copy: Backup) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from dpdau_assets.errors import DataError, InputError
@@ -14,20 +12,8 @@ from dpdau_assets.operations.verify.certificate import certify
 from dpdau_assets.operations.verify.findings import Verification
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.ledger import erasures
-from dpdau_tests.integration.verified_folders import DAYS, FIRST, build
-from dpdau_tests.support.workspaces import LONG_AFTER, copy_of
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A built folder; tests work on copies."""
-    return build(tmp_path_factory.mktemp("built"), "kmv")
-
-
-@pytest.fixture
-def workspace(built: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of the built folder."""
-    return copy_of(built, tmp_path / "data")
+from dpdau_tests.integration.verified_folders import DAYS, FIRST
+from dpdau_tests.support.workspaces import LONG_AFTER
 
 
 class TestCertificate:

@@ -45,21 +45,9 @@ from dpdau_tests.integration.verified_folders import (
     signed,
     the,
 )
-from dpdau_tests.support.workspaces import LONG_AFTER, copy_of, new_workspace
+from dpdau_tests.support.workspaces import LONG_AFTER, new_workspace
 
 pytestmark = pytest.mark.one_is_enough
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A built folder; tests work on copies."""
-    return build(tmp_path_factory.mktemp("built"), "kmv")
-
-
-@pytest.fixture
-def workspace(built: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of the built folder."""
-    return copy_of(built, tmp_path / "data")
 
 
 class TestCleanFolder:
