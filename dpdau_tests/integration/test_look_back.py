@@ -15,7 +15,7 @@ from dpdau_assets.operations.monitor.status import report_status
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.orchestration.resources import resources
 from dpdau_assets.settings.settings import Settings, project_settings
-from dpdau_tests.integration.dagster_folder import Folder, activity, ago, make_folder, past
+from dpdau_tests.support.dagster_folder import Folder, activity, ago, make_folder, past
 from dpdau_tests.support.workspaces import new_workspace, stage_activity
 
 LOOK_BACK = 4

@@ -27,7 +27,7 @@ from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.settings.settings import Settings
-from dpdau_tests.integration.command_line import write_lines
+from dpdau_tests.support.command_line import write_lines
 from dpdau_tests.support.naive import naive_counts
 from dpdau_tests.support.workspaces import Event
 

@@ -21,8 +21,8 @@ import pytest
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_tests.integration.planted_counts import TRUE, plant_counts
-from dpdau_tests.integration.release_folders import open_folder
+from dpdau_tests.support.planted_counts import TRUE, plant_counts
+from dpdau_tests.support.release_folders import open_folder
 
 BARS = {"dau": 5.3, "wau": 5.3, "mau": 4.7}
 """Largest root mean square errors at the default caps, in users."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dpdau_assets.core.mechanisms.calibration import mechanism_from
 from dpdau_assets.core.quantities import METRICS, DayRange, window_days
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_tests.integration.release_folders import add_activity, open_folder
+from dpdau_tests.support.release_folders import add_activity, open_folder
 
 FIRST = date(2022, 1, 1)
 DAYS = 700

@@ -12,7 +12,7 @@ from dpdau_assets.errors import InputError, UsageError
 from dpdau_assets.operations.budget.reset import reset_budget
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, charges_of, open_folder
+from dpdau_tests.support.release_folders import JANUARY, NEW_YEAR, charges_of, open_folder
 
 TEN_DAYS = DayRange(NEW_YEAR, date(2025, 1, 10))
 ELEVENTH = DayRange.single(date(2025, 1, 11))

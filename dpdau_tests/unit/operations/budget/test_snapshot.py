@@ -12,7 +12,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import UsageError
 from dpdau_assets.operations.budget.snapshot import report_budget, spent_after
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, open_folder
+from dpdau_tests.support.release_folders import JANUARY, NEW_YEAR, open_folder
 
 KEYS = [
     "metric",

@@ -17,7 +17,7 @@ from dpdau_assets.errors import StorageError
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_tests.integration.release_folders import NEW_YEAR, add_activity, everybody, open_folder
+from dpdau_tests.support.release_folders import NEW_YEAR, add_activity, everybody, open_folder
 
 THREE_DAYS = DayRange(NEW_YEAR, date(2025, 1, 3))
 

@@ -18,7 +18,7 @@ from dpdau_assets.operations.exports.report_charts import ChartPoint, date_label
 from dpdau_assets.operations.exports.report_page import MonthBudget, Page, Spent, render_page
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.storage.ledger import accounts
-from dpdau_tests.integration.release_folders import JANUARY, NEW_YEAR, add_activity, everybody, open_folder
+from dpdau_tests.support.release_folders import JANUARY, NEW_YEAR, add_activity, everybody, open_folder
 
 pytestmark = pytest.mark.untraced
 

@@ -13,14 +13,14 @@ import pytest
 from dpdau_assets.operations.recover.backup import backup
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.journal.lines import files_in, read
-from dpdau_tests.integration.lost_ledgers import (
+from dpdau_tests.support.lost_ledgers import (
     destroy_ledger,
     new_folder,
     release,
     restored,
     spend,
 )
-from dpdau_tests.integration.release_folders import (
+from dpdau_tests.support.release_folders import (
     NEW_YEAR,
     NOW,
     add_activity,

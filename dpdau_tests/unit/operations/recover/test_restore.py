@@ -22,7 +22,7 @@ from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify
-from dpdau_tests.integration.lost_ledgers import (
+from dpdau_tests.support.lost_ledgers import (
     DAYS,
     LAST,
     USERS,
@@ -35,7 +35,7 @@ from dpdau_tests.integration.lost_ledgers import (
     restored,
     spend,
 )
-from dpdau_tests.integration.release_folders import (
+from dpdau_tests.support.release_folders import (
     NEW_YEAR,
     NOW,
     add_activity,

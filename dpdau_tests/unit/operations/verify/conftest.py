@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_tests.integration.verified_folders import build
+from dpdau_tests.support.verified_folders import build
 from dpdau_tests.support.workspaces import copy_of
 
 

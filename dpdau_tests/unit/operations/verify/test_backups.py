@@ -33,8 +33,8 @@ from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.lake.key_files import read_table, write_keys, write_table
 from dpdau_assets.storage.ledger.ledger import set_meta, time_text
-from dpdau_tests.integration.verified_folders import DAYS, FIRST, flip, follow, journal_file, key_of, the
 from dpdau_tests.support.crashes import Interrupted
+from dpdau_tests.support.verified_folders import DAYS, FIRST, flip, follow, journal_file, key_of, the
 from dpdau_tests.support.workspaces import LONG_AFTER
 
 

@@ -12,7 +12,7 @@ from dpdau_assets.operations.verify.certificate import certify
 from dpdau_assets.operations.verify.findings import Verification
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.ledger import erasures
-from dpdau_tests.integration.verified_folders import DAYS, FIRST
+from dpdau_tests.support.verified_folders import DAYS, FIRST
 from dpdau_tests.support.workspaces import LONG_AFTER
 
 

@@ -6,7 +6,7 @@ from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.findings import AppliedErasures, Report, Verification
 from dpdau_assets.storage.ledger import erasures
-from dpdau_tests.integration.verified_folders import DAYS, GONE, key_of
+from dpdau_tests.support.verified_folders import DAYS, GONE, key_of
 from dpdau_tests.support.workspaces import LONG_AFTER
 
 

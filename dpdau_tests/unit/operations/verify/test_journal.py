@@ -7,7 +7,7 @@ import numpy as np
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.journal import verify_journal
 from dpdau_assets.storage.scan.byte_search import KeySearch
-from dpdau_tests.integration.verified_folders import journal_file, key_of
+from dpdau_tests.support.verified_folders import journal_file, key_of
 from dpdau_tests.unit.operations.verify.looked_at import Places, places
 
 

@@ -8,7 +8,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.lake import verify_lake
 from dpdau_assets.storage.ledger import batches
-from dpdau_tests.integration.verified_folders import DAYS, FIRST, GONE, flip, plant_keys
+from dpdau_tests.support.verified_folders import DAYS, FIRST, GONE, flip, plant_keys
 from dpdau_tests.unit.operations.verify.looked_at import places_in_lake
 
 DAY = FIRST + timedelta(days=3)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.orphans import verify_strays
 from dpdau_assets.storage.lake.key_files import read_keys
-from dpdau_tests.integration.verified_folders import DAYS, FIRST, key_of
+from dpdau_tests.support.verified_folders import DAYS, FIRST, key_of
 from dpdau_tests.unit.operations.verify.looked_at import places_in_lake
 
 

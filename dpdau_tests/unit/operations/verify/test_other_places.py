@@ -8,7 +8,7 @@ from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.other_places import verify_pages, verify_places
 from dpdau_assets.settings.settings import dagster_home
 from dpdau_assets.storage.scan.byte_search import KeySearch
-from dpdau_tests.integration.verified_folders import key_of, signed
+from dpdau_tests.support.verified_folders import key_of, signed
 from dpdau_tests.unit.operations.verify.looked_at import Places, places
 
 

@@ -21,7 +21,7 @@ from dpdau_assets.operations.verify.sketches import (
 )
 from dpdau_assets.storage.lake.key_files import write_table
 from dpdau_assets.storage.ledger.erasures import Tombstones
-from dpdau_tests.integration.verified_folders import flip
+from dpdau_tests.support.verified_folders import flip
 from dpdau_tests.support.workspaces import new_workspace
 
 DAY, NEXT, EPOCH = date(2026, 4, 1), date(2026, 4, 2), 7

@@ -30,7 +30,7 @@ from dpdau_assets.operations.verify.verify import verify, verify_folder
 from dpdau_assets.storage.lake.key_files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.ledger.partitions import Partition
-from dpdau_tests.integration.verified_folders import (
+from dpdau_tests.support.verified_folders import (
     DAYS,
     FIRST,
     GONE,
