@@ -40,8 +40,6 @@ MISSING_ELSEWHERE = {
     "budget.plan",
     "budget.shared_noise",
     "budget.terms",
-    "exports.report_charts",
-    "exports.report_page",
     "monitor.due_work",
     "monitor.quality",
     "recover.adopt_lake",
