@@ -12,17 +12,17 @@ from xml.etree import ElementTree
 import pytest
 
 from dpdau_assets.core.quantities import METRICS, DayRange
-from dpdau_assets.errors import ConfigurationError, InternalError
+from dpdau_assets.core.release.counts import Counts
+from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.evaluation.audit.claims import Change
 from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, half_scale_offset, unenforced_runs
-from dpdau_assets.evaluation.audit.recorder import replaced
+from dpdau_assets.evaluation.audit.recorder import Recorder
 from dpdau_assets.evaluation.audit.replay import replay_neighbours
 from dpdau_assets.evaluation.audit.run import LONG, SHORT, replay_search, run_audit
 from dpdau_assets.evaluation.audit.scripts import TARGETS, busy_story, lean_story
 from dpdau_assets.evaluation.audit.verdict import Audit, write_verdict
 from dpdau_assets.evaluation.audit.worlds import Erase, Ingest, without
-from dpdau_assets.operations.release import publish_release
-from dpdau_assets.operations.session.workspace import Workspace
+from dpdau_assets.operations.session.workspace import ReleaseCut
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import erasures
 
@@ -121,15 +121,6 @@ class TestWorlds:
             after = [entry for step in alone if isinstance(step, Ingest) for entry in step.entries]
             assert user not in {entry.user for entry in after} and len(after) < before
 
-    def test_the_recorder_leaves_the_release_path_as_it_was(self) -> None:
-        """Names are put back also after a failure; a name that is gone stops the audit."""
-        original = publish_release.snapshot_counts
-        with pytest.raises(ZeroDivisionError), replaced(publish_release, "snapshot_counts", None):
-            raise ZeroDivisionError
-        assert publish_release.snapshot_counts is original
-        with pytest.raises(InternalError), replaced(publish_release, "no_such_name", None):
-            pass
-
     @pytest.mark.slow
     def test_worlds_without_a_release_prove_nothing(self, tmp_path: Path) -> None:
         """Where nothing is released, a comparison of nothing is a finding."""
@@ -144,18 +135,25 @@ class TestWorlds:
 
     def test_a_leak_outside_is_found(self, tmp_path: Path) -> None:
         """A status that depends on whether anybody asked to be erased is named by its document."""
-        with replaced(publish_release, "check_request", _refuse_after_an_erasure):
-            found, _ = replay_neighbours(
-                SETTINGS, lean_story(6, users=20), ("erased",), folder=tmp_path, sketch_impl="set"
-            )
+        found, _ = replay_neighbours(
+            SETTINGS,
+            lean_story(6, users=20),
+            ("erased",),
+            folder=tmp_path,
+            recorder=_RefusesAfterAnErasure,
+            sketch_impl="set",
+        )
         assert any("release 2025-03-10 to 2025-03-12 differs" in finding for finding in found.findings)
 
 
-def _refuse_after_an_erasure(workspace: Workspace, *_args: object, **_named: object) -> None:
+class _RefusesAfterAnErasure(Recorder):
     """A fault: the status `erasure pending`."""
-    with workspace.ledger.read() as connection:
-        if erasures.history(connection):
-            raise ConfigurationError("an erasure is pending", hint="try again later")
+
+    def counts(self, cut: ReleaseCut) -> Counts:
+        with cut.workspace.ledger.read() as connection:
+            if erasures.history(connection):
+                raise ConfigurationError("an erasure is pending", hint="try again later")
+        return super().counts(cut)
 
 
 @pytest.mark.slow

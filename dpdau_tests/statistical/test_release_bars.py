@@ -21,8 +21,7 @@ import pytest
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_tests.support.planted_counts import TRUE, plant_counts
-from dpdau_tests.support.release_folders import open_folder
+from dpdau_tests.support.planted_counts import TRUE, open_planted
 
 BARS = {"dau": 5.3, "wau": 5.3, "mau": 4.7}
 """Largest root mean square errors at the default caps, in users."""
@@ -32,11 +31,6 @@ SPREAD = 0.17
 """Relative standard deviation of a month's root mean square error, rounded up."""
 DELTA = 1e-6
 REASON = "time zone was wrong"
-
-
-@pytest.fixture(autouse=True)
-def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    plant_counts(monkeypatch)
 
 
 def months(first: int, last: int, *, only: Sequence[int] = range(1, 13)) -> Iterator[str]:
@@ -113,7 +107,7 @@ class TestCorrelated:
     def test_a_month_keeps_to_its_promises(self, tmp_path: Path) -> None:
         """January, everything planned made: stated errors below the bars, found ones within 4 standard errors of them
         (noise of 0.4 or 2.5 the scale is not), every loss at or below its cap and within a thousandth of it."""
-        workspace = open_folder(tmp_path)
+        workspace = open_planted(tmp_path)
         errors, stated = make_month(workspace, "2025-01"), stated_errors(workspace, "2025-01")
         assert all(stated[metric] <= bar for metric, bar in BARS.items())
         pooled = [error / stated[metric] for metric in METRICS for error in errors[metric]]
@@ -131,7 +125,7 @@ class TestCorrelated:
     def test_three_years_of_all_metrics_are_made_whole(self, tmp_path: Path) -> None:
         """36 months of DAU, WAU and MAU with two revisions each: nothing is refused, by the caps over all metrics and
         over 365 days neither, and no month's loss exceeds its cap."""
-        workspace = open_folder(tmp_path, series_start=date(2022, 1, 1))
+        workspace = open_planted(tmp_path, series_start=date(2022, 1, 1))
         for period in months(2022, 2024):
             make_month(workspace, period)
         found = losses(workspace)
@@ -143,7 +137,7 @@ class TestCorrelated:
     def test_fifty_years_stay_below_the_bars(self, tmp_path: Path) -> None:
         """600 months of DAU and MAU: root mean square errors below 5.3 and 4.7 users (at least 3 standard errors away),
         as stated to within 4 standard errors, which noise 7 % larger or smaller is not; no loss above its cap."""
-        workspace = open_folder(tmp_path, series_start=date(1971, 1, 1), now=datetime(2021, 2, 1, 12, tzinfo=UTC))
+        workspace = open_planted(tmp_path, series_start=date(1971, 1, 1), now=datetime(2021, 2, 1, 12, tzinfo=UTC))
         metrics: tuple[Metric, ...] = ("dau", "mau")
         errors: dict[Metric, list[float]] = {metric: [] for metric in metrics}
         expected: dict[Metric, list[float]] = {metric: [] for metric in metrics}
@@ -165,7 +159,7 @@ class TestCorrelated:
 
 class TestJoint:
     def folder(self, path: Path, **overrides: Any) -> Workspace:
-        return open_folder(path, mechanism="joint", joint_budget_total=1.0, **overrides)
+        return open_planted(path, mechanism="joint", joint_budget_total=1.0, **overrides)
 
     def test_februaries_keep_to_their_promises(self, tmp_path: Path) -> None:
         """Two of 28 days and two revisions at (1, 1e-6): stated errors at most 20 users, found ones within 4 standard

@@ -2,24 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import pytest
-
-from dpdau_assets.core.quantities import Metric
-from dpdau_assets.operations.release import publish_release
-from dpdau_assets.operations.release.counts_snapshot import Counts
+from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.core.mechanisms.samplers import SecureNoise
+from dpdau_assets.core.release.counts import Counts
+from dpdau_assets.operations.session.workspace import NoiseFactory, ReleaseCut, Workspace
+from dpdau_tests.support.release_folders import open_folder
 
 TRUE = {"dau": 1000, "wau": 3000, "mau": 10_000}
 """What every day counts."""
 
 
-def plant_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every release counts `TRUE` from here on, whatever the folder holds."""
+class PlantedCounts:
+    """A recorder that gives every draw the same counts, whatever the folder holds.
 
-    def planted(_workspace: Any, days: Iterable[date], metrics: Sequence[Metric], **_: Any) -> Counts:
-        return Counts("set", {(metric, day): TRUE[metric] for metric in metrics for day in days})
+    Args:
+        counted: The count of each metric.
+    """
 
-    monkeypatch.setattr(publish_release, "snapshot_counts", planted)
+    def __init__(self, counted: Mapping[str, int]) -> None:
+        self._counted = counted
+
+    def counts(self, cut: ReleaseCut) -> Counts:
+        """The planted counts."""
+        return Counts("set", {(metric, day): self._counted[metric] for metric in cut.metrics for day in cut.days})
+
+
+class FixedNoise(SecureNoise):
+    """Noise that is known, so that no published number meets the exact one by chance.
+
+    Args:
+        fresh: Every draw of a release.
+        shared: Every draw of the noise that an account's releases share.
+    """
+
+    def __init__(self, fresh: int, *, shared: int) -> None:
+        self._fresh = fresh
+        self._shared = shared
+        self._is_shared = False
+
+    def __call__(self, *, account: int, draw: int) -> NoiseSource:
+        """A workspace's noise factory."""
+        del account
+        self._is_shared = draw < 0
+        return self
+
+    def discrete_gaussian(self, stddev: float) -> int:
+        return self._shared if self._is_shared else self._fresh
+
+
+class NumberedOffsets:
+    """A workspace's noise factory: the n-th shared noise is n million half users, far beyond all fresh noise."""
+
+    def __init__(self) -> None:
+        self._drawn = 0
+
+    def __call__(self, *, account: int, draw: int) -> NoiseSource:
+        if draw >= 0:
+            return SecureNoise()
+        self._drawn += 1
+        return FixedNoise(0, shared=self._drawn * 1_000_000)(account=account, draw=draw)
+
+
+def open_planted(
+    path: Path, *, noise: NoiseFactory | None = None, users: Mapping[str, int] = TRUE, **named: Any
+) -> Workspace:
+    """As `open_folder`, a synthetic folder of which every release counts `users`."""
+    return open_folder(path, synthetic=True, noise=noise, recorder=PlantedCounts(users), **named)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.session.open_workspace import open_workspace
-from dpdau_assets.operations.session.workspace import Workspace
+from dpdau_assets.operations.session.workspace import CountRecorder, NoiseFactory, Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.lake.key_files import write_keys
 from dpdau_assets.storage.ledger import batches, erasures, releases
@@ -30,10 +30,18 @@ def at(moment: datetime) -> Callable[[], datetime]:
     return lambda: moment
 
 
-def open_folder(path: Path, *, now: datetime = NOW, synthetic: bool = False, **overrides: Any) -> Workspace:
+def open_folder(
+    path: Path,
+    *,
+    now: datetime = NOW,
+    synthetic: bool = False,
+    noise: NoiseFactory | None = None,
+    recorder: CountRecorder | None = None,
+    **overrides: Any,
+) -> Workspace:
     """The data folder at `path`, exact sketches and a series from New Year 2025 unless overridden."""
     settings = Settings(**{"data_dir": path, "series_start": NEW_YEAR, "sketch_impl": "set", **overrides})
-    return open_workspace(settings, clock=at(now), synthetic=synthetic)
+    return open_workspace(settings, clock=at(now), synthetic=synthetic, noise=noise, recorder=recorder)
 
 
 def add_activity(workspace: Workspace, activity: Mapping[date, Sequence[str]]) -> None:

@@ -1,7 +1,8 @@
 """Where randomness comes from: OpenDP for real people, a keyed byte stream for synthetic data.
 
-Belongs here: the two noise sources. Both return exact samples: every step is integer or rational arithmetic, so there
-is no floating-point grid to attack (Mironov 2012). Does not belong here: which source a data folder may use.
+Belongs here: the two noise sources, and the mark of any other one. Both return exact samples: every step is integer or
+rational arithmetic, so there is no floating-point grid to attack (Mironov 2012). Does not belong here: which source a
+data folder may use.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.errors import InternalError
 
 SEED_MASK = 2**63 - 1
@@ -154,6 +156,35 @@ class SeededNoise:
         taken = self._pool >> self._pool_bits
         self._pool &= (1 << self._pool_bits) - 1
         return taken
+
+
+class UnprivateNoise:
+    """The draws of any source, marked as seeded noise is: whatever it says of itself, its values are not private.
+
+    Args:
+        source: Where the draws come from.
+    """
+
+    def __init__(self, source: NoiseSource) -> None:
+        self._source = source
+
+    @property
+    def name(self) -> str:
+        """`seeded`: not the noise of the secure source."""
+        return "seeded"
+
+    @property
+    def is_private(self) -> bool:
+        """False: nothing is known of the source."""
+        return False
+
+    def discrete_gaussian(self, stddev: float) -> int:
+        """One draw of the source."""
+        return self._source.discrete_gaussian(stddev)
+
+    def discrete_laplace(self, scale: float) -> int:
+        """One draw of the source."""
+        return self._source.discrete_laplace(scale)
 
 
 def draw_key(experiment_key: bytes, *, ledger_id: str, account: int, draw: int) -> bytes:

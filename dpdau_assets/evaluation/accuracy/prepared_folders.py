@@ -23,7 +23,7 @@ from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
 from dpdau_assets.operations.session.open_workspace import open_workspace
-from dpdau_assets.operations.session.workspace import Workspace, utc_now
+from dpdau_assets.operations.session.workspace import NoiseFactory, Workspace, utc_now
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.disk.durable import link_or_copy_new
 
@@ -178,8 +178,14 @@ class Clock:
 
 
 def open_folder(
-    common: Mapping[str, Any], folder: Path, *, now: datetime | None = None, clock: Clock | None = None, **more: Any
+    common: Mapping[str, Any],
+    folder: Path,
+    *,
+    now: datetime | None = None,
+    clock: Clock | None = None,
+    noise: NoiseFactory | None = None,
+    **more: Any,
 ) -> Workspace:
     told = clock or Clock()
     told.now = now or told.now
-    return open_workspace(Settings(**{**common, "data_dir": folder, **more}), clock=told, synthetic=True)
+    return open_workspace(Settings(**{**common, "data_dir": folder, **more}), clock=told, synthetic=True, noise=noise)

@@ -20,7 +20,8 @@ from typing import Any
 
 from dpdau_assets.core.accounting.snapshot import smallest_epsilon
 from dpdau_assets.core.dp_events import EventCounts
-from dpdau_assets.core.mechanisms.samplers import draw_key
+from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key, mask_seed
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period, period_of
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.evaluation.accuracy.grid import Cell
@@ -31,12 +32,10 @@ from dpdau_assets.evaluation.accuracy.prepared_folders import (
     copy_folder,
     open_folder,
 )
-from dpdau_assets.evaluation.audit.recorder import replaced
 from dpdau_assets.evaluation.audit.worlds import noon
 from dpdau_assets.operations.budget.caps import BudgetBook
-from dpdau_assets.operations.release import draw_release
 from dpdau_assets.operations.release.publish_release import publish_releases
-from dpdau_assets.operations.session.workspace import Workspace
+from dpdau_assets.operations.session.workspace import NoiseFactory, Workspace
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,12 +77,11 @@ def play_trial(built: BuiltGround, cell: Cell, privacy: Mapping[str, Any], *, se
     shutil.rmtree(folder, ignore_errors=True)
     copy_folder(built.folder, folder)
     clock = Clock()
-    overrides = {**built.sketch, **privacy, "default_seed": seed}
+    common, overrides = built.ground.common, {**built.sketch, **privacy}
+    noise = _repeatable_noise(seed) if common["noise_source"] == "seeded" else None
     try:
-        with (
-            closing(open_folder(built.ground.common, folder, clock=clock, **overrides)) as workspace,
-            replaced(draw_release, "draw_key", _repeatable_key),
-        ):
+        opened = open_folder(common, folder, clock=clock, noise=noise, **overrides)
+        with closing(opened) as workspace:
             return _released(workspace, clock, built.ground.days, cell, timed_days=timed_days)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,9 +92,14 @@ def noise_seed(seed: int, cell: Cell, repeat: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{cell.name}/{repeat}".encode()).digest()[:8], "big") >> 1
 
 
-def _repeatable_key(experiment_key: bytes, *, ledger_id: str, account: int, draw: int) -> bytes:
-    """As `draw_key`, whatever the ledger is called."""
-    return draw_key(experiment_key, ledger_id=ledger_id and "evaluation", account=account, draw=draw)
+def _repeatable_noise(seed: int) -> NoiseFactory:
+    """Seeded noise as that of releases, whatever the ledger is called."""
+    key = mask_seed(seed).to_bytes(8, "big")
+
+    def make(*, account: int, draw: int) -> NoiseSource:
+        return SeededNoise(draw_key(key, ledger_id="evaluation", account=account, draw=draw))
+
+    return make
 
 
 def _released(workspace: Workspace, clock: Clock, days: DayRange, cell: Cell, *, timed_days: int) -> Trial:

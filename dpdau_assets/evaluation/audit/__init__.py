@@ -1,8 +1,8 @@
 """The audit: whether what leaves a data folder protects people as claimed, asked of the real pipeline.
 
     scripts, worlds    made activity goes through the real operations, with one user and without
-    recorder           what the draws were given, before noise: the audit replaces two names while it runs, so that
-                       neither a setting nor the release path knows of it
+    recorder           what the draws were given, before noise: the audit hands a recorder and its noise to the
+                       workspaces of its worlds, whose folders are synthetic; no setting leads there
     claims             which changes by one user the noise covers, and what they cost
     replay             part 1: neighbouring worlds differ in noise and nothing else
     noise_fit          part 2: released noise has the stated law and is never reused

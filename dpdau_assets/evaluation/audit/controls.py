@@ -5,18 +5,20 @@
     missing offset       correlated noise without the part that a month shares
     half-scale offset    that part at half of the scale that is charged; only the long form has draws enough to see it
     stale partitions     a release counts what happens to be built, so that one erasure lets in others' late events
-    unenforced cap       releases go on beyond the cap of their account
+    unenforced cap       releases go on beyond the cap that is claimed
     unenforced runs      noise calibrated to users who stay for 30 days, which late events and erasures do not respect
 
-Each fault is made in the real pipeline, in this process and for the audit's own folders, and undone at once. Noise
-comes from seeds, so that a fault is seen or missed for ever. Belongs here: the faults, and which part must see each.
+Each fault goes through the real pipeline, in the audit's own folders: as noise or counts that are handed to their
+workspace, as a mechanism of another kind, or as caps that are not those that are claimed. Noise comes from seeds, so
+that a fault is seen or missed for ever. Belongs here: the faults, and which part must see each.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,17 +28,19 @@ from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
 from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period
+from dpdau_assets.core.release.counts import Counts, StoredCount
 from dpdau_assets.evaluation.audit.claims import Change, claimed_squared_mu, short_runs, worst_pattern_days
 from dpdau_assets.evaluation.audit.game import play_game
 from dpdau_assets.evaluation.audit.noise_fit import fit_noise
-from dpdau_assets.evaluation.audit.recorder import Recorder, StoredCount, replaced
-from dpdau_assets.evaluation.audit.replay import replay_neighbours
+from dpdau_assets.evaluation.audit.recorder import RecordedCounts, Recorder
+from dpdau_assets.evaluation.audit.replay import overspent, replay_neighbours
 from dpdau_assets.evaluation.audit.scripts import lean_story, month_story, only
-from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, exact_noise
+from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, LessOffsetNoise, exact_noise
 from dpdau_assets.evaluation.audit.worlds import Release, World, play, world_settings
-from dpdau_assets.operations.budget.caps import BudgetBook
-from dpdau_assets.operations.pipeline.bring_up_to_date import Built
-from dpdau_assets.operations.release import counts_snapshot
+from dpdau_assets.operations.release.counts_snapshot import count_partitions
+from dpdau_assets.operations.session.lineage import days_behind_windows
+from dpdau_assets.operations.session.session import lake_session
+from dpdau_assets.operations.session.workspace import ReleaseCut
 from dpdau_assets.settings.settings import Settings
 
 MONTH = date(2025, 2, 1)
@@ -45,6 +49,8 @@ LEVEL = 1e-5
 CONFIDENCE = 0.99
 RUN_DAYS = 30
 OFFSET_MONTHS = 18
+NO_CAP = 100.0
+CAPS = ("dau_budget_total", "wau_budget_total", "mau_budget_total", "total_budget_month", "total_budget_365d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ class Control:
 def half_scale_noise(settings: Settings, *, folder: Path, mechanism: str = "gaussian") -> Control:
     """Draws of half the scale, seen by the law of the noise."""
     half = HalfScaleNoise(exact_noise(1))
-    world = _month_world(settings, folder, mechanism, Recorder(source=lambda _number: half), metrics=METRICS)
+    world = _month_world(settings, folder, mechanism, Recorder(source=lambda _asked: half), metrics=METRICS)
     return Control(
         "half-scale noise", "noise fit", tuple(fit_noise(world, mechanism=mechanism, level=LEVEL, seed=1).findings)
     )
@@ -114,9 +120,9 @@ def kmv_estimate(settings: Settings, *, folder: Path) -> Control:
 def missing_offset(settings: Settings, *, folder: Path) -> Control:
     """Correlated noise without its shared part, seen by how the fresh noise hangs together with the offset."""
     noise = exact_noise(2)
-    recorder = Recorder(source=lambda _number: noise)
-    with replaced(CorrelatedGaussian, "draw", _draw_without_offset):
-        world = _month_world(settings, folder, "correlated", recorder, metrics=METRICS, months=2)
+    less = defaultdict[int, LessOffsetNoise](lambda: LessOffsetNoise(noise))
+    recorder = Recorder(source=lambda asked: less[asked.account])
+    world = _month_world(settings, folder, "correlated", recorder, metrics=METRICS, months=2)
     return Control(
         "missing offset", "noise fit", tuple(fit_noise(world, mechanism="correlated", level=LEVEL, seed=1).findings)
     )
@@ -125,51 +131,64 @@ def missing_offset(settings: Settings, *, folder: Path) -> Control:
 def missing_offset_guesses(settings: Settings, *, folder: Path, runs: int = 2000) -> Control:
     """The same, seen by guessing: the every-day user shows what the worst pattern hides."""
     account = _month_world(settings, folder, "correlated", Recorder()).accounts[0]
-    noise = mechanism_from_parameters(account.mechanism, account.parameters)
+    stated = mechanism_from_parameters(account.mechanism, account.parameters)
+    assert isinstance(stated, CorrelatedGaussian)
+    noise = _OffsetlessGaussian(*astuple(stated))
     days = len(days_of_period(account.period))
-    with replaced(CorrelatedGaussian, "draw", _draw_without_offset):
-        game = play_game(
-            noise,
-            [1] * days,
-            [0] * days,
-            pattern="an every-day user",
-            claimed_mu=_month_mu(noise, days),
-            runs=runs,
-            confidence=CONFIDENCE,
-            source=exact_noise(3),
-        )
+    game = play_game(
+        noise,
+        [1] * days,
+        [0] * days,
+        pattern="an every-day user",
+        claimed_mu=_month_mu(noise, days),
+        runs=runs,
+        confidence=CONFIDENCE,
+        source=exact_noise(3),
+    )
     return Control("missing offset", "guessing", tuple(game.findings))
 
 
 def half_scale_offset(settings: Settings, *, folder: Path) -> Control:
     """Offsets of half their scale, seen by the second moment of those of a year and a half, three a month."""
     noise = exact_noise(5)
-    recorder = Recorder(source=lambda _number: noise)
+    half = HalfScaleNoise(noise)
+    recorder = Recorder(source=lambda asked: half if asked.is_shared else noise)
     story = month_story(month=MONTH, months=OFFSET_MONTHS, patterns={}, users=1)
     firsts = [day for day in DayRange(MONTH, story.start.date() - timedelta(days=2)) if day.day == 1]
     asked = [Release(DayRange.single(day)) for day in [*firsts, firsts[-1]]]
     chosen = world_settings(settings, folder / "world", series_start=MONTH, mechanism="correlated", sketch_impl="set")
-    with replaced(CorrelatedGaussian, "draw_offset", _half_offset):
-        world = play((story.script[0], *asked), chosen, recorder, start=story.start)
+    world = play((story.script[0], *asked), chosen, recorder, start=story.start)
     fit = fit_noise(world, mechanism="correlated", level=LEVEL, seed=1)
     return Control("half-scale offset", "noise fit", tuple(each for each in fit.findings if "offsets" in each))
 
 
 def stale_partitions(settings: Settings, *, folder: Path) -> Control:
     """Counting what happens to be built, seen by neighbouring worlds."""
-    with replaced(counts_snapshot, "bring_up_to_date_locked", lambda *_args, **_named: Built()):
-        result, _ = replay_neighbours(
-            settings, lean_story(6, users=200), ("erased",), folder=folder, mechanism="gaussian", sketch_impl="set"
-        )
+    result, _ = replay_neighbours(
+        settings,
+        lean_story(6, users=200),
+        ("erased",),
+        folder=folder,
+        recorder=_StaleRecorder,
+        mechanism="gaussian",
+        sketch_impl="set",
+    )
     return Control("stale partitions", "neighbouring worlds", tuple(result.findings))
 
 
 def unenforced_cap(settings: Settings, *, folder: Path) -> Control:
     """Releases beyond the cap, seen by recomputing what was spent from the stored events."""
     story = lean_story(7, users=20, days=12)
-    with replaced(BudgetBook, "refusal", lambda *_args, **_named: None):
-        result, _ = replay_neighbours(settings, story, (), folder=folder, mechanism="laplace", sketch_impl="set")
-    return Control("unenforced cap", "recomputed losses", result.overspent)
+    chosen = world_settings(
+        settings,
+        folder / "world",
+        series_start=story.series_start,
+        mechanism="laplace",
+        sketch_impl="set",
+        **dict.fromkeys(CAPS, NO_CAP),
+    )
+    world = play(story.script, chosen, Recorder(), start=story.start)
+    return Control("unenforced cap", "recomputed losses", tuple(overspent(world, settings)))
 
 
 def unenforced_runs(changes: Sequence[Change]) -> Control:
@@ -204,15 +223,20 @@ def _estimate(stored: StoredCount, _threshold: int) -> int:
     return stored or 0 if stored is None or isinstance(stored, int) else round(stored.estimate())
 
 
-def _half_offset(mechanism: CorrelatedGaussian, source: NoiseSource) -> int:
-    return source.discrete_gaussian(mechanism.offset_stddev / 2)
+class _StaleRecorder(Recorder):
+    """Hands draws the counts of what happens to be built."""
+
+    def counts(self, cut: ReleaseCut) -> Counts:
+        days = days_behind_windows(DayRange(cut.days[0], cut.days[-1]), cut.workspace.settings.mau_window_days)
+        with lake_session(cut.workspace, days) as session:
+            return RecordedCounts(count_partitions(session, cut.days, cut.metrics), self)
 
 
-def _draw_without_offset(
-    mechanism: CorrelatedGaussian, value: int, source: NoiseSource, *, offset: int | None = None
-) -> int:
-    del offset
-    return mechanism.units_per_user * value + source.discrete_gaussian(mechanism.release_stddev)
+class _OffsetlessGaussian(CorrelatedGaussian):
+    """Correlated noise whose draws lack the part that a month shares."""
+
+    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
+        return super().draw(value, source, offset=None if offset is None else 0)
 
 
 ControlRun = Callable[..., Control]

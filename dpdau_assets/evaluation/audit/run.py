@@ -20,7 +20,6 @@ from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_f
 from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.mechanisms.joint_shape import IntegerRow
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
-from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, days_of_period, period_of
 from dpdau_assets.core.release.release import require_releasable_sketch
 from dpdau_assets.core.sketches.apache import is_installed
@@ -232,9 +231,7 @@ class _Month:
         days = len(days_of_period(period_of(MONTH)))
         self._patterns = {"every-day": range(days), "worst": range(WORST_DAYS)}
         self._story = month_story(month=MONTH, months=form.months, patterns=self._patterns)
-        self.world = play(
-            self._story.script, self._settings, Recorder(source=lambda _: SecureNoise()), start=self._story.start
-        )
+        self.world = play(self._story.script, self._settings, Recorder(source=None), start=self._story.start)
 
     def games(self) -> list[GameResult]:
         """One game for each user whose absence the mechanism could show."""

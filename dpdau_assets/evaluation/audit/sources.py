@@ -101,6 +101,40 @@ class HalfScaleNoise:
         return self._source.discrete_laplace(scale / 2)
 
 
+class LessOffsetNoise:
+    """A fault of one account of correlated noise: its first draw, the offset, is taken away from all later ones.
+
+    Args:
+        source: Where the draws come from.
+    """
+
+    def __init__(self, source: NoiseSource) -> None:
+        self._source = source
+        self._offset: int | None = None
+
+    @property
+    def name(self) -> str:
+        """`secure`: a fault does not announce itself."""
+        return "secure"
+
+    @property
+    def is_private(self) -> bool:
+        """True: likewise."""
+        return True
+
+    def discrete_gaussian(self, stddev: float) -> int:
+        """The offset at first, then draws of N_Z(0, stddev^2) less the offset."""
+        drawn = self._source.discrete_gaussian(stddev)
+        if self._offset is None:
+            self._offset = drawn
+            return drawn
+        return drawn - self._offset
+
+    def discrete_laplace(self, scale: float) -> int:
+        """One draw with Pr[x] proportional to exp(-|x| / scale): correlated noise has none."""
+        return self._source.discrete_laplace(scale)
+
+
 def _opendp_vector(kind: str, scale: float, count: int) -> list[int]:
     from opendp import measurements
     from opendp.domains import atom_domain, vector_domain

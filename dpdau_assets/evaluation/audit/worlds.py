@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric
 from dpdau_assets.errors import BudgetExhaustedError, DpdauError
-from dpdau_assets.evaluation.audit.recorder import Reading, Recorder, recording
+from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
 from dpdau_assets.evaluation.streams.simulate import event_line
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
@@ -150,7 +150,7 @@ class World:
     Attributes:
         outside: Everything that left, in order: bodies, refusals, errors with exit codes, files.
         readings: Numbers before noise, in the order in which they were drawn on.
-        draws: How many noise sources were asked for.
+        draws: How many noise sources the recorder was asked for.
         accounts: The budget accounts that were opened.
         spent: Everything charged, by account number.
         releases: Everything released, all revisions.
@@ -179,18 +179,17 @@ def play(script: Script, settings: Settings, recorder: Recorder, *, start: datet
     Args:
         script: What happens.
         settings: From `world_settings`.
-        recorder: Takes the numbers before noise, and gives the noise.
+        recorder: Takes the numbers before noise, and may give the noise.
         start: The time until the first `Wait`.
 
     Raises:
         DpdauError: A step other than a release failed.
     """
     shutil.rmtree(settings.root, ignore_errors=True)
-    stage = _Stage(settings, start)
+    stage = _Stage(settings, start, recorder)
     try:
-        with recording(recorder):
-            for number, step in enumerate(script):
-                stage.take(number, step)
+        for number, step in enumerate(script):
+            stage.take(number, step)
         return stage.world(recorder)
     finally:
         stage.workspace.close()
@@ -200,9 +199,11 @@ def play(script: Script, settings: Settings, recorder: Recorder, *, start: datet
 class _Stage:
     """A world under way."""
 
-    def __init__(self, settings: Settings, start: datetime) -> None:
+    def __init__(self, settings: Settings, start: datetime, recorder: Recorder) -> None:
         self._now = start
-        self.workspace: Workspace = open_workspace(settings, clock=lambda: self._now)
+        self.workspace: Workspace = open_workspace(
+            settings, clock=lambda: self._now, synthetic=True, noise=recorder.noise, recorder=recorder
+        )
         self._outside: list[Document] = []
 
     def take(self, number: int, step: Step) -> None:

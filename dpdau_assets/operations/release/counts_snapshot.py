@@ -8,13 +8,13 @@ Reference: privacy model, section 1, release cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange, Metric, window_days
-from dpdau_assets.core.sketches.protocol import KEY_SPACE, DistinctSketch
+from dpdau_assets.core.release.counts import Counts, StoredCount
 from dpdau_assets.core.windows import window_of
-from dpdau_assets.errors import InternalError, OutsideSeriesError
+from dpdau_assets.errors import InternalError
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_locked
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch
 from dpdau_assets.operations.pipeline.exact_counts import count_keys
@@ -22,58 +22,7 @@ from dpdau_assets.operations.pipeline.mau_unions import read_unions
 from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session
-from dpdau_assets.operations.session.workspace import Workspace
-
-
-class Counts:
-    """Distinct users by metric and day at one cut; sensitive, prints as nothing.
-
-    Args:
-        impl: SKETCH_IMPL they were made with.
-        values: A count (`set`) or a sketch (None when nobody was live) for each metric and day.
-        dropped: Pairs whose window holds a day that retention has dropped; they have no value.
-    """
-
-    def __init__(
-        self,
-        impl: str,
-        values: Mapping[tuple[Metric, date], int | DistinctSketch | None],
-        *,
-        dropped: Collection[tuple[Metric, date]] = (),
-    ) -> None:
-        self.impl = impl
-        self._dropped = frozenset(dropped)
-        self._values = dict(values)
-
-    def __repr__(self) -> str:
-        return "Counts(...)"
-
-    def below(self, metric: Metric, day: date, threshold: int = KEY_SPACE) -> int:
-        """The releasable count at `threshold` of the window of `metric` that ends on `day` (sensitive).
-
-        What each sketch counts there is its `threshold_count`: kmv at most k users, hll buckets.
-
-        Guarantee: adding one user changes it by 0 or 1.
-
-        Args:
-            metric: The metric.
-            day: The day of the release.
-            threshold: 1 to 2^64, fixed before this is called (public); `set` counts everybody, whatever it is.
-
-        Raises:
-            OutsideSeriesError: Retention had dropped a day of the window when the counts were taken.
-            InternalError: The pair was not asked for when the counts were taken.
-        """
-        if (metric, day) in self._dropped:
-            raise OutsideSeriesError(
-                f"the window of {metric} on {day} is past retention", day=day, hint="ask for a later day"
-            )
-        if (metric, day) not in self._values:
-            raise InternalError(f"no {metric} was counted for {day}")
-        value = self._values[metric, day]
-        if value is None or isinstance(value, int):
-            return value or 0
-        return value.threshold_count(threshold)
+from dpdau_assets.operations.session.workspace import ReleaseCut, Workspace
 
 
 def snapshot_counts(
@@ -102,22 +51,48 @@ def snapshot_counts(
         InternalError: A day is still open.
     """
     chosen = sorted(set(days))
-    settings = workspace.settings
-    if not chosen:
-        return Counts(settings.sketch_impl, {})
-    ends = DayRange(chosen[0], chosen[-1])
-    with lake_session(workspace, days_behind_windows(ends, settings.mau_window_days), on_wait=on_wait) as session:
+
+    def take() -> Counts:
+        return _up_to_date_counts(workspace, chosen, metrics, progress=progress, on_wait=on_wait)
+
+    recorder = workspace.recorder
+    return take() if recorder is None else recorder.counts(ReleaseCut(workspace, chosen, metrics, take))
+
+
+def _up_to_date_counts(
+    workspace: Workspace,
+    days: Sequence[date],
+    metrics: Sequence[Metric],
+    *,
+    progress: Progress,
+    on_wait: Callable[[str], None] | None,
+) -> Counts:
+    mau_window_days = workspace.settings.mau_window_days
+    if not days:
+        return Counts(workspace.settings.sketch_impl, {})
+    ends = DayRange(days[0], days[-1])
+    with lake_session(workspace, days_behind_windows(ends, mau_window_days), on_wait=on_wait) as session:
         if ends.last > session.last_closed:
             raise InternalError(f"{ends.last} is still open and cannot be counted for a release")
-        for part in _parts(chosen, settings.mau_window_days):
+        for part in _parts(days, mau_window_days):
             bring_up_to_date_locked(session, part, progress=progress)
-        values: dict[tuple[Metric, date], int | DistinctSketch | None] = {}
-        if settings.sketch_impl == "set":
-            session.check_partitions(ERASURE_REPLAY, chosen)
-        for day in chosen:
-            values.update(_counts_of(session, day, metrics))
-    dropped = {(metric, day) for metric in metrics for day in chosen if (metric, day) not in values}
-    return Counts(settings.sketch_impl, values, dropped=dropped)
+        return count_partitions(session, days, metrics)
+
+
+def count_partitions(session: LakeSession, days: Sequence[date], metrics: Sequence[Metric]) -> Counts:
+    """The counts of days as their partitions stand, up to date or not; windows past retention have none (sensitive).
+
+    Raises:
+        DataError: A stored file is not the recorded one.
+    """
+    impl = session.workspace.settings.sketch_impl
+    values: dict[tuple[Metric, date], StoredCount] = {}
+    if impl == "set":
+        session.check_partitions(ERASURE_REPLAY, days)
+    for day in days:
+        values.update(_counts_of(session, day, metrics))
+    dropped = {(metric, day) for metric in metrics for day in days if (metric, day) not in values}
+    return Counts(impl, values, dropped=dropped)
 
 
 def _parts(days: Sequence[date], mau_window_days: int) -> list[DayRange]:
@@ -131,12 +106,10 @@ def _parts(days: Sequence[date], mau_window_days: int) -> list[DayRange]:
     return parts
 
 
-def _counts_of(
-    session: LakeSession, day: date, metrics: Sequence[Metric]
-) -> dict[tuple[Metric, date], int | DistinctSketch | None]:
+def _counts_of(session: LakeSession, day: date, metrics: Sequence[Metric]) -> dict[tuple[Metric, date], StoredCount]:
     """The count or sketch of each metric of one day; None for a window without users; frozen windows are left out."""
     settings = session.workspace.settings
-    values: dict[tuple[Metric, date], int | DistinctSketch | None] = {}
+    values: dict[tuple[Metric, date], StoredCount] = {}
     unions = read_unions(session, day) if any(metric != "dau" for metric in metrics) else {}
     for metric in metrics:
         if session.is_frozen(window_of(metric, day, mau_window_days=settings.mau_window_days).first):
@@ -149,7 +122,7 @@ def _counts_of(
     return values
 
 
-def _of_day(session: LakeSession, day: date) -> int | DistinctSketch | None:
+def _of_day(session: LakeSession, day: date) -> StoredCount:
     """The count or sketch of one day, whose live users' files were checked."""
     workspace = session.workspace
     epoch = workspace.salts.calendar.epoch_of(day)

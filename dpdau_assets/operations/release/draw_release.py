@@ -16,14 +16,14 @@ from dpdau_assets.core.dp_events import DpEvent
 from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, KEY_SPACE, find_first_threshold
 from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
 from dpdau_assets.core.mechanisms.joint import JointGaussian
-from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise, draw_key, mask_seed
+from dpdau_assets.core.mechanisms.samplers import SecureNoise, SeededNoise, UnprivateNoise, draw_key, mask_seed
 from dpdau_assets.core.quantities import METRICS, Metric, period_of, window_days
+from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.core.release.joint_release import make_joint_results
 from dpdau_assets.core.release.release import ReleaseResult, make_result
 from dpdau_assets.operations.budget.caps import Totals
 from dpdau_assets.operations.budget.shared_noise import offset_keys, open_offset
 from dpdau_assets.operations.budget.terms import Terms
-from dpdau_assets.operations.release.counts_snapshot import Counts
 from dpdau_assets.operations.release.release_rules import days_in_window
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.ledger import accounts, releases
@@ -170,6 +170,8 @@ class Draw:
     def _noise(self, account: accounts.Account, *, draw: int) -> NoiseSource:
         """Where the randomness of one draw comes from; `draw` is its number within the account, never used twice."""
         settings = self.workspace.settings
+        if self.workspace.noise is not None:
+            return UnprivateNoise(self.workspace.noise(account=account.account, draw=draw))
         if settings.noise_source == "secure":
             return SecureNoise()
         seed = mask_seed(settings.default_seed).to_bytes(8, "big")

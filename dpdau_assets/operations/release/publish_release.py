@@ -32,6 +32,7 @@ from dpdau_assets.core.mechanisms.above_threshold import (
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
+from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.core.release.release import ReleaseResult, next_threshold, require_releasable_sketch, threshold_for
 from dpdau_assets.errors import ConfigurationError, Refusal, UsageError
 from dpdau_assets.operations.budget.caps import BudgetBook
@@ -39,7 +40,7 @@ from dpdau_assets.operations.budget.lost_releases import check_accounted
 from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets
 from dpdau_assets.operations.budget.snapshot import release_bodies
 from dpdau_assets.operations.budget.terms import JOINT, Terms
-from dpdau_assets.operations.release.counts_snapshot import Counts, snapshot_counts
+from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
 from dpdau_assets.operations.release.draw_release import Draw
 from dpdau_assets.operations.release.release_rules import check_days, check_request, check_revisable, check_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress

@@ -14,6 +14,8 @@ from dpdau_assets.operations.session.workspace import (
     FLOOR_KEY,
     SALTS_KEY,
     Clock,
+    CountRecorder,
+    NoiseFactory,
     Workspace,
     check_frozen,
     series_floor_reach,
@@ -35,7 +37,13 @@ OPENING_ATTEMPTS = 5
 
 
 def open_workspace(
-    settings: Settings, *, clock: Clock = utc_now, create: bool = True, synthetic: bool = False
+    settings: Settings,
+    *,
+    clock: Clock = utc_now,
+    create: bool = True,
+    synthetic: bool = False,
+    noise: NoiseFactory | None = None,
+    recorder: CountRecorder | None = None,
 ) -> Workspace:
     """The data folder of `settings`, checked.
 
@@ -44,9 +52,12 @@ def open_workspace(
         clock: Gives an aware time; tests pass their own.
         create: Whether a missing folder, ledger or salt store is created.
         synthetic: Whether a folder created now is for synthetic data for ever.
+        noise: Makes the noise of releases in place of the source that the settings say; synthetic folders only.
+        recorder: Sees the counts that releases are made from; synthetic folders only.
 
     Raises:
-        ConfigurationError: A setting disagrees with what is stored, or seeded noise is asked for over real data.
+        ConfigurationError: A setting disagrees with what is stored, or seeded noise, other noise or a recorder is asked
+            for over real data.
         StorageError: DATA_DIR cannot be written, or holds no ledger and `create` is False.
     """
     lake = Lake(settings.root, memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads)
@@ -67,10 +78,12 @@ def open_workspace(
         salts = _open_salts(settings, lake, ledger)
         journal.keys, journal.redo = salts, Replay(salts, lowest_epoch=salts.lowest_epoch).redo
         _fix_series_floor(ledger, settings)
+        return Workspace(
+            settings, lake, ledger, salts, clock, known.ledger_id, known.is_synthetic, noise=noise, recorder=recorder
+        )
     except BaseException:
         ledger.close()
         raise
-    return Workspace(settings, lake, ledger, salts, clock, known.ledger_id, known.is_synthetic)
 
 
 def _check_ledger_id(lake: Lake, ledger_id: str | None) -> None:

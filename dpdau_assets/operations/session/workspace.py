@@ -6,13 +6,16 @@ This is the composition module of the operations room; nothing else opens the la
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
 
 from sqlalchemy import Connection
 
-from dpdau_assets.core.quantities import EARLIEST_DAY
+from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.core.quantities import EARLIEST_DAY, Metric
+from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
 from dpdau_assets.settings.settings import Settings
@@ -38,6 +41,43 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class NoiseFactory(Protocol):
+    """Makes the noise source of one draw, in place of the one that the settings say."""
+
+    def __call__(self, *, account: int, draw: int) -> NoiseSource:
+        """The noise source of one draw.
+
+        Args:
+            account: Number of the budget account.
+            draw: Number within the account, never used twice: below 0 for its shared noise, 0 for its search for a
+                first threshold, else the number of the charge.
+        """
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class ReleaseCut:
+    """What a release asks to be counted.
+
+    Attributes:
+        workspace: The open data folder.
+        days: Days to count, in order.
+        metrics: Metrics to count.
+        take: Brings everything up to date and counts it, as a release without a recorder does.
+    """
+
+    workspace: Workspace
+    days: Sequence[date]
+    metrics: Sequence[Metric]
+    take: Callable[[], Counts]
+
+
+class CountRecorder(Protocol):
+    """Sees the counts of every release cut, and decides which ones the draws get."""
+
+    def counts(self, cut: ReleaseCut) -> Counts:
+        """The counts that draws are made from (sensitive)."""
+
+
 @dataclass(frozen=True, repr=False)
 class Workspace:
     """An open data folder.
@@ -50,6 +90,12 @@ class Workspace:
         clock: The machine's clock; operations use `now`.
         ledger_id: The ledger's random name.
         is_synthetic: Whether the folder was created for synthetic data, which alone allows seeded noise.
+        noise: Noise of another origin, for experiments and audits; what is drawn with it is never marked private. None
+            for the noise that the settings say.
+        recorder: What sees the counts before noise, for experiments and audits; None for nothing.
+
+    Raises:
+        ConfigurationError: Noise or a recorder is handed in for a folder that was not created as synthetic.
     """
 
     settings: Settings
@@ -59,6 +105,15 @@ class Workspace:
     clock: Clock
     ledger_id: str
     is_synthetic: bool
+    noise: NoiseFactory | None = None
+    recorder: CountRecorder | None = None
+
+    def __post_init__(self) -> None:
+        if (self.noise or self.recorder) and not self.is_synthetic:
+            raise ConfigurationError(
+                "noise and recorders of another origin work only in a data folder created as synthetic",
+                hint="leave them out; noise that can be repeated protects nobody",
+            )
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.lake.root)!r})"

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from dpdau_assets.cli.commands.release import one_line, release_table
-from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import BudgetExhaustedError
 from dpdau_assets.operations.budget.reset import reset_budget
@@ -19,11 +18,10 @@ from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
 from dpdau_assets.operations.monitor.status import report_status
-from dpdau_assets.operations.release import draw_release
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.storage.ledger import accounts
-from dpdau_tests.support.planted_counts import TRUE, plant_counts
-from dpdau_tests.support.release_folders import JANUARY, charges_of, open_folder
+from dpdau_tests.support.planted_counts import TRUE, FixedNoise, open_planted
+from dpdau_tests.support.release_folders import JANUARY, charges_of
 
 FEW = DayRange(date(2025, 1, 1), date(2025, 1, 3))
 TWO = DayRange(date(2025, 1, 1), date(2025, 1, 2))
@@ -32,19 +30,14 @@ AFTER = datetime(2025, 3, 1, 12, tzinfo=UTC)
 REASON = "time zone was wrong"
 
 
-@pytest.fixture(autouse=True)
-def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    plant_counts(monkeypatch)
-
-
 class TestFormerDefault:
     def test_an_open_month_goes_on_and_the_next_one_changes(self, tmp_path: Path) -> None:
         """A folder whose January was opened with the former default, gaussian, keeps that noise, its price and its room
         for January, revisions included; February is correlated, with an opening, and fits a release for each day."""
-        former = open_folder(tmp_path, mechanism="gaussian", now=DURING)
+        former = open_planted(tmp_path, mechanism="gaussian", now=DURING)
         before = publish_releases(former, METRICS, FEW)
         former.close()
-        later = open_folder(tmp_path, now=AFTER)
+        later = open_planted(tmp_path, now=AFTER)
         assert later.settings.mechanism == "correlated"
         assert report_budget(later, "dau", "2025-01")["releases_remaining"] == 67
         january = publish_releases(later, METRICS, DayRange(FEW.first, date(2025, 1, 6)))
@@ -62,8 +55,8 @@ class TestFormerDefault:
 
     def test_a_metric_not_yet_opened_takes_the_present_default(self, tmp_path: Path) -> None:
         """Terms are frozen by metric and month: MAU's first release in a month of gaussian DAU is correlated."""
-        publish_releases(open_folder(tmp_path, mechanism="gaussian", now=AFTER), ("dau",), FEW)
-        published = publish_releases(open_folder(tmp_path, now=AFTER), METRICS, FEW)
+        publish_releases(open_planted(tmp_path, mechanism="gaussian", now=AFTER), ("dau",), FEW)
+        published = publish_releases(open_planted(tmp_path, now=AFTER), METRICS, FEW)
         assert published.refused == ()
         chosen = {result.metric: result.mechanism for result in published.results}
         assert chosen == {"dau": "gaussian", "wau": "correlated", "mau": "correlated"}
@@ -72,7 +65,7 @@ class TestFormerDefault:
 class TestEndOfTheMonth:
     def test_the_release_after_the_last_is_refused_with_the_amounts(self, tmp_path: Path) -> None:
         """31 days and two revisions fill the cap; the 34th names what is spent and needed, and the next funded day."""
-        workspace = open_folder(tmp_path, now=AFTER)
+        workspace = open_planted(tmp_path, now=AFTER)
         publish_releases(workspace, ("dau",), JANUARY)
         body = publish_releases(workspace, ("dau",), TWO, revise=True, reason=REASON).bodies[-1]
         assert body["budget"]["releases_remaining"] == 0 and body["budget_remaining"] == 0
@@ -87,7 +80,7 @@ class TestEndOfTheMonth:
     @pytest.mark.slow
     def test_status_counts_days_against_what_is_left(self, tmp_path: Path) -> None:
         """The rest of the month fits with two revisions made, and no longer with a third."""
-        workspace = open_folder(tmp_path, now=DURING)
+        workspace = open_planted(tmp_path, now=DURING)
         fits = []
         for days in (FEW, TWO, DayRange.single(FEW.last)):
             publish_releases(workspace, METRICS, days, revise=bool(fits), reason=REASON if fits else None)
@@ -97,7 +90,7 @@ class TestEndOfTheMonth:
     def test_a_reset_has_an_offset_of_its_own_under_the_same_total(self, tmp_path: Path) -> None:
         """After the month's days a reset of DAU pays for an offset of its own, and makes a few revisions before the
         month's total refuses; the loss shown is that of both accounts."""
-        workspace = open_folder(tmp_path, now=AFTER, total_budget_month=3.3)
+        workspace = open_planted(tmp_path, now=AFTER, total_budget_month=3.3)
         publish_releases(workspace, ("dau",), JANUARY)
         with workspace.ledger.read() as connection:
             first = accounts.current_account(connection, "dau", "2025-01")
@@ -117,18 +110,10 @@ class TestEndOfTheMonth:
         assert stated["resets"] == 1 and stated["epsilon_spent"] > 3.0 and stated["releases_remaining"] == 0
 
 
-class KnownNoise(SecureNoise):
-    """7 half users always, an even number for offsets, so that every value ends in a half."""
-
-    def discrete_gaussian(self, stddev: float) -> int:
-        return 6 if stddev < 5 else 7
-
-
 class TestHalves:
-    def test_are_shown_everywhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_are_shown_everywhere(self, tmp_path: Path) -> None:
         """6.5 users of noise: one decimal in bodies, tables, sentences, files and the page; whole ends of intervals."""
-        monkeypatch.setattr(draw_release, "SecureNoise", KnownNoise)
-        workspace = open_folder(tmp_path, now=AFTER)
+        workspace = open_planted(tmp_path, now=AFTER, noise=FixedNoise(7, shared=6))
         published = publish_releases(workspace, METRICS, FEW)
         for body in published.bodies:
             assert body["estimate"] == TRUE[body["metric"]] + 6.5

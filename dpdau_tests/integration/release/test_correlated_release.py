@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
-from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DpdauError
 from dpdau_assets.operations.budget.reset import reset_budget
@@ -26,20 +24,15 @@ from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.ledger import accounts as budget
-from dpdau_tests.support.planted_counts import TRUE, plant_counts
-from dpdau_tests.support.release_folders import JANUARY, charges_of, open_folder, releases_of
+from dpdau_tests.support.planted_counts import TRUE, NumberedOffsets, open_planted
+from dpdau_tests.support.release_folders import JANUARY, charges_of, releases_of
 
 FEW = DayRange(date(2025, 1, 1), date(2025, 1, 3))
 DURING = datetime(2025, 2, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    plant_counts(monkeypatch)
-
-
 def folder(path: Path, **overrides: Any) -> Workspace:
-    return open_folder(path, **{"mechanism": "correlated", "now": DURING, **overrides})
+    return open_planted(path, **{"mechanism": "correlated", "now": DURING, **overrides})
 
 
 def account_of(workspace: Workspace, metric: str, period: str = "2025-01") -> budget.Account:
@@ -51,12 +44,6 @@ def account_of(workspace: Workspace, metric: str, period: str = "2025-01") -> bu
 
 def kinds(workspace: Workspace) -> list[str]:
     return [kind for _, _, kind in charges_of(workspace)]
-
-
-def number_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The n-th offset that is drawn is n million half users: far beyond all fresh noise."""
-    numbers = itertools.count(1)
-    monkeypatch.setattr(CorrelatedGaussian, "draw_offset", lambda *_: next(numbers) * 1_000_000)
 
 
 def offsets_used(workspace: Workspace) -> list[int]:
@@ -175,10 +162,10 @@ class TestOpening:
         publish_releases(workspace, ("dau",), FEW)
         assert kinds(workspace) == ["opening", "release", "release", "release"]
 
-    def test_a_reset_opens_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_reset_opens_its_own(self, tmp_path: Path) -> None:
         """The account after a reset has an offset and an opening of its own, and its values hold that one."""
-        number_offsets(monkeypatch)
-        workspace = folder(tmp_path, total_budget_month=20.0)
+        noise = NumberedOffsets()
+        workspace = folder(tmp_path, noise=noise, total_budget_month=20.0)
         publish_releases(workspace, ("dau",), FEW)
         before = account_of(workspace, "dau")
         reset_budget(workspace, "dau", "2025-01", "approved by the data officer")
@@ -215,15 +202,13 @@ class TestLifeOfTheOffset:
         assert offset_keys(later).can_open(account) is is_kept
         assert publish_releases(later, ("dau",), FEW).results == published.results
 
-    def test_afterwards_a_release_pays_for_a_new_one_under_the_same_cap(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_afterwards_a_release_pays_for_a_new_one_under_the_same_cap(self, tmp_path: Path) -> None:
         """A release of the closed month charges a second opening to the same account and has another offset."""
-        number_offsets(monkeypatch)
-        workspace = folder(tmp_path)
+        noise = NumberedOffsets()
+        workspace = folder(tmp_path, noise=noise)
         publish_releases(workspace, ("dau",), FEW)
         before = account_of(workspace, "dau")
-        later = folder(tmp_path, now=datetime(2025, 4, 1, 12, tzinfo=UTC))
+        later = folder(tmp_path, noise=noise, now=datetime(2025, 4, 1, 12, tzinfo=UTC))
         rest = DayRange(date(2025, 1, 4), date(2025, 1, 31))
         published = publish_releases(later, ("dau",), rest)
         after = account_of(later, "dau")
@@ -239,10 +224,10 @@ class TestLifeOfTheOffset:
         with later.ledger.read() as connection:
             assert budget.accounts_of(connection, "dau", "2025-01") == [after]
 
-    def test_a_lost_key_is_never_guessed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_lost_key_is_never_guessed(self, tmp_path: Path) -> None:
         """A key that is missing makes the next release pay for a new offset and use it; what is stored stays."""
-        number_offsets(monkeypatch)
-        workspace = folder(tmp_path)
+        noise = NumberedOffsets()
+        workspace = folder(tmp_path, noise=noise)
         first = publish_releases(workspace, ("dau",), DayRange.single(FEW.first))
         offset_keys(workspace).path(account_of(workspace, "dau").account).unlink()
         both = publish_releases(workspace, ("dau",), DayRange(FEW.first, date(2025, 1, 2)))

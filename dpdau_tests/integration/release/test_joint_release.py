@@ -19,21 +19,16 @@ from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import accounts
-from dpdau_tests.support.planted_counts import TRUE, plant_counts
-from dpdau_tests.support.release_folders import JANUARY, charges_of, open_folder, releases_of
+from dpdau_tests.support.planted_counts import TRUE, open_planted
+from dpdau_tests.support.release_folders import JANUARY, charges_of, releases_of
 
 FIRST = DayRange.single(date(2025, 1, 1))
 DURING = datetime(2025, 2, 10, 12, tzinfo=UTC)
 COUNTS = (TRUE["dau"], TRUE["wau"], TRUE["mau"])
 
 
-@pytest.fixture(autouse=True)
-def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    plant_counts(monkeypatch)
-
-
 def folder(path: Path, **overrides: Any) -> Workspace:
-    return open_folder(path, **{"mechanism": "joint", "now": DURING, **overrides})
+    return open_planted(path, **{"mechanism": "joint", "now": DURING, **overrides})
 
 
 def joint_account(workspace: Workspace, period: str = "2025-01") -> accounts.Account:

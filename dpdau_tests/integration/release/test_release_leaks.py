@@ -12,38 +12,33 @@ import re
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from dpdau_assets.core.hashing import user_key
-from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
-from dpdau_assets.core.mechanisms.joint import JointGaussian
-from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.quantities import METRICS, DayRange
+from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.errors import BudgetExhaustedError, DpdauError
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
 from dpdau_assets.operations.recover.backup import backup
-from dpdau_assets.operations.release import draw_release, publish_release
-from dpdau_assets.operations.release.counts_snapshot import Counts
 from dpdau_assets.operations.release.publish_release import publish_releases
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.ledger import accounts, releases
+from dpdau_tests.support.planted_counts import FixedNoise, open_planted
 from dpdau_tests.support.release_folders import NEW_YEAR, add_activity, open_folder
 
 EXACT = 86_413
 """True count of every day; far from everything else on the page, and no number that formatting makes by itself."""
 DAYS = DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=19))
 PERSON = "maria.ordóñez@example.org"
+EVERYWHERE = dict.fromkeys(METRICS, EXACT)
 OFFSET = 987_654_321_987
 """An offset whose digits and bytes occur nowhere by chance; no stored number is near enough to equal it."""
-
-
-def planted(*_args: object, **_named: object) -> Counts:
-    """Counts with one planted exact number."""
-    return Counts("set", {(metric, day): EXACT for metric in METRICS for day in DAYS})
 
 
 def exact_traces(text: str) -> list[str]:
@@ -70,27 +65,16 @@ def key_traces(content: bytes, key: bytes) -> list[str]:
     return [name for name, form in forms.items() if form in content]
 
 
-class KnownNoise(SecureNoise):
-    """Noise of 7 always, so that no published number meets the exact one by chance."""
-
-    def discrete_gaussian(self, stddev: float) -> int:
-        return 7
-
-
-@pytest.fixture
-def planted_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every release counts the planted number and adds the known noise to it."""
-    monkeypatch.setattr(publish_release, "snapshot_counts", planted)
-    monkeypatch.setattr(draw_release, "SecureNoise", KnownNoise)
+def open_known(path: Path, **named: Any) -> Workspace:
+    """A folder in which every release counts the planted number and adds a noise of 7 to it, shared noise likewise."""
+    return open_planted(path, users=EVERYWHERE, noise=FixedNoise(7, shared=7), **named)
 
 
 class TestNothingExactLeaves:
-    def test_documents_hold_noisy_numbers_only(
-        self, tmp_path: Path, planted_counts: None, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_documents_hold_noisy_numbers_only(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """The exact number is in no body, export, page or log line, in whatever way it is written."""
         caplog.set_level(logging.DEBUG)
-        workspace = open_folder(tmp_path)
+        workspace = open_known(tmp_path)
         published = publish_releases(workspace, METRICS, DAYS)
         texts = {
             "bodies": json.dumps(published.bodies),
@@ -106,9 +90,9 @@ class TestNothingExactLeaves:
         assert exact_traces(f"{EXACT:,}")
         assert exact_traces(f'"{EXACT}"') and exact_traces(str(2 * EXACT))
 
-    def test_no_stored_row_keeps_the_count(self, tmp_path: Path, planted_counts: None) -> None:
+    def test_no_stored_row_keeps_the_count(self, tmp_path: Path) -> None:
         """The ledger's rows of accounts, charges and releases hold the noisy number only."""
-        workspace = open_folder(tmp_path)
+        workspace = open_known(tmp_path)
         publish_releases(workspace, METRICS, DAYS)
         with workspace.ledger.read() as connection:
             rows = [
@@ -120,20 +104,14 @@ class TestNothingExactLeaves:
         assert "86420" in " ".join(rows)
         assert not exact_traces(" ".join(rows))
 
-    @pytest.mark.parametrize(("mechanism", "noise"), [("correlated", CorrelatedGaussian), ("joint", JointGaussian)])
+    @pytest.mark.parametrize("mechanism", ["correlated", "joint"])
     def test_the_offset_is_sealed_and_its_key_in_one_file(
-        self,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-        mechanism: str,
-        noise: type,
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, mechanism: str
     ) -> None:
         """Ledger, journal, backup, exports, report, logs and answers hold neither h nor, but for its file, the key."""
         caplog.set_level(logging.DEBUG)
-        monkeypatch.setattr(publish_release, "snapshot_counts", planted)
-        monkeypatch.setattr(noise, "draw_offset", lambda *_: OFFSET)
-        workspace = open_folder(tmp_path, mechanism=mechanism)
+        noise = FixedNoise(7, shared=OFFSET)
+        workspace = open_planted(tmp_path, users=EVERYWHERE, noise=noise, mechanism=mechanism)
         published = publish_releases(workspace, METRICS, DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=1)))
         backup(workspace)
         exported = export_metrics(workspace)
@@ -180,23 +158,22 @@ class TestNothingExactLeaves:
 
     def test_counts_print_as_nothing(self) -> None:
         """What holds exact counts has no readable form."""
-        assert not exact_traces(repr(planted())) and not exact_traces(str(planted()))
+        counts = Counts("set", {("dau", NEW_YEAR): EXACT})
+        assert not exact_traces(repr(counts)) and not exact_traces(str(counts))
 
-    def test_refusals_depend_on_the_ledger_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_refusals_depend_on_the_ledger_alone(self, tmp_path: Path) -> None:
         """A refusal and its message are the same for any data."""
         told = []
         for name, users in (("none", 0), ("many", EXACT)):
-            workspace = open_folder(tmp_path / name, mechanism="laplace")
-            values = {(metric, day): users for metric in METRICS for day in DAYS}
-            monkeypatch.setattr(publish_release, "snapshot_counts", lambda *_a, _v=values, **_k: Counts("set", _v))
+            workspace = open_planted(tmp_path / name, users=dict.fromkeys(METRICS, users), mechanism="laplace")
             refused = publish_releases(workspace, ("mau",), DAYS).refused
             error = BudgetExhaustedError(refused)
             told.append(([asdict(refusal) for refusal in refused], error.message, error.hint))
         assert told[0] == told[1]
 
-    def test_a_failing_draw_says_nothing_of_the_data(self, tmp_path: Path, planted_counts: None) -> None:
+    def test_a_failing_draw_says_nothing_of_the_data(self, tmp_path: Path) -> None:
         """A ledger that breaks in the middle raises our own line, without values, and nothing is charged."""
-        workspace = open_folder(tmp_path)
+        workspace = open_known(tmp_path)
         with workspace.ledger.write() as connection:
             connection.exec_driver_sql(
                 "CREATE TRIGGER refuse BEFORE INSERT ON releases BEGIN SELECT RAISE(ABORT, 'no'); END"
