@@ -40,8 +40,6 @@ MISSING_ELSEWHERE = {
     "budget.plan",
     "budget.shared_noise",
     "budget.terms",
-    "monitor.due_work",
-    "monitor.quality",
     "recover.adopt_lake",
     "recover.rebuild",
     "recover.repair",
