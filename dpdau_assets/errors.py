@@ -11,8 +11,13 @@
     |   `-- BudgetExhaustedError     the cap says no                                  exit 4
     |-- OperatorError                configuration or machine: an operator mends it   exit 1
     |   |-- ConfigurationError       a setting that disagrees with what is stored, or is unsupported
+    |   |   |-- LedgerMismatchError     the files belong to another ledger, or theirs is missing
+    |   |   `-- SaltStoreMismatchError  the salt store is missing, not the newest, or open to others
     |   `-- StorageError             disk full, not writable, a lock that never comes free
+    |       `-- LedgerDamagedError      SQLite cannot read the ledger's file
     |-- DataError                    what is stored is not what was recorded          exit 1
+    |   |-- LedgerOutdatedError      the ledger is older than its journal
+    |   `-- SaltStoreDamagedError    the salt store cannot be read, or cannot open what was sealed with it
     `-- InternalError                our own invariant is broken: report it           exit 1
 
 Every error keeps the offending values as attributes and says in one line what is wrong; `hint` says
@@ -156,16 +161,46 @@ class ConfigurationError(OperatorError):
     code = "configuration"
 
 
+class LedgerMismatchError(ConfigurationError):
+    """The files of DATA_DIR belong to another ledger than the one found, or theirs is missing.
+
+    Attributes:
+        expected: The ledger that the files name, None when they name none.
+        found: The ledger that was found, None when there is none.
+    """
+
+    def __init__(self, message: str, *, expected: str | None, found: str | None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.expected = expected
+        self.found = found
+
+
+class SaltStoreMismatchError(ConfigurationError):
+    """The salt store is missing, is not the one that the pseudonyms were made with, or is open to others."""
+
+
 class StorageError(OperatorError):
     """The disk, a permission or a lock stands in the way."""
 
     code = "storage"
 
 
+class LedgerDamagedError(StorageError):
+    """The ledger's file is damaged or is not an SQLite database."""
+
+
 class DataError(DpdauError):
     """What is stored is not what was recorded."""
 
     code = "data"
+
+
+class LedgerOutdatedError(DataError):
+    """The ledger is older than its journal: going on would release days a second time."""
+
+
+class SaltStoreDamagedError(DataError):
+    """The salt store cannot be read, or cannot open what was sealed with it."""
 
 
 class InternalError(DpdauError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,7 +19,7 @@ from dpdau_assets.operations.recover.backup import backup
 from dpdau_assets.operations.recover.rebuild import rebuild
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verify.findings import Finding, Verification
+from dpdau_assets.operations.verify.findings import Action, Finding, Verification
 from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.lake.key_files import read_keys, read_table, write_keys, write_table
 from dpdau_assets.storage.ledger import partitions
@@ -33,6 +32,7 @@ WINDOW = 8
 LATER = DAYS.last + timedelta(days=3)
 HELD = f"{FIRST - timedelta(days=WINDOW - 1)}..{LATER}"
 """From the first day of the first window to the last staged day."""
+FOLLOWED = (Action.BACKUP, Action.BACKUP_THEN_REMOVE, Action.REMOVE, Action.REMOVE_THEN_BACKUP)
 GONE, RETURNED = "user-3", "user-5"
 RETURN_DAY = FIRST + timedelta(days=8)
 
@@ -108,20 +108,23 @@ def journal_file(workspace: Workspace) -> Path:
 
 
 def follow(workspace: Workspace, finding: Finding) -> None:
-    """Gives the command that a finding names."""
-    line = finding.repair.split("then ")[-1].split(":")[0]
-    words = shlex.split(line)
-    if words[0] == "rm":
-        path = Path(words[-1])
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    elif words[1] == "flush-deletes":
-        flush_deletes(workspace)
-    elif words[1] == "backup":
+    """Does what repairs a finding."""
+    repair = finding.repair
+    if repair.action in (Action.BACKUP, Action.BACKUP_THEN_REMOVE):
         backup(workspace)
-    elif words[1] == "rebuild":
-        rebuild(workspace, DayRange(date.fromisoformat(words[3]), date.fromisoformat(words[5])))
-    else:
-        raise AssertionError(finding.repair)
+    if repair.action in (Action.REMOVE, Action.BACKUP_THEN_REMOVE, Action.REMOVE_THEN_BACKUP):
+        assert repair.paths, repair
+        for path in repair.paths:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    if repair.action is Action.REMOVE_THEN_BACKUP:
+        backup(workspace, with_lake=repair.paths[0].is_dir())
+    elif repair.action is Action.FLUSH_DELETES:
+        flush_deletes(workspace)
+    elif repair.action is Action.REBUILD:
+        assert repair.days is not None, repair
+        rebuild(workspace, repair.days)
+    elif repair.action not in FOLLOWED:
+        raise AssertionError(repair)

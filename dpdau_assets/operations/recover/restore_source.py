@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from dpdau_assets.errors import ConfigurationError, DataError, DpdauError
 from dpdau_assets.operations.session.open_workspace import journal_end_path, open_workspace
-from dpdau_assets.operations.verify.findings import Report
+from dpdau_assets.operations.verify.findings import Action, Report
 from dpdau_assets.operations.verify.journal import verify_journal
-from dpdau_assets.operations.verify.ledger import RESTORE, verify_ledger
+from dpdau_assets.operations.verify.ledger import verify_ledger
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.backups.backups import Backup
@@ -115,7 +115,7 @@ class RestoreSource:
                 verify_journal(workspace, KeySearch(np.empty(0, np.uint64)), report)
             finally:
                 workspace.close()
-            return any(finding.repair == RESTORE for finding in report.findings)
+            return any(finding.repair.action is Action.RESTORE for finding in report.findings)
         return False
 
     def _from_the_beginning(self) -> Base:

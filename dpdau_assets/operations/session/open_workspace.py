@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.errors import ConfigurationError, StorageError
+from dpdau_assets.errors import ConfigurationError, LedgerMismatchError, SaltStoreMismatchError, StorageError
 from dpdau_assets.operations.session.workspace import (
     FLOOR_KEY,
     SALTS_KEY,
@@ -102,9 +102,11 @@ def _check_ledger_id(lake: Lake, ledger_id: str | None) -> None:
             aside.publish()
     elif stored != ledger_id:
         found = "it is missing" if ledger_id is None else "another one was found"
-        raise ConfigurationError(
+        raise LedgerMismatchError(
             f"{lake.root} belongs to ledger {stored}, but {found}: a new one would release days again and spend twice",
             hint="run `dpdau restore`, correct DATABASE_URL, or start over in an empty DATA_DIR",
+            expected=stored,
+            found=ledger_id,
         )
 
 
@@ -186,7 +188,7 @@ def _open_salts(settings: Settings, lake: Lake, ledger: Ledger) -> SaltStore:
             return salts
         if now_recorded == recorded:
             break
-    raise ConfigurationError(
+    raise SaltStoreMismatchError(
         f"secrets/salts.json has fingerprint {salts.fingerprint()}, but the last rotation made {now_recorded}",
         hint="put the newest salts.json back from your copy of DATA_DIR/secrets, or `dpdau salts import FILE`",
     )

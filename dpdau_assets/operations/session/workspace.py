@@ -17,7 +17,7 @@ from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.quantities import EARLIEST_DAY, Metric
 from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.core.sketches.plan import SketchPlan
-from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
+from dpdau_assets.errors import ConfigurationError, InternalError, SaltStoreMismatchError, StorageError
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.keys.salt_store import SaltStore
 from dpdau_assets.storage.lake.lake import Lake
@@ -252,7 +252,7 @@ def check_frozen(connection: Connection, settings: Settings, salts: SaltStore) -
         if stored is None or stored == value:
             continue
         if key == SALTS_KEY:
-            raise ConfigurationError(
+            raise SaltStoreMismatchError(
                 "secrets/salts.json is not the salt store that the stored pseudonyms were made with",
                 hint="put the right salts.json back from your copy of DATA_DIR/secrets",
             )

@@ -20,7 +20,15 @@ from dpdau_assets.errors import DataError, StorageError
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.file_scan import holds_any
-from dpdau_assets.operations.verify.findings import AT_WORK, HOLDS, Report, remove_command
+from dpdau_assets.operations.verify.findings import (
+    AT_WORK,
+    BACKUP,
+    HOLDS,
+    Repair,
+    Report,
+    removal_of,
+    removal_then_backup_of,
+)
 from dpdau_assets.operations.verify.other_places import is_in_pages
 from dpdau_assets.operations.verify.sketches import holds_erased_rows
 from dpdau_assets.storage.backups import backups
@@ -93,7 +101,7 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
     line = max((seq for seq, _, _ in _completions(workspace)), default=None) if _has_lakes(copies) else None
     for copy in copies:
         if copy.path.exists() and parse_time(copy.manifest.expires_at) <= now:
-            report.find("backup", _place(copy), "it is past its date and still there", repair="dpdau backup")
+            report.find("backup", _place(copy), "it is past its date and still there", repair=BACKUP)
         if copy.path in ledgers:
             known = ledgers[copy.path]
             search = known.search
@@ -134,9 +142,8 @@ def _place(copy: Backup) -> str:
     return f"backups/{copy.path.name}"
 
 
-def _again(copy: Backup) -> str:
-    command = "dpdau backup --lake" if copy.is_lake else "dpdau backup"
-    return f"{remove_command(copy.path)}, then {command}"
+def _again(copy: Backup) -> Repair:
+    return removal_then_backup_of(copy.path, is_lake=copy.is_lake)
 
 
 def _report_erased(copy: Backup, report: Report) -> None:
@@ -174,7 +181,7 @@ def _report_others(folder: Path, known: set[Path], report: Report) -> None:
             "leftover" if is_left else "backup",
             f"backups/{path.name}",
             "a killed backup left this" if is_left else "it is no backup, or has no manifest that can be read",
-            repair="dpdau backup" if is_left or path.with_suffix("") in waiting else remove_command(path),
+            repair=BACKUP if is_left or path.with_suffix("") in waiting else removal_of(path),
         )
 
 

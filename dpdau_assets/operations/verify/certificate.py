@@ -18,8 +18,7 @@ from dpdau_assets.errors import DataError, InputError
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.backups import last_expiry
-from dpdau_assets.operations.verify.findings import AT_WORK, Verification
-from dpdau_assets.operations.verify.ledger import OVERFILLED
+from dpdau_assets.operations.verify.findings import NoteKind, Verification
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.disk.os_errors import make_folder
@@ -119,7 +118,7 @@ def certify(workspace: Workspace, request: str, *, progress: Progress = no_progr
     with workspace.ledger.read() as connection:
         first = _first_day(connection, known.through_day)
     path = f"{FOLDER}/{known.request}.md"
-    notes = tuple(note for note in found.notes if OVERFILLED not in note)  # which tells of no user
+    notes = tuple(note.line for note in found.notes if note.kind is not NoteKind.OVERFILLED)
     certificate = Certificate(
         request=known.request,
         certified_at=workspace.now().isoformat(timespec="seconds"),
@@ -159,7 +158,7 @@ def _refuse(found: Verification) -> None:
             f"{found.findings[0].place}: {found.findings[0].message}",
             hint=f"run `dpdau verify` and repair them; the first: {found.findings[0].repair}",
         )
-    if AT_WORK in found.notes:
+    if any(note.kind is NoteKind.AT_WORK for note in found.notes):
         raise DataError("no certificate: an operation is writing files", hint="wait until it has ended, then ask again")
 
 

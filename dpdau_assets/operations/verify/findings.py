@@ -13,6 +13,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -30,8 +31,79 @@ Kind = Literal["erased", "damaged", "unknown", "leftover", "ledger", "budget", "
 """erased: a pseudonym that must be gone; damaged: bytes that are not those recorded, or missing; unknown: a file that
 no row names; leftover: something that a killed process left; the others: what disagrees."""
 
-AT_WORK = "an operation is at work: its files in waiting were not searched"
 HOLDS = "holds the pseudonym of an erased user"
+
+
+class Action(Enum):
+    """What is to be done about a finding."""
+
+    RESTORE = auto()
+    RESTORE_LAKE = auto()
+    REBUILD = auto()
+    BACKUP = auto()
+    FLUSH_DELETES = auto()
+    APPLY_RETENTION = auto()
+    DISCARD_BATCH = auto()
+    WRITE_AGAIN = auto()
+    """A command of its own writes the file anew."""
+    REMOVE = auto()
+    BACKUP_THEN_REMOVE = auto()
+    REMOVE_THEN_BACKUP = auto()
+    COPY = auto()
+    """The better of two copies goes over the other."""
+    MEND_SALTS = auto()
+    """The right salt store is put back, imported, or closed to others."""
+    NONE = auto()
+    """No command repairs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What repairs a finding.
+
+    Attributes:
+        action: What is to be done; rules ask this.
+        line: The command, or one line for a person where there is none.
+        days: The days that a rebuild makes again.
+        paths: What is to be removed; or where a file is to be copied from, and to.
+    """
+
+    action: Action
+    line: str
+    days: DayRange | None = None
+    paths: tuple[Path, ...] = ()
+
+    def __str__(self) -> str:
+        return self.line
+
+
+class NoteKind(Enum):
+    """What a note is about."""
+
+    AT_WORK = auto()
+    """Files in waiting of a living process were not searched."""
+    NOT_SEARCHED = auto()
+    OVERFILLED = auto()
+    """A cap is exceeded by what was charged as lost; that tells of no user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a verification does not cover, or what is no fault."""
+
+    kind: NoteKind
+    line: str
+
+    def __str__(self) -> str:
+        return self.line
+
+
+RESTORE = Repair(Action.RESTORE, "dpdau restore")
+RESTORE_LAKE = Repair(Action.RESTORE_LAKE, "dpdau restore --lake")
+BACKUP = Repair(Action.BACKUP, "dpdau backup")
+FLUSH_DELETES = Repair(Action.FLUSH_DELETES, "dpdau flush-deletes")
+APPLY_RETENTION = Repair(Action.APPLY_RETENTION, "dpdau apply-retention")
+AT_WORK = Note(NoteKind.AT_WORK, "an operation is at work: its files in waiting were not searched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +114,17 @@ class Finding:
         kind: What is wrong.
         place: A kind of file with a contiguous range of days, or a path relative to DATA_DIR.
         message: One line.
-        repair: The command that repairs it, or one line where there is none.
+        repair: What repairs it.
     """
 
     kind: Kind
     place: str
     message: str
-    repair: str
+    repair: Repair
 
     def to_json(self) -> dict[str, str]:
         """The finding as JSON."""
-        return {"kind": self.kind, "place": self.place, "message": self.message, "repair": self.repair}
+        return {"kind": self.kind, "place": self.place, "message": self.message, "repair": self.repair.line}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +139,7 @@ class Verification:
 
     findings: tuple[Finding, ...]
     pending: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -80,7 +152,7 @@ class Verification:
             "ok": self.ok,
             "findings": [finding.to_json() for finding in self.findings],
             "pending": list(self.pending),
-            "notes": list(self.notes),
+            "notes": [note.line for note in self.notes],
         }
 
 
@@ -90,9 +162,9 @@ class Report:
 
     findings: dict[Finding, None] = field(default_factory=dict)
     pending: dict[str, None] = field(default_factory=dict)
-    notes: dict[str, None] = field(default_factory=dict)
+    notes: dict[Note, None] = field(default_factory=dict)
 
-    def find(self, kind: Kind, place: str, message: str, *, repair: str) -> None:
+    def find(self, kind: Kind, place: str, message: str, *, repair: Repair) -> None:
         """Reports a finding."""
         self.findings[Finding(kind, place, message, repair)] = None
 
@@ -100,9 +172,9 @@ class Report:
         """Reports work that is due."""
         self.pending[line] = None
 
-    def note(self, line: str) -> None:
-        """Reports what is not covered."""
-        self.notes[line] = None
+    def note(self, note: Note) -> None:
+        """Reports what is not covered, or no fault."""
+        self.notes[note] = None
 
     def finish(self) -> Verification:
         """The verification."""
@@ -166,11 +238,32 @@ def day_range_text(days: DayRange) -> str:
     return f"{days.first}..{days.last}"
 
 
-def rebuild_command(days: DayRange) -> str:
-    """The command that makes the partitions of `days` again."""
-    return f"dpdau rebuild --start {days.first} --end {days.last}"
+def rebuild_of(days: DayRange) -> Repair:
+    """The repair that makes the partitions of `days` again."""
+    return Repair(Action.REBUILD, f"dpdau rebuild --start {days.first} --end {days.last}", days=days)
 
 
-def remove_command(path: Path) -> str:
-    """The command that removes a file."""
+def removal_of(path: Path, *, before: str = "", after: str = "") -> Repair:
+    """The repair that removes a file or folder; `before` and `after` are what a person does or is told then."""
+    return Repair(Action.REMOVE, f"{before}{_remove_command(path)}{after}", paths=(path,))
+
+
+def backup_then_removal_of(*paths: Path) -> Repair:
+    """The repair that removes files which nothing but a copy of the ledger makes dispensable."""
+    commands = " and ".join(map(_remove_command, paths))
+    return Repair(Action.BACKUP_THEN_REMOVE, f"{BACKUP}, then {commands}", paths=paths)
+
+
+def removal_then_backup_of(path: Path, *, is_lake: bool) -> Repair:
+    """The repair that makes a copy anew."""
+    command = f"{BACKUP} --lake" if is_lake else BACKUP.line
+    return Repair(Action.REMOVE_THEN_BACKUP, f"{_remove_command(path)}, then {command}", paths=(path,))
+
+
+def copy_of(better: Path, worse: Path) -> Repair:
+    """The repair that puts the better of two copies over the other."""
+    return Repair(Action.COPY, shlex.join(["cp", str(better), str(worse)]), paths=(better, worse))
+
+
+def _remove_command(path: Path) -> str:
     return f"rm -r {shlex.quote(str(path))}"

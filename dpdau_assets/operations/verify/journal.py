@@ -7,7 +7,6 @@ from it. Rows that are older than the first line, or than the last such gap, are
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -17,7 +16,15 @@ from sqlalchemy import Connection, Table, select
 
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.file_scan import holds_any
-from dpdau_assets.operations.verify.findings import Report, remove_command
+from dpdau_assets.operations.verify.findings import (
+    BACKUP,
+    RESTORE,
+    Repair,
+    Report,
+    backup_then_removal_of,
+    copy_of,
+    removal_of,
+)
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.journal.journal import anchor_of
 from dpdau_assets.storage.journal.lines import START, Anchor, Gap, Line, Lines, files_in, lines_of, read
@@ -26,9 +33,6 @@ from dpdau_assets.storage.ledger.ledger import get_meta
 from dpdau_assets.storage.scan.byte_search import KeySearch
 
 JOURNAL = "the journal"
-BACKUP = "dpdau backup"
-"""A restore then starts from that copy."""
-RESTORE = "dpdau restore"
 TABLES = {
     "account": schema.accounts,
     "charge": schema.charges,
@@ -66,7 +70,9 @@ def verify_journal(workspace: Workspace, search: KeySearch, report: Report) -> N
     lines, copied = _upto(found, anchor), _copied_upto(workspace)
     if lines is None:
         if copied < anchor.seq:
-            report.find("journal", JOURNAL, "it does not hold the last transaction of the ledger", repair=BACKUP)
+            report.find(
+                "journal", JOURNAL, "it does not hold the last transaction of the ledger", repair=BACKUP
+            )  # a restore then starts from that copy
         return
     is_whole = _verify_chain(found, lines, ledger_id, report, copied=copied)
     since = _since_gap(found, lines, copied=copied)
@@ -83,9 +89,10 @@ def _search_files(folder: Path, mirror: Path | None, search: KeySearch, report: 
         place = f"{path.parent.name}/{path.name}"
         if holds_any(search, path):
             message = "holds the pseudonym of an erased user in clear"
-            report.find("erased", place, message, repair=f"{'dpdau backup, then ' * is_journal}{remove_command(path)}")
+            repair = backup_then_removal_of(path) if is_journal else removal_of(path)
+            report.find("erased", place, message, repair=repair)
         elif not is_journal:
-            report.find("unknown", place, "this is no file of the journal", repair=remove_command(path))
+            report.find("unknown", place, "this is no file of the journal", repair=removal_of(path))
 
 
 def _verify_copies(folder: Path, mirror: Path | None, report: Report) -> None:
@@ -106,13 +113,13 @@ def _verify_copies(folder: Path, mirror: Path | None, report: Report) -> None:
             report.wait(f"one copy of {JOURNAL} is behind the other: the next transaction brings it up")
 
 
-def _levelling(first: Path, second: Path) -> str:
-    """The command that makes two copies of one file the same: the one with more whole lines goes over the other."""
+def _levelling(first: Path, second: Path) -> Repair:
+    """What makes two copies of one file the same: the one with more whole lines goes over the other."""
     lines = {path: {line.digest for line in lines_of(path)} for path in (first, second)}
     better, worse = (first, second) if lines[first] >= lines[second] else (second, first)
     if lines[better] >= lines[worse]:
-        return shlex.join(["cp", str(better), str(worse)])
-    return f"dpdau backup, then {remove_command(first)} and {remove_command(second)}"
+        return copy_of(better, worse)
+    return backup_then_removal_of(first, second)
 
 
 def _upto(found: Lines, anchor: Anchor) -> list[Line] | None:
@@ -135,8 +142,8 @@ def _verify_chain(found: Lines, lines: list[Line], ledger_id: str, report: Repor
     """
     foreign = sorted({line.path for line in found.lines if line.ledger != ledger_id})
     if foreign:
-        removal = " and ".join(remove_command(path) for path in foreign)
-        report.find("journal", JOURNAL, "it holds lines of another ledger", repair=f"dpdau backup, then {removal}")
+        repair = backup_then_removal_of(*foreign)
+        report.find("journal", JOURNAL, "it holds lines of another ledger", repair=repair)
     first, last = lines[0].seq, lines[-1].seq
     restores = [(line, note) for line in lines for note in line.document()["notes"] if note["note"] == "restored"]
     noted = {gap[0] for _, note in restores for gap in note["gaps"]}

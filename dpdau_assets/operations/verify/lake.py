@@ -20,7 +20,16 @@ from dpdau_assets.operations.session.publication import intent_path, is_readable
 from dpdau_assets.operations.session.session import in_threads
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.file_scan import holds_any
-from dpdau_assets.operations.verify.findings import AppliedErasures, Report, day_range_text, rebuild_command
+from dpdau_assets.operations.verify.findings import (
+    FLUSH_DELETES,
+    RESTORE_LAKE,
+    Action,
+    AppliedErasures,
+    Repair,
+    Report,
+    day_range_text,
+    rebuild_of,
+)
 from dpdau_assets.operations.verify.sketches import LiveErased, holds_erased_sketch, holds_erased_union
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.lake.key_files import read_keys
@@ -97,7 +106,7 @@ def verify_lake(workspace: Workspace, known: KnownFiles, erased: AppliedErasures
             "leftover",
             "lake",
             "a replacement of files was interrupted and is not completed",
-            repair="dpdau flush-deletes" if is_readable(workspace.lake) else rebuild_command(known.days),
+            repair=FLUSH_DELETES if is_readable(workspace.lake) else rebuild_of(known.days),
         )
 
 
@@ -165,7 +174,7 @@ def _report_partitions(
             "erased",
             f"{asset} {day_range_text(days)}",
             "holds a user whose erasure is recorded as applied",
-            repair=rebuild_command(days),
+            repair=rebuild_of(days),
         )
     damaged = [one.day for one in seen if one.is_damaged]
     if is_interrupted or not damaged:
@@ -179,11 +188,11 @@ def _report_partitions(
         )
 
 
-def _repair(looking: _Looking, asset: str, days: DayRange) -> str:
+def _repair(looking: _Looking, asset: str, days: DayRange) -> Repair:
     """What brings damaged files of an asset back."""
     if asset != RAW_EVENTS or all(_has_copy(looking, day) for day in days):
-        return rebuild_command(days)
-    return "dpdau restore --lake"
+        return rebuild_of(days)
+    return RESTORE_LAKE
 
 
 def _has_copy(looking: _Looking, day: date) -> bool:
@@ -223,7 +232,7 @@ def _report_staging(looking: _Looking, report: Report) -> None:
             "erased",
             f"{STAGING} {day_range_text(held)}",
             "holds a user whose erasure is complete",
-            repair=rebuild_command(held),
+            repair=rebuild_of(held),
         )
     with looking.workspace.ledger.read() as connection:
         for name in sorted({file.batch for file, is_damaged, _ in seen if is_damaged}):
@@ -233,7 +242,7 @@ def _report_staging(looking: _Looking, report: Report) -> None:
                 "damaged",
                 f"{STAGING} batch {name}",
                 "a staged file is missing or does not hold the bytes that the ledger recorded",
-                repair=f"dpdau discard-batch {name}, then ingest its source again"
+                repair=Repair(Action.DISCARD_BATCH, f"dpdau discard-batch {name}, then ingest its source again")
                 if can_go
-                else "dpdau restore --lake",
+                else RESTORE_LAKE,
             )

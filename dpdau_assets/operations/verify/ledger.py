@@ -19,7 +19,17 @@ from dpdau_assets.operations.budget.caps import AccountingOptions
 from dpdau_assets.operations.budget.lost_releases import unaccounted
 from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verify.findings import Report, day_range_text, rebuild_command
+from dpdau_assets.operations.verify.findings import (
+    APPLY_RETENTION,
+    RESTORE,
+    Action,
+    Note,
+    NoteKind,
+    Repair,
+    Report,
+    day_range_text,
+    rebuild_of,
+)
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
@@ -29,7 +39,6 @@ from dpdau_assets.storage.ledger.schema import partitions as partition_rows
 from dpdau_assets.storage.ledger.shared_noise_charges import openings_between
 
 LEDGER = "the ledger"
-RESTORE = "dpdau restore"
 OVERFILLED = (
     "above its cap by values that were charged as lost (`dpdau restore --assume-released`); no more is released"
 )
@@ -91,7 +100,7 @@ def _verify_partition_rows(workspace: Workspace, connection: Connection, report:
             "salts",
             "secrets/salts.json",
             "a partition is keyed under an epoch that its day does not have",
-            repair="dpdau salts import FILE, with the newest export of this data folder",
+            repair=Repair(Action.MEND_SALTS, "dpdau salts import FILE, with the newest export of this data folder"),
         )
     floor = salt_facts.retention_floor(connection)
     if any(day < floor for day in (*days, *batches.staged_days(connection))):
@@ -99,7 +108,7 @@ def _verify_partition_rows(workspace: Workspace, connection: Connection, report:
             "ledger",
             "the ledger's partitions",
             "a day that retention has dropped is held again: whoever was erased there is not known any more",
-            repair="dpdau apply-retention",
+            repair=APPLY_RETENTION,
         )
     done = [request.seq for request in erasures.history(connection) if request.completed_at is not None]
     if lowest is not None and done and max(done) > lowest:
@@ -107,7 +116,7 @@ def _verify_partition_rows(workspace: Workspace, connection: Connection, report:
             "ledger",
             "the ledger's erasure requests",
             "a request is complete although a partition has not applied it",
-            repair=rebuild_command(DayRange(min(days), max(days))),
+            repair=rebuild_of(DayRange(min(days), max(days))),
         )
 
 
@@ -190,11 +199,11 @@ def _fit_years(settings: Settings, connection: Connection, opened: list[Account]
 def _above(report: Report, place: str, *, is_drawn: bool) -> None:
     """Reports a cap that is exceeded; by values that were drawn, or only by such as may have been."""
     if not is_drawn:
-        report.note(f"{place}: {OVERFILLED}")
+        report.note(Note(NoteKind.OVERFILLED, f"{place}: {OVERFILLED}"))
         return
     report.find(
         "budget",
         place,
         "the charges compose to more than the cap that was frozen at the opening",
-        repair="publish nothing more of that period; the loss is as `dpdau budget` states it",
+        repair=Repair(Action.NONE, "publish nothing more of that period; the loss is as `dpdau budget` states it"),
     )

@@ -17,11 +17,13 @@ from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.file_scan import holds_any
 from dpdau_assets.operations.verify.findings import (
     AT_WORK,
+    FLUSH_DELETES,
     HOLDS,
     AppliedErasures,
+    Repair,
     Report,
-    rebuild_command,
-    remove_command,
+    rebuild_of,
+    removal_of,
 )
 from dpdau_assets.operations.verify.lake import STAGING, KnownFiles, own_files
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
@@ -58,7 +60,7 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
     named.update(lake.root / "lake" / name for name in OWN_FILES)
     for path in (*(lake.root / "lake" / name for name in OWN_FILES), lake.temporary_root / ".lock"):
         if holds_any(erased.search, path):
-            repair = f"stop everything that works in the folder, then {remove_command(path)}"
+            repair = removal_of(path, before="stop everything that works in the folder, then ")
             report.find("erased", str(path.relative_to(lake.root)), HOLDS, repair=repair)
     orphans: dict[str, list[Path]] = {}
     for path in _files_below(lake.root / "lake", lake.root / "staging"):
@@ -84,7 +86,7 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
             "holds the pseudonym of an erased user, in files that no row names"
             if is_erased
             else "no row of the ledger names some of these files",
-            repair=rebuild_command(known.days),
+            repair=rebuild_of(known.days),
         )
 
 
@@ -98,8 +100,8 @@ def _erased_on_its_day(path: Path, erased: AppliedErasures) -> KeySearch:
     return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.erased_on(day) for one in stones if one)]))
 
 
-def _removal(path: Path, known: KnownFiles) -> str:
-    return rebuild_command(known.days) if TEMPORARY_MARK in path.name else remove_command(path)
+def _removal(path: Path, known: KnownFiles) -> Repair:
+    return rebuild_of(known.days) if TEMPORARY_MARK in path.name else removal_of(path)
 
 
 def _partition_kind(lake: Lake, path: Path) -> str | None:
@@ -120,9 +122,9 @@ def _report_temporary(lake: Lake, erased: AppliedErasures, report: Report) -> No
         files = [entry] if not entry.is_dir() else list(_files_below(entry))
         place = _shown(lake, entry, erased)
         if any(holds_any(erased.search, path) for path in files):
-            report.find("erased", place, HOLDS, repair="dpdau flush-deletes")
+            report.find("erased", place, HOLDS, repair=FLUSH_DELETES)
         else:
-            report.find("leftover", place, "a killed process left this", repair="dpdau flush-deletes")
+            report.find("leftover", place, "a killed process left this", repair=FLUSH_DELETES)
     if is_in_use:
         report.note(AT_WORK)
 

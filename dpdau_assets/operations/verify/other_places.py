@@ -18,7 +18,16 @@ from sqlalchemy import Connection
 
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.file_scan import holds_any
-from dpdau_assets.operations.verify.findings import HOLDS, Report, remove_command
+from dpdau_assets.operations.verify.findings import (
+    FLUSH_DELETES,
+    HOLDS,
+    Action,
+    Note,
+    NoteKind,
+    Repair,
+    Report,
+    removal_of,
+)
 from dpdau_assets.settings.settings import dagster_home
 from dpdau_assets.storage.scan.byte_search import CHUNK_BYTES, KeySearch
 from dpdau_assets.storage.scan.sqlite_pages import foreign_pages
@@ -28,14 +37,15 @@ ELSEWHERE = ("lake", "staging", "tmp", "inbox", "backups", "journal")
 SHARED_MEMORY = "-shm"
 """SQLite's index of its log: page numbers only, and opening it would drop SQLite's locks."""
 REWRITTEN = {
-    "published/metrics.csv": "dpdau export",
-    "published/metrics.parquet": "dpdau export",
-    "published/report.html": "dpdau report",
-    "dpdau.duckdb": "dpdau init",
+    "published/metrics.csv": Repair(Action.WRITE_AGAIN, "dpdau export"),
+    "published/metrics.parquet": Repair(Action.WRITE_AGAIN, "dpdau export"),
+    "published/report.html": Repair(Action.WRITE_AGAIN, "dpdau report"),
+    "dpdau.duckdb": Repair(Action.WRITE_AGAIN, "dpdau init"),
 }
-"""Files that a command writes anew."""
-KEPT_SOURCES = (
-    "KEEP_SOURCES keeps sources with raw ids in inbox/done: they are outside the guarantee and were not searched"
+"""Files that a command writes anew, with that command."""
+KEPT_SOURCES = Note(
+    NoteKind.NOT_SEARCHED,
+    "KEEP_SOURCES keeps sources with raw ids in inbox/done: they are outside the guarantee and were not searched",
 )
 
 
@@ -58,9 +68,10 @@ def verify_places(workspace: Workspace, search: KeySearch, report: Report, *, wi
             continue
         relative = str(path.relative_to(root))
         if search.is_in_bytes(relative.encode("utf-8", "surrogateescape")):
-            report.find("erased", f"{path.relative_to(root).parts[0]}/", "a file is named after it", repair="remove it")
+            place = f"{path.relative_to(root).parts[0]}/"
+            report.find("erased", place, "a file is named after it", repair=Repair(Action.REMOVE, "remove it"))
         elif holds_any(search, path):
-            report.find("erased", relative, HOLDS, repair=REWRITTEN.get(relative, remove_command(path)))
+            report.find("erased", relative, HOLDS, repair=REWRITTEN.get(relative, removal_of(path)))
     _verify_catalogue(workspace, search, report)
     verify_pages(workspace, search, report)
     if with_dagster:
@@ -104,13 +115,16 @@ def verify_pages(workspace: Workspace, search: KeySearch, report: Report) -> Non
         query = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'erasure_log'"
         pages = foreign_pages(database, root=connection.exec_driver_sql(query).scalar())
     if is_in_pages(search, pages.log):
-        report.find("erased", "the ledger's write-ahead log", HOLDS, repair="dpdau flush-deletes")
+        report.find("erased", "the ledger's write-ahead log", HOLDS, repair=FLUSH_DELETES)
     if is_in_pages(search, pages.database):
         report.find(
             "erased",
             "the ledger outside its table of tombstones",
             f"a page {HOLDS}: free space, or a row written by somebody else",
-            repair="dpdau rebuild of any day, which writes the ledger anew; a row of a table must go by hand",
+            repair=Repair(
+                Action.REBUILD,
+                "dpdau rebuild of any day, which writes the ledger anew; a row of a table must go by hand",
+            ),
         )
 
 
@@ -132,14 +146,14 @@ def _verify_catalogue(workspace: Workspace, search: KeySearch, report: Report) -
             tables = [str(row[0]) for row in found if row]
             is_erased = any(_is_in_table(connection, name, search) for name in tables)
     except duckdb.Error:
-        report.note("dpdau.duckdb could not be opened: it was searched as bytes only")
+        report.note(Note(NoteKind.NOT_SEARCHED, "dpdau.duckdb could not be opened: it was searched as bytes only"))
         return
     if tables:
         report.find(
             "erased" if is_erased else "unknown",
             "dpdau.duckdb",
             HOLDS if is_erased else "the catalogue holds tables, which no command makes",
-            repair="dpdau init",
+            repair=REWRITTEN["dpdau.duckdb"],
         )
 
 
@@ -161,7 +175,7 @@ def _verify_dagster(home: Path, search: KeySearch, report: Report) -> None:
             "erased",
             "Dagster's home",
             HOLDS,
-            repair=f"stop Dagster, then {remove_command(home)}: only the history of runs is lost",
+            repair=removal_of(home, before="stop Dagster, then ", after=": only the history of runs is lost"),
         )
 
 
@@ -173,4 +187,5 @@ def _mention_sources(workspace: Workspace, report: Report) -> None:
     if workspace.settings.keep_sources or has_done:
         report.note(KEPT_SOURCES)
     if inbox.is_dir() and any(path.is_file() for path in inbox.iterdir()):
-        report.note("sources that wait in inbox/ hold raw ids and were not searched; ingest drops erased users")
+        line = "sources that wait in inbox/ hold raw ids and were not searched; ingest drops erased users"
+        report.note(Note(NoteKind.NOT_SEARCHED, line))

@@ -15,17 +15,26 @@ from collections.abc import Iterable
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.errors import ConfigurationError, DataError, StorageError
+from dpdau_assets.errors import (
+    ConfigurationError,
+    DataError,
+    LedgerDamagedError,
+    LedgerMismatchError,
+    LedgerOutdatedError,
+    SaltStoreDamagedError,
+    SaltStoreMismatchError,
+    StorageError,
+)
 from dpdau_assets.operations.budget.shared_noise import closed_offsets
 from dpdau_assets.operations.session.lineage import ASSETS, days_behind_windows
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Clock, Workspace, utc_now
 from dpdau_assets.operations.verify.backups import verify_backups
-from dpdau_assets.operations.verify.findings import AppliedErasures, Report, Verification
+from dpdau_assets.operations.verify.findings import RESTORE, Action, AppliedErasures, Repair, Report, Verification
 from dpdau_assets.operations.verify.journal import verify_journal
 from dpdau_assets.operations.verify.lake import KnownFiles, verify_lake
-from dpdau_assets.operations.verify.ledger import RESTORE, verify_ledger
+from dpdau_assets.operations.verify.ledger import verify_ledger
 from dpdau_assets.operations.verify.orphans import verify_strays
 from dpdau_assets.operations.verify.other_places import verify_places
 from dpdau_assets.settings.settings import Settings
@@ -34,8 +43,7 @@ from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import batches, partitions
 
 STEPS = 4
-LEDGER_IS_WRONG = ("is damaged", "is not an SQLite database", "is older than its journal")
-"""What the ledger's own errors say when it is the ledger that must be repaired, not the machine."""
+SALTS = "secrets/salts.json"
 
 
 def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Progress = no_progress) -> Verification:
@@ -56,9 +64,7 @@ def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Prog
     report = Report()
     try:
         _look(workspace, days, report, progress)
-    except (DataError, StorageError) as error:
-        if not any(words in error.message for words in LEDGER_IS_WRONG):
-            raise
+    except (LedgerDamagedError, LedgerOutdatedError) as error:
         report.find("ledger", "the ledger", error.message, repair=RESTORE)
     return report.finish()
 
@@ -73,22 +79,26 @@ def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progr
         workspace = open_workspace(settings, clock=clock, create=False)
     except (ConfigurationError, DataError, StorageError) as error:
         lake = Lake(settings.root)
-        is_machine = isinstance(error, StorageError) and not any(words in error.message for words in LEDGER_IS_WRONG)
+        is_machine = isinstance(error, StorageError) and not isinstance(error, LedgerDamagedError)
         if is_machine or (not lake.ledger_id_path.exists() and not files_in(lake.journal_folder)):
             raise
         report = Report()
-        is_salts = "salt" in error.message
-        report.find(
-            "salts" if is_salts else "ledger",
-            "secrets/salts.json" if is_salts else "the ledger",
-            error.message,
-            repair=error.hint if is_salts or RESTORE in error.hint else f"{RESTORE}; or {error.hint}",
-        )
+        _report_refusal(report, error)
         return report.finish()
     try:
         return verify(workspace, progress=progress)
     finally:
         workspace.close()
+
+
+def _report_refusal(report: Report, error: ConfigurationError | DataError | StorageError) -> None:
+    """Reports why a data folder does not open: the salt store, the ledger, or a setting that either disagrees with."""
+    if isinstance(error, SaltStoreDamagedError | SaltStoreMismatchError):
+        report.find("salts", SALTS, error.message, repair=Repair(Action.MEND_SALTS, error.hint))
+        return
+    says_restore = isinstance(error, LedgerDamagedError | LedgerMismatchError | LedgerOutdatedError)
+    line = error.hint if says_restore else f"{RESTORE}; or {error.hint}"
+    report.find("ledger", "the ledger", error.message, repair=Repair(Action.RESTORE, line))
 
 
 def _look(workspace: Workspace, days: DayRange | None, report: Report, progress: Progress) -> None:

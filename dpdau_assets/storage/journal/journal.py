@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from dpdau_assets.errors import DataError, InternalError
+from dpdau_assets.errors import InternalError, LedgerOutdatedError
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, make_durable, remove, replace, temporary_name
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.journal.last_line import note_end, noted_end
@@ -91,7 +91,7 @@ class Journal:
             death after the next line would leave two lines that the ledger does not know.
 
         Raises:
-            DataError: The ledger is older than its journal, or another one.
+            LedgerOutdatedError: The ledger is older than its journal, or another one.
             StorageError: The journal cannot be read.
         """
         self._level()
@@ -114,7 +114,7 @@ class Journal:
             ledger_id: The ledger's name.
 
         Raises:
-            DataError: The ledger is older than its journal.
+            LedgerOutdatedError: The ledger is older than its journal.
         """
         noted = noted_end(self._end, ledger_id=ledger_id) if self._end else 0
         tail = self._tail()
@@ -227,8 +227,8 @@ class Journal:
         if not self._is_aligned or first != second:
             self.align()
 
-    def _is_older(self) -> DataError:
-        return DataError(
+    def _is_older(self) -> LedgerOutdatedError:
+        return LedgerOutdatedError(
             f"the ledger is older than its journal in {self.folder}: going on would release days a second time",
             hint="run `dpdau restore`: it brings the ledger up to the journal's last line",
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Date, Table, delete, insert, select, update
 
-from dpdau_assets.errors import DataError
+from dpdau_assets.errors import DataError, SaltStoreDamagedError
 from dpdau_assets.storage.journal.journal import EpochKeys, sealed_about
 from dpdau_assets.storage.journal.lines import Line
 from dpdau_assets.storage.journal.sealing import open_sealed
@@ -105,7 +105,7 @@ class Replay:
             if epoch < self._lowest_epoch:
                 continue
             if self._keys is None:
-                raise DataError(
+                raise SaltStoreDamagedError(
                     "the journal holds erasures that cannot be read without secrets/salts.json",
                     hint="put salts.json back from your copy, or `dpdau salts import FILE`",
                 )

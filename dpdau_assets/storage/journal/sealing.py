@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from dpdau_assets.errors import DataError
+from dpdau_assets.errors import SaltStoreDamagedError
 
 NONCE_BYTES = 12
 TOMBSTONES_PURPOSE = b"dpdau/journal/tombstones"
@@ -35,12 +35,12 @@ def open_sealed(epoch_key: bytes, sealed: bytes, *, about: bytes) -> bytes:
     """The inverse of `seal`; sensitive.
 
     Raises:
-        DataError: The bytes were altered, or belong to another key or place.
+        SaltStoreDamagedError: The bytes were altered, or belong to another key or place.
     """
     try:
         return _cipher(epoch_key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], about)
     except (InvalidTag, ValueError):
-        raise DataError(
+        raise SaltStoreDamagedError(
             "sealed erasures of the journal cannot be opened with these salts",
             hint="put the right salts.json back from your copy of DATA_DIR/secrets",
         ) from None

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.core.hashing import SECRET_BYTES, EpochCalendar, Segment
-from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.errors import ConfigurationError, SaltStoreDamagedError, SaltStoreMismatchError
 from dpdau_assets.storage.disk.durable import (
     TEMPORARY_MARK,
     make_durable,
@@ -131,8 +131,8 @@ def read(path: Path) -> SaltDocument:
     """The store at `path`.
 
     Raises:
-        ConfigurationError: Others can read the file or change its folder.
-        DataError: It is damaged.
+        SaltStoreMismatchError: Others can read the file or change its folder.
+        SaltStoreDamagedError: It is damaged.
         StorageError: It cannot be read.
     """
     for _ in range(READ_ATTEMPTS):
@@ -147,7 +147,7 @@ def read(path: Path) -> SaltDocument:
                 if path.stat().st_ino != before:
                     continue  # it was replaced, and the old one wiped, while it was read
             break
-    raise DataError(
+    raise SaltStoreDamagedError(
         f"{path} is damaged or of another version", hint="put it back from your copy, or `dpdau salts import FILE`"
     )
 
@@ -234,13 +234,13 @@ def pending_path(path: Path) -> Path:
 
 
 def refuse_open_permissions(path: Path) -> None:
-    """Returns when nobody but the owner can read `path` or change its folder; ConfigurationError otherwise."""
+    """Returns when nobody but the owner can read `path` or change its folder; SaltStoreMismatchError otherwise."""
     with storage_errors(path, "read"):
         file_mode, folder_mode = path.stat().st_mode, path.parent.stat().st_mode
     if file_mode & 0o077:
-        raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 '{path}'")
+        raise SaltStoreMismatchError(f"{path} can be read by others", hint=f"chmod 600 '{path}'")
     if folder_mode & 0o022:
-        raise ConfigurationError(f"{path.parent} can be changed by others", hint=f"chmod 700 '{path.parent}'")
+        raise SaltStoreMismatchError(f"{path.parent} can be changed by others", hint=f"chmod 700 '{path.parent}'")
 
 
 def _locked(path: Path) -> FileLock:

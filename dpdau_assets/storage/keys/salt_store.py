@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dpdau_assets.core.hashing import SECRET_BYTES, EpochCalendar, Segment, epoch_key, ratchet
-from dpdau_assets.errors import ConfigurationError, DataError
+from dpdau_assets.errors import ConfigurationError, DataError, SaltStoreMismatchError
 from dpdau_assets.storage.keys import salt_file
 from dpdau_assets.storage.keys.salt_file import HandRotation, SaltDocument, segment_fields
 
@@ -110,7 +110,7 @@ class SaltStore:
         """
         if not path.exists():
             if not may_create:
-                raise ConfigurationError(
+                raise SaltStoreMismatchError(
                     f"{path} is missing, and the stored pseudonyms cannot be continued without it",
                     hint="put the file back from your copy of DATA_DIR/secrets, or `dpdau salts import FILE`",
                 )

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
-from dpdau_assets.errors import ConfigurationError, InternalError, StorageError
+from dpdau_assets.errors import ConfigurationError, InternalError, LedgerDamagedError, StorageError
 from dpdau_assets.storage.disk.file_systems import refuse_network_file_system
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
@@ -335,7 +335,8 @@ def _translate(error: DBAPIError, place: str) -> StorageError | InternalError:
     }
     for prefix, (reason, hint) in reasons.items():
         if name.startswith(prefix):
-            return StorageError(f"the ledger {place} {reason}", hint=hint)
+            kind = LedgerDamagedError if prefix in ("SQLITE_CORRUPT", "SQLITE_NOTADB") else StorageError
+            return kind(f"the ledger {place} {reason}", hint=hint)
     if isinstance(error.orig, AssertionError | TypeError | ValueError):
         return InternalError(f"a statement to the ledger is wrong ({name})")
     return StorageError(f"the ledger {place} failed ({name})", hint="check the disk that holds it")

@@ -559,7 +559,7 @@ class TestWithTheRest:
             with workspace.ledger.write() as connection:
                 partitions.save(connection, [Partition("raw_events", day, {}, "", 0)], now=NOW)
         (finding,) = verify(workspace).findings
-        assert (finding.kind, finding.repair) == ("ledger", "dpdau apply-retention")
+        assert (finding.kind, finding.repair.line) == ("ledger", "dpdau apply-retention")
         apply_retention(workspace)
         assert verify(workspace).ok
 

@@ -115,7 +115,7 @@ class TestOverfilledCap:
         assume_released(workspace, DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=7)), reason="all of them")
         found = verify(workspace)
         assert found.ok
-        assert any("the dau account of 2025-01: above its cap" in note for note in found.notes)
+        assert any("the dau account of 2025-01: above its cap" in note.line for note in found.notes)
         given = certify(workspace, request)
         assert "cap" not in given.text()
         with workspace.ledger.write() as connection:

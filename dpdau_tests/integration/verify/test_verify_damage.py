@@ -27,7 +27,7 @@ from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.publication import intent_path
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.operations.verify.findings import Verification
+from dpdau_assets.operations.verify.findings import RESTORE, Verification
 from dpdau_assets.operations.verify.verify import verify, verify_folder
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.journal.lines import files_in
@@ -64,7 +64,7 @@ class TestDamage:
         damage(path)
         finding = the("damaged", verify(workspace))
         assert finding.place == f"{asset} {day}..{day}"
-        assert finding.repair == f"dpdau rebuild --start {day} --end {day}"
+        assert finding.repair.line == f"dpdau rebuild --start {day} --end {day}"
         follow(workspace, finding)
         assert path.read_bytes() == before
         assert verify(workspace) == Verification(())
@@ -76,7 +76,7 @@ class TestDamage:
             flip(sorted(workspace.lake.partition_folder(asset, day).iterdir())[0])
         found = verify(workspace)
         assert {finding.place.split()[0] for finding in found.findings} == {"raw_events", "erasure_replay"}
-        assert "dpdau restore --lake" in found.findings[0].repair
+        assert "dpdau restore --lake" in found.findings[0].repair.line
         with pytest.raises(DataError):
             rebuild(workspace, DayRange.single(day))
 
@@ -119,7 +119,7 @@ class TestDamage:
             file = batches.staged_between(connection)[0]
         flip(workspace.lake.staging_path(file.day, batch=file.batch, epoch=file.epoch))
         finding = the("damaged", verify(workspace))
-        assert finding.repair.startswith(f"dpdau discard-batch {file.batch}, then ingest")
+        assert finding.repair.line.startswith(f"dpdau discard-batch {file.batch}, then ingest")
         discard_batch(workspace, file.batch)
         assert verify(workspace) == Verification(())
 
@@ -152,7 +152,7 @@ class TestDamage:
         """An intent that was left behind is found; whether it can be read or not, a command settles it."""
         intent_path(workspace.lake).write_bytes(content)
         finding = the("leftover", verify(workspace))
-        assert (finding.place, finding.repair.split()[1]) == ("lake", command)
+        assert (finding.place, finding.repair.line.split()[1]) == ("lake", command)
         follow(workspace, finding)
         assert verify(workspace) == Verification(())
 
@@ -169,7 +169,7 @@ class TestLedger:
             path.with_name(path.name + name).unlink(missing_ok=True)
         found = verify_folder(workspace.settings, clock=workspace.clock)
         assert {finding.kind for finding in found.findings} == {"ledger"}
-        assert all("dpdau restore" in finding.repair for finding in found.findings)
+        assert all("dpdau restore" in finding.repair.line for finding in found.findings)
         assert path.stat().st_size < 4096 or share > 0
 
     def test_a_missing_ledger(self, workspace: Workspace) -> None:
@@ -191,7 +191,7 @@ class TestLedger:
         workspace.lake.ledger_path.write_bytes(before)
         finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
         assert "older than its journal" in finding.message
-        assert "dpdau restore" in finding.repair
+        assert "dpdau restore" in finding.repair.line
 
     def test_a_lake_without_ledger_gets_no_new_one(self, workspace: Workspace) -> None:
         """Where the ledger and the file that names it are gone, the journal still tells that there was one."""
@@ -201,7 +201,7 @@ class TestLedger:
         with pytest.raises(ConfigurationError, match="belongs to ledger"):
             open_workspace(workspace.settings, clock=workspace.clock)
         finding = the("ledger", verify_folder(workspace.settings, clock=workspace.clock))
-        assert "dpdau restore" in finding.repair
+        assert "dpdau restore" in finding.repair.line
 
     def test_a_new_ledger_beside_a_lake_with_releases(self, workspace: Workspace) -> None:
         """A folder whose ledger was replaced by an empty one, without a trace, holds files that nobody knows."""
@@ -290,7 +290,7 @@ class TestLedger:
         if with_copy:
             backup(workspace)  # which holds the wrong rows as well
         found = verify(workspace).findings
-        assert {finding.repair for finding in found} == {"dpdau restore"}
+        assert {finding.repair for finding in found} == {RESTORE}
         assert len({finding.place for finding in found}) == 6
         workspace.close()
         restore(workspace.settings, clock=workspace.clock)
@@ -364,7 +364,7 @@ class TestJournal:
             stream.write(journal_file(other).read_bytes())
         found = verify(workspace).findings
         assert {finding.kind for finding in found} == {"journal"}
-        assert found[0].repair.startswith("dpdau backup, then rm ")
+        assert found[0].repair.line.startswith("dpdau backup, then rm ")
         backup(workspace)
         follow(workspace, found[0])
         assert verify(workspace) == Verification(())
@@ -391,7 +391,7 @@ class TestJournal:
             connection.exec_driver_sql(statement)
         found = [finding for finding in verify(workspace).findings if finding.kind == "journal"]
         assert [finding.place for finding in found] == [f"{place} in ledger and journal"]
-        assert found[0].repair.startswith(repair)
+        assert found[0].repair.line.startswith(repair)
 
     def test_a_pseudonym_in_clear(self, workspace: Workspace) -> None:
         """The journal holds pseudonyms sealed only; one in clear is found, also in a line that does not count."""
@@ -415,8 +415,8 @@ class TestJournal:
         path.write_bytes(content[:40] + b"x" + content[41:])
         finding = the("journal", verify(workspace))
         assert finding.place == f"the journal's {path.name}"
-        assert finding.repair == f"cp {workspace.lake.journal_folder / path.name} {path}"
-        shutil.copyfile(*finding.repair.split()[1:])
+        assert finding.repair.line == f"cp {workspace.lake.journal_folder / path.name} {path}"
+        shutil.copyfile(*finding.repair.line.split()[1:])
         assert verify(workspace) == Verification(())
 
     def test_a_second_copy_that_vanishes_while_we_run_comes_back_whole(self, tmp_path: Path) -> None:

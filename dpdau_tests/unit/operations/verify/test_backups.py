@@ -63,7 +63,7 @@ class TestBackups:
         rewrite_manifest(copy)
         finding = the("erased", verify(workspace))
         assert finding.place == f"backups/{copy.path.name}"
-        assert finding.repair.endswith("dpdau backup")
+        assert finding.repair.line.endswith("dpdau backup")
 
     @pytest.mark.parametrize("part", ["raw_events", "staging", "mau_unions"])
     def test_a_pseudonym_in_a_copy_of_the_lake(self, workspace: Workspace, part: str) -> None:
@@ -127,7 +127,7 @@ class TestBackups:
         flush_deletes(workspace)
         later = open_workspace(workspace.settings, clock=lambda: LONG_AFTER + timedelta(days=31))
         found = verify(later).findings
-        assert [(one.kind, one.repair) for one in found] == [("backup", "dpdau backup")] * 2
+        assert [(one.kind, one.repair.line) for one in found] == [("backup", "dpdau backup")] * 2
         with pytest.raises(DataError, match="past its date"):
             certify(later, request)
         follow(later, found[0])
@@ -178,7 +178,7 @@ class TestBackups:
                 with suppress(Interrupted):
                     backup(workspace, with_lake=True)
             for finding in verify(workspace).findings:
-                assert (finding.kind, finding.repair) in {("leftover", "dpdau backup"), ("backup", "dpdau backup")}
+                assert (finding.kind, finding.repair.line) in {("leftover", "dpdau backup"), ("backup", "dpdau backup")}
             settle_unfinished(workspace.lake.backups)
             assert verify(workspace) == Verification(())
             assert {one.path for one in known(workspace.lake.backups)} == {one.path for one in whole}

@@ -246,7 +246,7 @@ class TestPlantedElsewhere:
         column = pa.array([key_of(workspace)] * 1000, pa.uint64())
         pq.write_table(pa.table({"x": column}), path, compression="zstd")
         finding = the("erased", verify(workspace))
-        assert (finding.place, finding.repair) == ("published/metrics.parquet", "dpdau export")
+        assert (finding.place, finding.repair.line) == ("published/metrics.parquet", "dpdau export")
 
     def test_a_table_of_the_catalogue(self, workspace: Workspace) -> None:
         """The catalogue holds views only: a table with a pseudonym is found, however DuckDB stores it; init helps."""
@@ -290,7 +290,7 @@ class TestPlantedElsewhere:
             with workspace.ledger.write() as connection:
                 connection.exec_driver_sql("UPDATE meta SET value = ? WHERE key = 'created_at'", (str(value),))
         finding = the("erased", verify(workspace))
-        assert (finding.place, finding.repair) == ("the ledger's write-ahead log", "dpdau flush-deletes")
+        assert (finding.place, finding.repair.line) == ("the ledger's write-ahead log", "dpdau flush-deletes")
         flush_deletes(workspace)
         assert verify(workspace) == Verification(())
 
@@ -301,4 +301,4 @@ class TestPlantedElsewhere:
         (done / "source.csv").write_text("user_id,day\n")
         found = verify(workspace)
         assert found.ok
-        assert "KEEP_SOURCES" in found.notes[0]
+        assert "KEEP_SOURCES" in found.notes[0].line
