@@ -1,23 +1,24 @@
 """Line charts with 95 % bands as inline SVG, for the report page.
 
-Only drawing belongs here: points in, SVG text out. Everything drawn is already published; nothing is read
-from the ledger, and no colour is fixed (the page's style sheet names them, light and dark).
+Belongs here: where each mark lies; the marks themselves are in `templates/chart.html.j2`. Everything drawn is already
+published; nothing is read from the ledger, and no colour is fixed (the page's style sheet names them, light and dark).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from html import escape
 from itertools import pairwise
 
-WIDTH, HEIGHT = 960.0, 270.0
-LEFT, RIGHT, TOP, BOTTOM = 62.0, 120.0, 16.0, 30.0
+from dpdau_assets.operations.exports.rendering import render
+
+WIDTH, HEIGHT = 960, 270
+LEFT, RIGHT, TOP, BOTTOM = 62, WIDTH - 120, 16, HEIGHT - 30
+"""Edges of the plotted area, in drawing units."""
 MOST_DATE_LABELS = 9
 DOTS_UP_TO_DAYS = 62
-LABELLED_SHADE_PIXELS = 92.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,16 @@ class Frame:
         """Horizontal position of `day`, in drawing units; a lone day stands in the middle."""
         span = (self.last - self.first).days
         share = ((day - self.first).days + shift_days) / span if span else 0.5 + shift_days / 4
-        return LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT)
+        return LEFT + min(max(share, 0.0), 1.0) * (RIGHT - LEFT)
 
     def y(self, users: float) -> float:
         """Vertical position of a number of users, in drawing units."""
         share = (users - self.low) / (self.high - self.low)
-        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+        return BOTTOM - share * (BOTTOM - TOP)
+
+    def trace(self, points: Iterable[ChartPoint], value: str) -> str:
+        """The corners of a line through one attribute of `points`, as the path of a drawing takes them."""
+        return "L".join(f"{self.x(point.day):.1f} {self.y(getattr(point, value)):.1f}" for point in points)
 
 
 def line_chart(points: Sequence[ChartPoint], *, first: date, last: date, title: str, name: str) -> str:
@@ -77,21 +82,20 @@ def line_chart(points: Sequence[ChartPoint], *, first: date, last: date, title: 
         name: Short identifier, used for the pattern's id and the style class.
     """
     frame = _frame(points, first, last)
-    parts = [
-        f'<svg class="chart {name}" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" data-metric="{name}" '
-        f'data-left="{frame.x(first):.1f}" data-right="{frame.x(last):.1f}" data-low="{frame.low:g}" '
-        f'data-high="{frame.high:g}"><title>{escape(title)}</title>',
-        _hatching(name),
-        *_grid(frame),
-        *_date_axis(frame),
-        *_window_shade(points, frame),
-        *_gaps(points, frame, name),
-        *(_run(run, frame) for run in _runs(points)),
-        *_dots(points, frame),
-        _last_value(points[-1], frame),
-        f'<line class="guide" y1="{TOP:g}" y2="{HEIGHT - BOTTOM:g}"/><circle class="spot" r="4.5"/></svg>',
-    ]
-    return "\n".join(part for part in parts if part)
+    return render(
+        "chart.html.j2",
+        name=name,
+        title=title,
+        points=points,
+        frame=frame,
+        ticks=list(_ticks(frame)),
+        dates=date_labels(first, last),
+        filling=_filling(points, frame),
+        gaps=list(_gaps(points, frame)),
+        runs=list(_runs(points)),
+        has_dots=(last - first).days < DOTS_UP_TO_DAYS,
+        **{"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+    )
 
 
 def _frame(points: Sequence[ChartPoint], first: date, last: date) -> Frame:
@@ -109,29 +113,13 @@ def _nice_step(rough: float) -> float:
     return max(factor * power, 1.0)
 
 
-def _hatching(name: str) -> str:
-    return (
-        f'<defs><pattern id="gap-{name}" width="7" height="7" patternUnits="userSpaceOnUse" '
-        'patternTransform="rotate(45)"><line class="hatch" x1="0" y1="0" x2="0" y2="7"/></pattern></defs>'
-    )
-
-
-def _grid(frame: Frame) -> Iterator[str]:
+def _ticks(frame: Frame) -> Iterator[tuple[float, str]]:
+    """The numbers of users that the vertical axis names."""
     step = _nice_step((frame.high - frame.low) / 5)
-    count = round((frame.high - frame.low) / step)
-    for number in range(count + 1):
+    for number in range(round((frame.high - frame.low) / step) + 1):
         users = frame.low + number * step
-        y = frame.y(users)
-        if users > frame.high * 1.0001:
-            break
-        style = "axis" if number == 0 else "grid"
-        yield f'<line class="{style}" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text class="tick" x="{LEFT - 10:g}" y="{y + 4:.1f}" text-anchor="end">{short_number(users)}</text>'
-
-
-def whole_or_tenths(users: float) -> str:
-    """A number of users with thousands separated by commas, and one decimal where it is not whole."""
-    return f"{users:,.0f}" if float(users).is_integer() else f"{users:,.1f}"
+        if users <= frame.high * 1.0001:
+            yield users, short_number(users)
 
 
 def short_number(users: float) -> str:
@@ -139,13 +127,6 @@ def short_number(users: float) -> str:
     if users >= 1_000_000:
         return f"{users / 1_000_000:.3g}M"
     return f"{users:,.0f}"
-
-
-def _date_axis(frame: Frame) -> Iterator[str]:
-    for day, label in date_labels(frame.first, frame.last):
-        x = frame.x(day)
-        yield f'<line class="notch" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM:g}" y2="{HEIGHT - BOTTOM + 5:g}"/>'
-        yield f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 8:g}" text-anchor="middle">{label}</text>'
 
 
 def date_labels(first: date, last: date) -> list[tuple[date, str]]:
@@ -178,63 +159,16 @@ def _runs(points: Sequence[ChartPoint]) -> Iterator[list[ChartPoint]]:
         yield run
 
 
-def _run(run: Sequence[ChartPoint], frame: Frame) -> str:
-    if len(run) == 1:
-        point = run[0]
-        x, low, high = frame.x(point.day), frame.y(point.lower), frame.y(point.upper)
-        caps = "".join(f"M{x - 4:.1f} {y:.1f}H{x + 4:.1f}" for y in (low, high))
-        return f'<path class="whisker" d="M{x:.1f} {low:.1f}V{high:.1f}{caps}"/>' + _dot(point, frame)
-    upper = [f"{frame.x(point.day):.1f} {frame.y(point.upper):.1f}" for point in run]
-    lower = [f"{frame.x(point.day):.1f} {frame.y(point.lower):.1f}" for point in reversed(run)]
-    line = [f"{frame.x(point.day):.1f} {frame.y(point.estimate):.1f}" for point in run]
-    return f'<path class="band" d="M{"L".join(upper + lower)}Z"/><path class="line" d="M{"L".join(line)}"/>'
-
-
-def _dots(points: Sequence[ChartPoint], frame: Frame) -> Iterator[str]:
-    everything = (frame.last - frame.first).days < DOTS_UP_TO_DAYS
-    for point in points:
-        if point.is_lower_bound:
-            x, y = frame.x(point.day), frame.y(point.estimate)
-            yield f'<path class="at-least" d="M{x - 5:.1f} {y + 3:.1f}L{x:.1f} {y - 6:.1f}L{x + 5:.1f} {y + 3:.1f}Z"/>'
-        elif everything:
-            yield _dot(point, frame)
-
-
-def _dot(point: ChartPoint, frame: Frame) -> str:
-    return f'<circle class="dot" cx="{frame.x(point.day):.1f}" cy="{frame.y(point.estimate):.1f}" r="2.2"/>'
-
-
-def _gaps(points: Sequence[ChartPoint], frame: Frame, name: str) -> Iterator[str]:
+def _gaps(points: Sequence[ChartPoint], frame: Frame) -> Iterator[tuple[int, float, float]]:
+    """Days without a value, and where they begin and end on the drawing."""
     known = [frame.first - timedelta(days=1), *(point.day for point in points), frame.last + timedelta(days=1)]
     for before, after in pairwise(known):
         missing = (after - before).days - 1
-        if missing < 1:
-            continue
-        left, right = frame.x(before, 0.5), frame.x(after, -0.5)
-        label = f"{missing} day{'s' if missing > 1 else ''} not released"
-        yield (
-            f'<rect class="gap" fill="url(#gap-{name})" x="{left:.1f}" y="{TOP:g}" '
-            f'width="{max(right - left, 1.5):.1f}" height="{HEIGHT - TOP - BOTTOM:g}"><title>{label}</title></rect>'
-        )
+        if missing:
+            yield missing, frame.x(before, 0.5), frame.x(after, -0.5)
 
 
-def _window_shade(points: Sequence[ChartPoint], frame: Frame) -> Iterator[str]:
-    filling = [point.day for point in points if not point.is_window_complete]
-    if not filling or filling[0] == frame.last:
-        return
-    left, right = frame.x(filling[0]), frame.x(filling[-1], 0.5)
-    yield (
-        f'<rect class="filling" x="{left:.1f}" y="{TOP:g}" width="{right - left:.1f}" '
-        f'height="{HEIGHT - TOP - BOTTOM:g}"><title>the window begins before the series</title></rect>'
-    )
-    if right - left >= LABELLED_SHADE_PIXELS:
-        yield f'<text class="note" x="{left + 8:.1f}" y="{TOP + 15:g}">window filling</text>'
-
-
-def _last_value(point: ChartPoint, frame: Frame) -> str:
-    x, y = frame.x(point.day), frame.y(point.estimate)
-    prefix = "≥ " if point.is_lower_bound else ""
-    return (
-        f'<circle class="last" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
-        f'<text class="last-label" x="{x + 10:.1f}" y="{y + 4.5:.1f}">{prefix}{whole_or_tenths(point.estimate)}</text>'
-    )
+def _filling(points: Sequence[ChartPoint], frame: Frame) -> tuple[float, float] | None:
+    """Where the days lie whose window begins before the series."""
+    days = [point.day for point in points if not point.is_window_complete]
+    return (frame.x(days[0]), frame.x(days[-1], 0.5)) if days and days[0] != frame.last else None

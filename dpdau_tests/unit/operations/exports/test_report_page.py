@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from dpdau_assets.core.quantities import METRICS
-from dpdau_assets.operations.exports.report_page import MonthBudget, Page, Spent, render_page
-from dpdau_tests.unit.operations.exports.pages import read
+from dpdau_assets.operations.exports.report_page import render_page
+from dpdau_tests.unit.operations.exports.pages import page, read
 from dpdau_tests.unit.operations.exports.waves import points
 
 pytestmark = pytest.mark.untraced
-
-
-def page(days: int, *, missing: Sequence[int] = (), is_private: bool = True) -> Page:
-    """A page over `days` days for each metric."""
-    spent = Spent(1.2, 3.0, 1.8, days)
-    month = MonthBudget("2025-01", dict.fromkeys(METRICS, spent), Spent(2.2, 6.0, 3.8, 3 * days))
-    return Page(
-        series={metric: points(days, missing=missing) for metric in METRICS},
-        window_days={"dau": 1, "wau": 7, "mau": 30},
-        months=[month],
-        delta=1e-6,
-        timezone="UTC",
-        is_private=is_private,
-        shares_noise=True,
-        true_positive_rate=0.09,
-        version="0.0",
-    )
 
 
 class TestPage:
