@@ -18,7 +18,7 @@ import dagster as dg
 from dpdau_assets.errors import DpdauError
 from dpdau_assets.operations.monitor.alerts import Alert, find_alerts
 from dpdau_assets.operations.monitor.notifications import Delivery, Notice, as_text, deliveries
-from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG
+from dpdau_assets.orchestration.automation.run_requests import PLANNED_RUN_TAG
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
 from dpdau_assets.settings.settings import Settings
 
@@ -133,7 +133,7 @@ def _run_failure_alert_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def run_failure_alert_sensor(context: dg.RunFailureSensorContext, lake: dg.ResourceParam[LakeResource]) -> None:
         run, instance = context.dagster_run, context.instance
-        if _was_told_of(instance, run.tags.get(ERRAND_TAG), since=lake.clock() - REPEATED_AFTER):
+        if _was_told_of(instance, run.tags.get(PLANNED_RUN_TAG), since=lake.clock() - REPEATED_AFTER):
             return
         ways = dict(_ways(settings, context.log))
         tried = [way for way in ways if not _waiting_runs(instance, way)]  # one known to be down is not, for every run
@@ -168,11 +168,11 @@ def _failed(run: dg.DagsterRun) -> Notice:
     )
 
 
-def _was_told_of(instance: dg.DagsterInstance, errand: str | None, *, since: datetime) -> bool:
-    """Whether an earlier attempt at the same errand, made since then, was told of."""
-    if errand is None:
+def _was_told_of(instance: dg.DagsterInstance, planned: str | None, *, since: datetime) -> bool:
+    """Whether an earlier attempt at the same work, made since then, was told of."""
+    if planned is None:
         return False
-    told = dg.RunsFilter(tags={ERRAND_TAG: errand, ALERT_TAG + LOG: "sent"}, created_after=since)
+    told = dg.RunsFilter(tags={PLANNED_RUN_TAG: planned, ALERT_TAG + LOG: "sent"}, created_after=since)
     return bool(instance.get_run_records(told, limit=1))
 
 

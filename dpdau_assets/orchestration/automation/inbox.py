@@ -91,7 +91,7 @@ def remember(
     return kept
 
 
-def errand(names: list[str], before: Mapping[str, Sighting]) -> str:
+def work_name(names: list[str], before: Mapping[str, Sighting]) -> str:
     """A name for the work on files in one state, the same for every attempt; a digest, for names can be long."""
     state = [[name, before[name].size, before[name].changed_ns] for name in names]
     return "inbox-" + hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
@@ -99,7 +99,7 @@ def errand(names: list[str], before: Mapping[str, Sighting]) -> str:
 
 def run_key(names: list[str], before: Mapping[str, Sighting]) -> str:
     """A key for one attempt on files in one state."""
-    return f"{errand(names, before)}/{max(before[name].attempts for name in names)}"
+    return f"{work_name(names, before)}/{max(before[name].attempts for name in names)}"
 
 
 def to_cursor(sightings: Mapping[str, Sighting]) -> str:

@@ -1,8 +1,8 @@
 """Asking for a run until the ledger shows the work done.
 
-Dagster concept: run request and run key. A run key is honoured once for ever, also when its run failed; therefore an
-errand is named after the state of the ledger that calls for it, and its key also counts the attempts made. What is to
-be done belongs to the sensors.
+Dagster concept: run request and run key. A run key is honoured once for ever, also when its run failed. Therefore a
+planned run is named after the state of the ledger that calls for it, and its key also counts the attempts made. Which
+runs are needed is decided by the sensors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-ERRAND_TAG = "dpdau/errand"
+PLANNED_RUN_TAG = "dpdau/errand"
+"""Stands in the run histories of existing folders, so its text never changes."""
 FIRST_PAUSE_SECONDS = 60
 LONGEST_PAUSE_SECONDS = 3600
 NEWEST = 100
@@ -30,8 +31,8 @@ UNFINISHED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """A run to ask for.
+class PlannedRun:
+    """A run that work in the ledger calls for.
 
     Attributes:
         job_name: The job.
@@ -46,33 +47,33 @@ class Errand:
     run_config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def ask_for(errand: Errand, instance: dg.DagsterInstance, *, now: float) -> dg.RunRequest | dg.SkipReason:
-    """A request for the errand's next attempt, or why there is none now.
+def ask_for(planned: PlannedRun, instance: dg.DagsterInstance, *, now: float) -> dg.RunRequest | dg.SkipReason:
+    """A request for the next attempt at the planned run, or why there is none now.
 
     While an attempt is under way nobody asks again; after one that ended without the work being done the next is
     asked for after a pause that doubles from a minute to an hour, without end.
 
     Args:
-        errand: The work.
+        planned: The run that is wanted.
         instance: Where earlier attempts are recorded.
         now: Unix time.
     """
-    own = dg.RunsFilter(tags={ERRAND_TAG: errand.name})
+    own = dg.RunsFilter(tags={PLANNED_RUN_TAG: planned.name})
     records = instance.get_run_records(own, limit=NEWEST)
     for record in records:
         if record.dagster_run.status in UNFINISHED and now - record.create_timestamp.timestamp() < STALE_AFTER_SECONDS:
-            return dg.SkipReason(f"{errand.name}: a run is under way")
+            return dg.SkipReason(f"{planned.name}: a run is under way")
     attempts = instance.get_runs_count(own)  # not of the newest alone: the key must change with every attempt
     if attempts:
         ended = max(record.end_time or record.create_timestamp.timestamp() for record in records)
         wait = ended + pause_seconds(attempts) - now
         if wait > 0:
-            return dg.SkipReason(f"{errand.name}: {attempts} attempts did not finish it; next in {wait:.0f} s")
+            return dg.SkipReason(f"{planned.name}: {attempts} attempts did not finish it; next in {wait:.0f} s")
     return dg.RunRequest(
-        run_key=f"{errand.name}/{attempts}",
-        job_name=errand.job_name,
-        tags={**errand.tags, ERRAND_TAG: errand.name},
-        run_config=dict(errand.run_config),
+        run_key=f"{planned.name}/{attempts}",
+        job_name=planned.job_name,
+        tags={**planned.tags, PLANNED_RUN_TAG: planned.name},
+        run_config=dict(planned.run_config),
     )
 
 

@@ -22,7 +22,7 @@ from dpdau_assets.operations.monitor.due_work import (
 from dpdau_assets.operations.session.calendar import until_series_end
 from dpdau_assets.orchestration.assets.releases import release_key, release_metadata
 from dpdau_assets.orchestration.automation import inbox, reconcile
-from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG, Errand, ask_for, has_run_under_way
+from dpdau_assets.orchestration.automation.run_requests import PLANNED_RUN_TAG, PlannedRun, ask_for, has_run_under_way
 from dpdau_assets.orchestration.partitions import DailyPartitions, range_tags
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
 
@@ -59,14 +59,14 @@ def _inbox_sensor(partitions: DailyPartitions, *, jobs: Sequence[Any]) -> dg.Sen
             dg.RunRequest(
                 run_key=inbox.run_key(names, before),
                 job_name="ingest_job",
-                tags={ERRAND_TAG: inbox.errand(names, before)},
+                tags={PLANNED_RUN_TAG: inbox.work_name(names, before)},
                 run_config={"ops": {"stage_inbox_files": {"config": {"names": names}}}},
             )
             for names in groups
         ]
         skipped: list[str] = []
-        for errand in _builds(ledger, partitions):
-            answer = ask_for(errand, context.instance, now=now)
+        for planned in _builds(ledger, partitions):
+            answer = ask_for(planned, context.instance, now=now)
             if isinstance(answer, dg.RunRequest):
                 requests.append(answer)
             else:
@@ -81,7 +81,7 @@ def _inbox_sensor(partitions: DailyPartitions, *, jobs: Sequence[Any]) -> dg.Sen
     return inbox_sensor
 
 
-def _builds(ledger: LedgerResource, partitions: DailyPartitions) -> Iterator[Errand]:
+def _builds(ledger: LedgerResource, partitions: DailyPartitions) -> Iterator[PlannedRun]:
     """Runs for the closed days that have staged rows, and for the windows over them."""
     staged = ledger.ask(staged_days)
     if staged is None:
@@ -89,7 +89,7 @@ def _builds(ledger: LedgerResource, partitions: DailyPartitions) -> Iterator[Err
     last = ledger.last_closed_day()
     widened = [partitions.with_windows(DayRange.single(day), last_closed=last) for day in staged.days if day <= last]
     for days in contiguous_ranges(day for part in widened if part for day in part):
-        yield Errand("rebuild_job", f"build-{days}-batch-{staged.newest_batch}", tags=range_tags(days))
+        yield PlannedRun("rebuild_job", f"build-{days}-batch-{staged.newest_batch}", tags=range_tags(days))
 
 
 def _erasure_sensor(partitions: DailyPartitions) -> dg.SensorDefinition:
@@ -115,8 +115,8 @@ def _erasure_sensor(partitions: DailyPartitions) -> dg.SensorDefinition:
         now = ledger.lake.clock().timestamp()
         if has_run_under_way(context.instance, now=now, job_name="erasure_replay_job"):
             return dg.SkipReason("an erasure replay is under way")
-        errand = Errand("erasure_replay_job", f"erasures-{pending.newest_request}", tags=range_tags(days))
-        return ask_for(errand, context.instance, now=now)
+        planned = PlannedRun("erasure_replay_job", f"erasures-{pending.newest_request}", tags=range_tags(days))
+        return ask_for(planned, context.instance, now=now)
 
     return erasure_sensor
 

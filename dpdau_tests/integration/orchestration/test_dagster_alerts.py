@@ -14,7 +14,7 @@ import pytest
 from dpdau_assets.operations.monitor.notifications import Notice
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.orchestration.automation import alerts
-from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG
+from dpdau_assets.orchestration.automation.run_requests import PLANNED_RUN_TAG
 from dpdau_assets.orchestration.build import build_definitions
 from dpdau_assets.orchestration.resources import LakeResource, resources
 from dpdau_assets.settings.settings import Settings
@@ -200,7 +200,7 @@ class TestRunFailures:
         with running(hook := Webhook()) as hook_port:
             watch = Watch(tmp_path, instance, hook=hook_port)
             watch.at(0, sensor="run_failure_alert_sensor")
-            run_id = watch.fail_a_run(**{ERRAND_TAG: "erasures-1"})
+            run_id = watch.fail_a_run(**{PLANNED_RUN_TAG: "erasures-1"})
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
                 patch.setattr(alerts, "deliveries", lambda _settings: {"webhook": killed})
                 watch.at(0, sensor="run_failure_alert_sensor")
@@ -209,14 +209,14 @@ class TestRunFailures:
         (document,) = hook.documents
         assert [one["key"] for one in document["alerts"]] == [f"run_failed {run_id}"]
 
-    def test_further_attempts_at_the_same_errand_are_told_once_a_day(
+    def test_further_attempts_at_the_same_work_are_told_once_a_day(
         self, tmp_path: Path, instance: dg.DagsterInstance
     ) -> None:
-        """An erasure that fails every hour is one message a day; another errand is told at once."""
+        """An erasure that fails every hour is one message a day; another piece of work is told at once."""
         with running(hook := Webhook()) as hook_port:
             watch = Watch(tmp_path, instance, hook=hook_port)
             watch.at(0, sensor="run_failure_alert_sensor")
-            for errand, hours in (("erasures-1", 0), ("erasures-1", 1), ("erasures-2", 2), ("erasures-1", 30)):
-                watch.fail_a_run(**{ERRAND_TAG: errand})
+            for planned, hours in (("erasures-1", 0), ("erasures-1", 1), ("erasures-2", 2), ("erasures-1", 30)):
+                watch.fail_a_run(**{PLANNED_RUN_TAG: planned})
                 watch.at(hours, sensor="run_failure_alert_sensor")
         assert len(hook.documents) == 3

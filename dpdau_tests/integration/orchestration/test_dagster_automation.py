@@ -16,7 +16,7 @@ from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.orchestration.automation import reconcile
-from dpdau_assets.orchestration.automation.run_requests import ERRAND_TAG
+from dpdau_assets.orchestration.automation.run_requests import PLANNED_RUN_TAG
 from dpdau_assets.orchestration.automation.schedules import cron_times
 from dpdau_assets.orchestration.partitions import RANGE_END, RANGE_START
 from dpdau_assets.orchestration.resources import resources
@@ -240,7 +240,7 @@ class TestErasureSensor:
         )
         (second,) = Ticks(later, "erasure_sensor").tick().run_requests or []
         assert second.run_key != first.run_key
-        assert second.tags[ERRAND_TAG] == first.tags[ERRAND_TAG]
+        assert second.tags[PLANNED_RUN_TAG] == first.tags[PLANNED_RUN_TAG]
 
     def test_nothing_recorded_tells_a_persons_days(self, tmp_path: Path) -> None:
         """Two people active on other days: the same request, partitions, logs and order of rows in the ledger."""
@@ -297,7 +297,7 @@ class TestErasureSensor:
         )
         (second,) = Ticks(later, "erasure_sensor").tick().run_requests or []
         assert second.run_key != first.run_key
-        assert second.tags[ERRAND_TAG] == first.tags[ERRAND_TAG]
+        assert second.tags[PLANNED_RUN_TAG] == first.tags[PLANNED_RUN_TAG]
         _execute(later, second.with_replaced_attrs(job_name="erasure_replay_job"))
         assert folder.pending_erasures() == 0
         with folder.lake.open() as workspace:

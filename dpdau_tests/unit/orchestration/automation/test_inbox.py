@@ -7,12 +7,12 @@ from pathlib import Path
 
 from dpdau_assets.orchestration.automation.inbox import (
     choose,
-    errand,
     from_cursor,
     look,
     remember,
     run_key,
     to_cursor,
+    work_name,
 )
 
 NOW = 1_000_000.0
@@ -67,15 +67,15 @@ class TestChoose:
         assert choose(before, there, now=NOW + 61) == [["new.csv"], ["bad.csv"]]
 
     def test_each_attempt_has_its_own_run_key_and_the_same_attempt_the_same(self, tmp_path: Path) -> None:
-        """A tick that is repeated asks for the same run; a later attempt or a changed file for another. The errand of
-        both attempts has one name."""
+        """A repeated tick asks for the same run; a later attempt or a changed file for another. Both attempts at the
+        same files share the name of their work."""
         _drop(tmp_path, "a.csv")
         seen = look(tmp_path)
         again = remember(seen, seen, {"a.csv"}, now=NOW)
         _drop(tmp_path, "a.csv", "longer")
         keys = {run_key(["a.csv"], state) for state in (seen, again, look(tmp_path))}
         assert len(keys) == 3
-        assert errand(["a.csv"], seen) == errand(["a.csv"], again) != errand(["a.csv"], look(tmp_path))
+        assert work_name(["a.csv"], seen) == work_name(["a.csv"], again) != work_name(["a.csv"], look(tmp_path))
         assert run_key(["a.csv"], seen) == run_key(["a.csv"], from_cursor(to_cursor(seen)))
 
     def test_a_file_that_changes_starts_afresh(self, tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ import dagster as dg
 import pytest
 
 from dpdau_assets.orchestration.automation.run_requests import (
-    ERRAND_TAG,
     NEWEST,
-    Errand,
+    PLANNED_RUN_TAG,
+    PlannedRun,
     ask_for,
     has_run_under_way,
     pause_seconds,
 )
 
-ERRAND = Errand("some_job", "work-1", tags={"a": "b"})
+PLANNED = PlannedRun("some_job", "work-1", tags={"a": "b"})
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def _run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> None:
-    instance.create_run_for_job(_some_job, tags={ERRAND_TAG: ERRAND.name}, status=status)
+    instance.create_run_for_job(_some_job, tags={PLANNED_RUN_TAG: PLANNED.name}, status=status)
 
 
 @dg.op
@@ -40,19 +40,19 @@ def _some_job() -> None:
 
 
 class TestAskFor:
-    def test_the_first_request_carries_the_errand(self, instance: dg.DagsterInstance) -> None:
-        """The run is tagged with the errand, so that later ticks find its attempts."""
-        request = ask_for(ERRAND, instance, now=time.time())
+    def test_the_first_request_carries_the_name_of_the_work(self, instance: dg.DagsterInstance) -> None:
+        """The run is tagged with the name of the work, so that later ticks find its attempts."""
+        request = ask_for(PLANNED, instance, now=time.time())
         assert isinstance(request, dg.RunRequest)
         assert (request.run_key, request.job_name) == ("work-1/0", "some_job")
-        assert request.tags[ERRAND_TAG] == "work-1"
+        assert request.tags[PLANNED_RUN_TAG] == "work-1"
         assert request.tags["a"] == "b"
 
     def test_nobody_asks_while_an_attempt_is_under_way(self, instance: dg.DagsterInstance) -> None:
         """A second run for the same work is asked for only when the first has ended or is stale."""
         _run(instance, dg.DagsterRunStatus.STARTED)
-        assert isinstance(ask_for(ERRAND, instance, now=time.time()), dg.SkipReason)
-        assert isinstance(ask_for(ERRAND, instance, now=time.time() + 7200), dg.RunRequest)
+        assert isinstance(ask_for(PLANNED, instance, now=time.time()), dg.SkipReason)
+        assert isinstance(ask_for(PLANNED, instance, now=time.time() + 7200), dg.RunRequest)
 
     @pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS])
     def test_work_that_is_not_done_is_asked_for_again_under_a_new_key(
@@ -60,8 +60,8 @@ class TestAskFor:
     ) -> None:
         """A run that ended without finishing the work is followed by another, after a pause."""
         _run(instance, status)
-        assert isinstance(ask_for(ERRAND, instance, now=time.time()), dg.SkipReason)
-        request = ask_for(ERRAND, instance, now=time.time() + 120)
+        assert isinstance(ask_for(PLANNED, instance, now=time.time()), dg.SkipReason)
+        request = ask_for(PLANNED, instance, now=time.time() + 120)
         assert isinstance(request, dg.RunRequest)
         assert request.run_key == "work-1/1"
 
@@ -70,7 +70,7 @@ class TestAskFor:
         for number in range(NEWEST, NEWEST + 3):
             while instance.get_runs_count() < number:
                 _run(instance, dg.DagsterRunStatus.FAILURE)
-            request = ask_for(ERRAND, instance, now=time.time() + 7200)
+            request = ask_for(PLANNED, instance, now=time.time() + 7200)
             assert isinstance(request, dg.RunRequest)
             assert request.run_key == f"work-1/{number}"
 
