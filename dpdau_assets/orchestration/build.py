@@ -56,7 +56,7 @@ def build_definitions(
                 *sketch_assets(partitions, settings=settings, owners=owners),
                 *release_assets(partitions, settings=settings, owners=owners),
             ],
-            asset_checks=asset_checks(settings),
+            asset_checks=asset_checks(),
             jobs=[ingest_job, release_job, erasure_job, rebuild_job, retention_job],
             schedules=[release_schedule(partitions, settings=settings, today=today), retention_schedule(settings)],
             sensors=[*sensors(partitions, jobs=[ingest_job, rebuild_job]), *alert_sensors(settings)],

@@ -5,14 +5,13 @@ Dagster concept: asset checks, unpartitioned, each looking at the days of its ru
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.operations.budget.snapshot import report_budget
-from dpdau_assets.operations.monitor.quality import quarantine_rate, sketch_accuracy
+from dpdau_assets.operations.monitor.quality import rejected_rows, sketch_accuracy
 from dpdau_assets.operations.session.calendar import look_back
 from dpdau_assets.operations.verify.findings import Verification
 from dpdau_assets.operations.verify.verify import verify
@@ -20,35 +19,34 @@ from dpdau_assets.orchestration.assets.releases import release_key
 from dpdau_assets.orchestration.failures import plain_failures
 from dpdau_assets.orchestration.partitions import days_of_run
 from dpdau_assets.orchestration.resources import LedgerResource
-from dpdau_assets.settings.settings import Settings
 
 HARMLESS = ("unknown", "leftover")
 """Findings about files that are part of nothing and hold nobody who is erased."""
 
 
-def asset_checks(settings: Settings) -> Sequence[dg.AssetChecksDefinition]:
+def asset_checks() -> Sequence[dg.AssetChecksDefinition]:
     """The checks of all assets."""
     return [
-        _quarantine_rate(settings),
+        _quarantine_rate(),
         _no_erased_user(),
         _sketch_error(),
         *(_budget_within_cap(metric) for metric in METRICS),
     ]
 
 
-def _quarantine_rate(settings: Settings) -> dg.AssetChecksDefinition:
+def _quarantine_rate() -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset="raw_events",
         name="quarantine_rate",
-        description="At most QUARANTINE_MAX_RATE of the rows of the sources of the last 7 days were rejected.",
+        description="At most QUARANTINE_MAX_RATE of the rows of each source of the last day were rejected.",
     )
     def quarantine_rate_check(ledger: dg.ResourceParam[LedgerResource]) -> dg.AssetCheckResult:
         with plain_failures():
-            rate = ledger.ask(quarantine_rate, since=ledger.now() - timedelta(days=7))
+            rejected = ledger.ask(rejected_rows)
         return dg.AssetCheckResult(
-            passed=rate <= settings.quarantine_max_rate,
+            passed=not rejected.is_too_many,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"rejected share": rate, "limit": settings.quarantine_max_rate},
+            metadata={"rejected share": rejected.worst_share, "limit": rejected.limit},
         )
 
     return quarantine_rate_check

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.operations.budget.snapshot import release_bodies, report_budget
 from dpdau_assets.operations.session.workspace import Workspace
+from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import batches, erasures, partitions, releases
 from dpdau_assets.storage.ledger.ledger import parse_time
 from dpdau_assets.storage.ledger.schema import partitions as partition_rows
@@ -37,6 +38,24 @@ class PendingErasures:
 
     newest_request: int
     days: DayRange | None
+
+
+@dataclass(frozen=True, slots=True)
+class OldestErasure:
+    """The pending erasure that has waited longest; what holds up one holds up those after it.
+
+    Attributes:
+        hours: How long it has waited.
+        limit_hours: ERASURE_MAX_AGE_HOURS.
+    """
+
+    hours: float
+    limit_hours: int
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has waited longer than allowed."""
+        return self.hours > self.limit_hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +99,29 @@ class MadeRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfundedMonth:
+    """A month without budget for what is not released of a metric (public)."""
+
+    metric: Metric
+    period: str
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.period}"
+
+
+@dataclass(frozen=True, slots=True)
 class DueReleases:
     """Releases that the calendar and the budget allow and that are not made (public).
 
     Attributes:
         days: The days with at least one of them, in order.
         metrics: The metrics concerned.
-        unfunded: `metric YYYY-MM` of every month without budget for what is missing.
+        unfunded: The months without budget for what is missing.
     """
 
     days: tuple[date, ...]
     metrics: tuple[Metric, ...]
-    unfunded: tuple[str, ...]
+    unfunded: tuple[UnfundedMonth, ...]
 
 
 def pending_erasures(workspace: Workspace) -> PendingErasures | None:
@@ -105,6 +135,15 @@ def pending_erasures(workspace: Workspace) -> PendingErasures | None:
     concerned = [day for day in held if day <= through]
     days = DayRange(concerned[0], concerned[-1]) if concerned else None
     return PendingErasures(max(request.seq for request in waiting), days)
+
+
+def oldest_erasure(connection: Connection, settings: Settings, now: datetime) -> OldestErasure | None:
+    """The pending erasure that has waited longest at the time `now`; None when none is pending."""
+    since = min((request.requested_at for request in erasures.pending(connection)), default=None)
+    if since is None:
+        return None
+    waited = max(timedelta(0), now - parse_time(since))
+    return OldestErasure(waited / timedelta(hours=1), settings.erasure_max_age_hours)
 
 
 def staged_days(workspace: Workspace) -> StagedDays | None:
@@ -162,7 +201,7 @@ def due_releases(workspace: Workspace, days: DayRange) -> DueReleases:
     with workspace.ledger.read() as connection:
         made = {(one.metric, one.day) for one in releases.releases_between(connection, days.first, days.last)}
     due: dict[Metric, list[date]] = {}
-    unfunded: list[str] = []
+    unfunded: list[UnfundedMonth] = []
     for metric in METRICS:
         missing = [day for day in days if (metric, day) not in made]
         for period, group in groupby(missing, key=period_of):
@@ -170,6 +209,6 @@ def due_releases(workspace: Workspace, days: DayRange) -> DueReleases:
             funded = report_budget(workspace, metric, period)["releases_remaining"]
             due.setdefault(metric, []).extend(wanted[:funded])
             if funded is not None and funded < len(wanted):
-                unfunded.append(f"{metric} {period}")
+                unfunded.append(UnfundedMonth(metric, period))
     all_days = sorted({day for chosen in due.values() for day in chosen})
     return DueReleases(tuple(all_days), tuple(metric for metric, chosen in due.items() if chosen), tuple(unfunded))

@@ -1,19 +1,19 @@
 """What the asset checks measure: rejected rows, erased users still present, the error of sketches.
 
-Belongs here: reading what is stored and comparing it. Does not belong here: repairing (`rebuild`), limits (settings),
-verdicts (the caller). Answers are rates, errors and numbers of files, never a count of users.
+Belongs here: reading what is stored and comparing it with its limit. Does not belong here: repairing (`rebuild`) and
+telling (`alerts`, the checks). Answers are rates, errors and numbers of files, never a count of users.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 import pyarrow.parquet as pq
 from sqlalchemy import select
 
-from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.core.quantities import ONE_DAY, DayRange
 from dpdau_assets.core.sketches.hll import HLL_DEVIATION
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
@@ -24,10 +24,30 @@ from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.ledger.ledger import time_text
 from dpdau_assets.storage.ledger.schema import batches
 
+RECENT = ONE_DAY
+"""How long a source with too many rejected rows is worth a warning."""
 TOLERATED_DEVIATIONS = 6.0
 """A sketch further off than this many standard deviations is wrong, not unlucky: once in 500 million days."""
 TOLERATED_USERS = 3
 """That many kept users more or fewer are luck where so few are kept that the deviation says little."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRows:
+    """How many of the rows of a source were rejected, of the source where most were.
+
+    Attributes:
+        worst_share: Rejected rows over all rows of that source; 0 without sources.
+        limit: QUARANTINE_MAX_RATE.
+    """
+
+    worst_share: float
+    limit: float
+
+    @property
+    def is_too_many(self) -> bool:
+        """Whether the limit is exceeded."""
+        return self.worst_share > self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +63,19 @@ class SketchAccuracy:
     bound: float
 
 
-def quarantine_rate(workspace: Workspace, *, since: datetime) -> float:
-    """The share of rows rejected among all rows of the sources accepted since then; 0 without rows.
+def rejected_rows(workspace: Workspace) -> RejectedRows:
+    """The largest share of rejected rows among the sources received within the last day, with its limit.
+
+    One bad source shows however many good rows came beside it. The asset check and the alert both ask this.
 
     Args:
         workspace: The open data folder.
-        since: Aware time.
     """
-    query = select(batches.c.events, batches.c.accepted).where(batches.c.received_at >= time_text(since))
+    since = time_text(workspace.now() - RECENT)
+    query = select(batches.c.events, batches.c.accepted).where(batches.c.received_at >= since)
     with workspace.ledger.read() as connection:
-        rows = [(row.events, row.accepted) for row in connection.execute(query)]
-    events = sum(total for total, _ in rows)
-    return sum(total - accepted for total, accepted in rows) / events if events else 0.0
+        shares = [(row.events - row.accepted) / row.events for row in connection.execute(query) if row.events]
+    return RejectedRows(max(shares, default=0.0), workspace.settings.quarantine_max_rate)
 
 
 def sketch_accuracy(workspace: Workspace, days: DayRange) -> SketchAccuracy:

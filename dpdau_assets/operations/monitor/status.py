@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from dpdau_assets.core.quantities import METRICS, DayRange, days_of_period, period_of
 from dpdau_assets.operations.budget.lost_releases import unaccounted
 from dpdau_assets.operations.budget.snapshot import report_budget
-from dpdau_assets.operations.monitor.due_work import due_releases
+from dpdau_assets.operations.monitor.due_work import OldestErasure, due_releases, oldest_erasure
 from dpdau_assets.operations.session.calendar import days_of_series, days_to_release, last_closed_day
 from dpdau_assets.operations.session.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.session.workspace import Workspace
@@ -40,7 +40,8 @@ class _State:
     staged_days: list[date]
     staged_since: str | None
     batches: list[str]
-    erasures_since: list[str]
+    erasures: int
+    oldest_erasure: OldestErasure | None
     unaccounted: tuple[DayRange, ...]
 
 
@@ -60,7 +61,7 @@ def report_status(workspace: Workspace) -> dict[str, Any]:
         StorageError: The ledger cannot be read.
     """
     state = _read(workspace)
-    oldest = _hours_since(min(state.erasures_since, default=None), state.now)
+    oldest = state.oldest_erasure
     document: dict[str, Any] = {
         "last_event_day": _text(state.last_event_day),
         "closed_day": _text(state.closed),
@@ -73,9 +74,9 @@ def report_status(workspace: Workspace) -> dict[str, Any]:
             "batches_not_folded": state.batches,
         },
         "pending_erasures": {
-            "requests": len(state.erasures_since),
-            "oldest_hours": oldest,
-            "is_overdue": oldest is not None and oldest > workspace.settings.erasure_max_age_hours,
+            "requests": state.erasures,
+            "oldest_hours": None if oldest is None else round(oldest.hours, 1),
+            "is_overdue": oldest is not None and oldest.is_overdue,
         },
         "budget": _budget(workspace, state),
     }
@@ -97,7 +98,8 @@ def _read(workspace: Workspace) -> _State:
             staged_days=staged,
             staged_since=min((received for _, received, _ in waiting), default=None),
             batches=[name for name, _, is_folded in waiting if not is_folded],
-            erasures_since=[request.requested_at for request in erasures.pending(connection)],
+            erasures=len(erasures.pending(connection)),
+            oldest_erasure=oldest_erasure(connection, settings, now),
             unaccounted=unaccounted(connection),
         )
 
@@ -133,7 +135,7 @@ def _next_action(workspace: Workspace, state: _State) -> str:
     """One line: the most urgent thing an operator can do."""
     if state.last_event_day is None:
         return "dpdau ingest --from FILE"
-    if state.erasures_since:
+    if state.erasures:
         return "dpdau flush-deletes"
     if state.unaccounted:
         first, last = state.unaccounted[0].first, state.unaccounted[-1].last
@@ -149,7 +151,7 @@ def _next_action(workspace: Workspace, state: _State) -> str:
     if due.days:
         return f"dpdau release --start {due.days[0]} --end {due.days[-1]}"
     if due.unfunded:
-        return f"nothing until a day of the next month closes: no budget is left in {', '.join(due.unfunded)}"
+        return f"nothing until a day of the next month closes: no budget is left in {', '.join(map(str, due.unfunded))}"
     return f"nothing: every day up to {recent.last} is released"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from dpdau_assets.errors import DpdauError
-from dpdau_assets.operations.monitor.alerts import Alert, find_alerts
+from dpdau_assets.operations.monitor.alerts import Alert, AlertKind, find_alerts
 from dpdau_assets.operations.monitor.notifications import Delivery, Notice, as_text, deliveries
 from dpdau_assets.orchestration.automation.run_requests import PLANNED_RUN_TAG
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
@@ -30,7 +30,7 @@ ALERT_TAG = "dpdau/alert-"
 LOG = "log"
 RUNS_A_MESSAGE = 20
 UNREADABLE = Alert(
-    "folder_unreadable",
+    AlertKind.FOLDER_UNREADABLE,
     "the data folder cannot be opened or read, and nothing else of it can be said",
     "dpdau status, which says why; runbook: First, always",
 )

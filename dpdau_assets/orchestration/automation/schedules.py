@@ -71,7 +71,7 @@ def _due(ledger: LedgerResource, partitions: DailyPartitions) -> DueReleases | d
     if due.days:
         return due
     if due.unfunded:
-        return dg.SkipReason(f"no budget is left for what is not released: {', '.join(due.unfunded)}")
+        return dg.SkipReason(f"no budget is left for what is not released: {', '.join(map(str, due.unfunded))}")
     return dg.SkipReason(f"every day of {days} is released")
 
 

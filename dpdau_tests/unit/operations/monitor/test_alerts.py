@@ -11,7 +11,8 @@ import pytest
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.stage import stage_inbox
-from dpdau_assets.operations.monitor.alerts import Alert, find_alerts
+from dpdau_assets.operations.monitor.alerts import Alert, AlertKind, find_alerts
+from dpdau_assets.operations.monitor.status import report_status
 from dpdau_assets.operations.pipeline.erasure_replay import flush_deletes
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
@@ -48,12 +49,20 @@ class TestErasures:
             request_erasure(workspace, [user, b"x"], through=TODAY, now=NOW - timedelta(hours=hours))
         (alert,) = find_alerts(workspace)
         assert alert == Alert(
-            "erasure_overdue",
+            AlertKind.ERASURE_OVERDUE,
             "an erasure request has been pending for 30 hours, longer than ERASURE_MAX_AGE_HOURS (24)",
             "dpdau flush-deletes; runbook: An erasure is stuck",
         )
         flush_deletes(workspace)
         assert find_alerts(workspace) == []
+
+    def test_alert_and_status_agree_on_what_is_overdue(self, workspace: Workspace) -> None:
+        """A minute longer than ERASURE_MAX_AGE_HOURS is overdue for both, a minute less for neither."""
+        request_erasure(workspace, [b"x"], through=TODAY, now=NOW - timedelta(hours=23, minutes=59))
+        for minutes, is_overdue in ((0, False), (2, True)):
+            later = _reopened(workspace, now=NOW + timedelta(minutes=minutes))
+            assert bool(find_alerts(later)) is is_overdue
+            assert report_status(later)["pending_erasures"]["is_overdue"] is is_overdue
 
     def test_a_pending_one_within_its_time_is_none(self, workspace: Workspace) -> None:
         """An erasure of an hour ago waits for its run."""

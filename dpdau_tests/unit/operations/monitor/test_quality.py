@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.ingest.stage import stage_inbox
-from dpdau_assets.operations.monitor.quality import SketchAccuracy, quarantine_rate, sketch_accuracy
+from dpdau_assets.operations.monitor.quality import SketchAccuracy, rejected_rows, sketch_accuracy
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.verified_folders import plant_keys
@@ -24,15 +24,20 @@ def stage_file(workspace: Workspace, name: str, *, good: int, bad: int) -> None:
     stage_inbox(workspace, [name])
 
 
-class TestQuarantineRate:
-    def test_it_is_the_share_of_all_rows_received_since(self, tmp_path: Path) -> None:
-        """Rejected rows over all rows of all sources since then; 0 without any row."""
-        workspace = new_workspace(tmp_path / "data", quarantine_max_rate=0.9)
-        assert quarantine_rate(workspace, since=LONG_AFTER) == 0
+class TestRejectedRows:
+    def test_it_is_the_worst_source_of_the_last_day(self, tmp_path: Path) -> None:
+        """The largest share of one source, however many good rows others bring; 0 without any, and after a day."""
+        workspace = new_workspace(tmp_path / "data", quarantine_max_rate=0.2)
+        assert rejected_rows(workspace).worst_share == 0
         stage_file(workspace, "a.csv", good=3, bad=1)
         stage_file(workspace, "b.csv", good=12, bad=0)
-        assert quarantine_rate(workspace, since=LONG_AFTER) == 1 / 16
-        assert quarantine_rate(workspace, since=LONG_AFTER + timedelta(seconds=1)) == 0
+        found = rejected_rows(workspace)
+        assert (found.worst_share, found.limit, found.is_too_many) == (1 / 4, 0.2, True)
+        workspace.close()
+        for hours, share in ((23, 1 / 4), (25, 0)):
+            later = new_workspace(tmp_path / "data", now=LONG_AFTER + timedelta(hours=hours), quarantine_max_rate=0.25)
+            assert (rejected_rows(later).worst_share, rejected_rows(later).is_too_many) == (share, False)
+            later.close()
 
 
 class TestSketchAccuracy:
