@@ -26,6 +26,7 @@ from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Clock, Workspace, utc_now
 from dpdau_assets.orchestration.failures import describe
 from dpdau_assets.settings.settings import Settings
+from dpdau_assets.storage.lake.layout import Layout
 
 Answer = TypeVar("Answer")
 Question = ParamSpec("Question")
@@ -48,7 +49,7 @@ class LakeResource:
     @property
     def inbox(self) -> Path:
         """Where sources are dropped."""
-        return self.settings.root / "inbox"
+        return Layout(self.settings.root).inbox
 
     @contextmanager
     def open(self) -> Iterator[Workspace]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
-from dpdau_tests.architecture.source_tree import modules
+from dpdau_tests.architecture.source_tree import Module, modules
+
+LAYOUT = next(module for module in modules() if module.name == "dpdau_assets.storage.lake.layout")
 
 
 def _importers(names: set[str], of: str) -> set[str]:
@@ -26,3 +29,46 @@ class TestCalendar:
         """TIMEZONE and the delay are put together with the clock in `operations.session.calendar` alone."""
         found = _importers({"last_closed_day", "close_time"}, "dpdau_assets.core.quantities")
         assert found == {"dpdau_assets.operations.session.calendar"}
+
+
+def _texts(module: Module) -> Iterator[tuple[str, bool]]:
+    """Every text of a module that is no docstring, and whether it is joined to a path by `/`."""
+    told = {id(node.value) for node in ast.walk(module.tree) if isinstance(node, ast.Expr)}
+    joined = {
+        id(side)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+        for side in (node.left, node.right)
+    }
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield node.value, id(node) in joined
+
+
+class TestLayout:
+    def test_names_below_the_data_folder_are_said_in_one_module(self) -> None:
+        """No other module joins one of them to a path, or writes how folders of days and their files are called."""
+        names = {text for text, _ in _texts(LAYOUT) if "/" not in text and text.strip(".")} - {"/"}
+        assert {"inbox", "lake", ".lock", "dpdau.duckdb", "day=", "salts.json", ".journal-end"} <= names
+        again = {
+            f"{module.name}: {text}"
+            for module in modules()
+            if module is not LAYOUT and not module.name.startswith("dpdau_assets.evaluation")
+            for text, is_joined in _texts(module)
+            if (is_joined and text in names) or text.startswith(("day=", "lake/", "staging/", "published/"))
+        }
+        assert again == set()
+
+
+class TestSchemas:
+    def test_columns_of_files_are_said_in_one_module(self) -> None:
+        """Storage and operations make no schema of their own; the engines' describe rows that are never stored."""
+        found = {
+            module.name
+            for module in modules()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Attribute) and node.attr in ("schema", "field")
+            if isinstance(node.value, ast.Name) and node.value.id == "pa"
+            if module.name.split(".")[1] in ("storage", "operations")
+        }
+        assert found == {"dpdau_assets.storage.lake.tables"}

@@ -76,8 +76,10 @@ def write_stream(path: Path, chunks: Iterable[str]) -> int:
 
 def note_stream(settings: Settings, path: Path, line: str) -> None:
     """Keep one line about the stream at `path` in the README of DATA_DIR/streams; streams elsewhere get none."""
+    from dpdau_assets.storage.lake.layout import Layout
+
     folder = path.resolve().parent
-    if folder != (settings.root / "streams").resolve():
+    if folder != Layout(settings.root).streams.resolve():
         return
     readme, about = folder / "README.md", path.name
     old = readme.read_text(encoding="utf-8") if readme.is_file() else STREAMS_README

@@ -28,8 +28,7 @@ def init(
 
     settings = load_settings()
     workspace = open_workspace(settings, synthetic=synthetic)
-    catalogue = settings.root / "dpdau.duckdb"
-    workspace.lake.write_catalogue(catalogue)
+    catalogue = workspace.lake.write_catalogue()
     document = {"data_dir": str(settings.root), "catalogue": str(catalogue), "synthetic": workspace.is_synthetic}
     mark = " (synthetic)" if workspace.is_synthetic else ""
     emit(document, as_json=as_json, text=lambda: f"ready: {settings.root}{mark}; next: dpdau ingest --from FILE")

@@ -75,8 +75,9 @@ def check_series(settings: Settings, last: date) -> None:
 def _stream_of(day: date, folder: Path, *, seed: int) -> Path:
     """The day's file of events, written when it is missing."""
     from dpdau_assets.evaluation.streams.synthetic import SyntheticStream
+    from dpdau_assets.storage.lake.layout import Layout
 
-    path = folder / "streams" / f"{day}.jsonl"
+    path = Layout(folder).streams / f"{day}.jsonl"
     if not path.is_file():
         write_stream(path, [SyntheticStream(seed=seed, users=USERS).lines(day)])
     return path
@@ -87,7 +88,7 @@ def open_demo(settings: Settings) -> Workspace:
     from dpdau_assets.operations.session.open_workspace import open_workspace
 
     workspace = open_workspace(settings, synthetic=True)
-    workspace.lake.write_catalogue(settings.root / "dpdau.duckdb")
+    workspace.lake.write_catalogue()
     return workspace
 
 

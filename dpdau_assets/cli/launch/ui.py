@@ -62,11 +62,13 @@ def choose_home(root: Path, *, is_demo: bool) -> tuple[Path, Path, Mapping[str, 
     Raises:
         OperatorError: There is neither a data folder nor a demo.
     """
+    from dpdau_assets.storage.lake.layout import Layout
+
     demo = root / FOLDER
     has_demo = (demo / WORKSPACE_FILE).is_file()
     if not is_demo:
         settings = load_settings()
-        if (settings.root / "ledgers" / "ledger.sqlite").is_file() or settings.database_url or not has_demo:
+        if Layout(settings.root).ledger_path.is_file() or settings.database_url or not has_demo:
             home = dagster_home(settings)
             return root, home, child_environment(keep_settings=True, DAGSTER_HOME=str(home))
     if not has_demo:

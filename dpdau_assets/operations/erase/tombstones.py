@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from dpdau_assets.core import erasure
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.engines.protocol import Door
-from dpdau_assets.operations.session.lineage import RAW_EVENTS
 from dpdau_assets.operations.session.workspace import Workspace
+from dpdau_assets.storage.lake.layout import RAW_EVENTS
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
 
 

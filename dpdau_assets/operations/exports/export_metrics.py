@@ -18,30 +18,9 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.lake.key_files import read_table, write_table
+from dpdau_assets.storage.lake.layout import METRICS, METRICS_CSV
+from dpdau_assets.storage.lake.tables import METRIC_SCHEMA
 from dpdau_assets.storage.ledger import releases
-
-FILES = ("metrics.csv", "metrics.parquet")
-COLUMNS = pa.schema(
-    [
-        ("metric", pa.string()),
-        ("day", pa.date32()),
-        ("window_days", pa.int32()),
-        ("window_complete", pa.bool_()),
-        ("days_in_window", pa.int32()),
-        ("estimate", pa.float64()),
-        ("lower_95", pa.int64()),
-        ("upper_95", pa.int64()),
-        ("is_lower_bound", pa.bool_()),
-        ("epsilon_used", pa.float64()),
-        ("delta", pa.float64()),
-        ("mechanism", pa.string()),
-        ("sketch_impl", pa.string()),
-        ("noise_source", pa.string()),
-        ("private", pa.bool_()),
-        ("revision", pa.int32()),
-    ]
-)
-"""The exported columns, the same as in a release body; nothing else of the ledger is published."""
 
 
 def export_metrics(workspace: Workspace) -> list[Path]:
@@ -56,9 +35,9 @@ def export_metrics(workspace: Workspace) -> list[Path]:
         StorageError: The disk refused; the files written before stay.
     """
     table = _table(released(workspace))
-    paths = [workspace.lake.published / name for name in FILES]
+    paths = [workspace.lake.root / name for name in (METRICS_CSV, METRICS)]
     sink = pa.BufferOutputStream()
-    sink.write((",".join(COLUMNS.names) + "\n").encode())
+    sink.write((",".join(METRIC_SCHEMA.names) + "\n").encode())
     arrow_csv.write_csv(table, sink, arrow_csv.WriteOptions(include_header=False, quoting_style="none"))
     write_bytes(paths[0], sink.getvalue())
     write_table(paths[1], table)
@@ -68,7 +47,7 @@ def export_metrics(workspace: Workspace) -> list[Path]:
 
 def exported_days(workspace: Workspace) -> list[date]:
     """The days of which the published files hold a value, newest first; none while there are no sound files."""
-    path = workspace.lake.published / FILES[1]
+    path = workspace.lake.root / METRICS
     try:
         days = read_table(path, columns=["day"]).column("day") if path.is_file() else []
     except DataError:  # the next export writes them anew
@@ -84,5 +63,7 @@ def released(workspace: Workspace) -> list[ReleaseResult]:
 
 
 def _table(results: Sequence[ReleaseResult]) -> pa.Table:
-    columns = [pa.array([getattr(result, field.name) for result in results], type=field.type) for field in COLUMNS]
-    return pa.Table.from_arrays(columns, schema=COLUMNS)
+    columns = [
+        pa.array([getattr(result, field.name) for result in results], type=field.type) for field in METRIC_SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=METRIC_SCHEMA)

@@ -23,6 +23,7 @@ from dpdau_assets.operations.exports.report_page import MonthBudget, Page, Spent
 from dpdau_assets.operations.session.calendar import last_closed_day, until_series_end
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
+from dpdau_assets.storage.lake.layout import REPORT
 from dpdau_assets.storage.ledger import accounts
 
 MONTHS_SHOWN = 24
@@ -40,7 +41,7 @@ def write_report(workspace: Workspace) -> Path:
     Raises:
         StorageError: The disk refused; the page written before stays.
     """
-    path = workspace.lake.published / "report.html"
+    path = workspace.lake.root / REPORT
     write_bytes(path, render_page(_page(workspace)).encode())
     make_durable([path])
     return path

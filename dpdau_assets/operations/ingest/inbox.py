@@ -9,8 +9,7 @@ from pathlib import Path
 
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.lake.lake import Lake
-
-DONE = "done"
+from dpdau_assets.storage.lake.layout import DONE
 
 
 def put_away(lake: Lake, path: Path, *, batch: str, is_kept: bool) -> None:

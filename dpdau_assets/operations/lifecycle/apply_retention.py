@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, METRICS, ONE_DAY, window_days
@@ -29,7 +28,7 @@ from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets
 from dpdau_assets.operations.pipeline.exact_counts import count_keys
 from dpdau_assets.operations.pipeline.mau_unions import build_unions_locked, read_unions
 from dpdau_assets.operations.recover.backup import remove_expired_backups
-from dpdau_assets.operations.session.lineage import ASSETS, ERASURE_REPLAY, MAU_UNIONS, WAU_WINDOW_DAYS
+from dpdau_assets.operations.session.lineage import WAU_WINDOW_DAYS
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
@@ -37,6 +36,7 @@ from dpdau_assets.storage.backups.backup_needs import lowest_epoch_needed
 from dpdau_assets.storage.disk.durable import make_names_durable, remove
 from dpdau_assets.storage.keys import salt_file
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.layout import ASSETS, DAY_MARK, ERASURE_REPLAY, MAU_UNIONS, day_of
 from dpdau_assets.storage.ledger import batches, erasures, frozen_windows, partitions, salt_facts
 from dpdau_assets.storage.ledger.frozen_windows import FrozenWindow
 from dpdau_assets.storage.ledger.journal_entries import note
@@ -163,24 +163,16 @@ def _all_live_from(session: LakeSession) -> date:
 
 def _drop_files(lake: Lake, floor: date) -> None:
     """Step 3: every file of a day before the floor, whether a row ever named it or not."""
-    last_of_folder = {"staging": floor, **{f"lake/{asset}": floor for asset in ASSETS}}
-    last_of_folder[f"lake/{MAU_UNIONS}"] = floor + (WAU_WINDOW_DAYS - 1) * ONE_DAY
-    for name, before in last_of_folder.items():
-        folders = [folder for folder in (lake.root / name).glob("day=*") if _day_of(folder) < before]
+    last_of_folder = {lake.staging: floor, **{lake.partitions / asset: floor for asset in ASSETS}}
+    last_of_folder[lake.partitions / MAU_UNIONS] = floor + (WAU_WINDOW_DAYS - 1) * ONE_DAY
+    for place, before in last_of_folder.items():
+        folders = [folder for folder in place.glob(f"{DAY_MARK}*") if (day_of(folder.name) or date.max) < before]
         for folder in folders:
             remove(path for path in sorted(folder.iterdir()) if path.is_file())
             with suppress(OSError):  # a folder that holds something foreign stays, and is found by `verify`
                 folder.rmdir()
         if folders:
-            make_names_durable({lake.root / name})
-
-
-def _day_of(folder: Path) -> date:
-    """The day of a partition's folder; a name that is no day belongs to nobody here."""
-    try:
-        return date.fromisoformat(folder.name.removeprefix("day="))
-    except ValueError:
-        return date.max
+            make_names_durable({place})
 
 
 def _destroy_epochs(workspace: Workspace, floor: date) -> int | None:

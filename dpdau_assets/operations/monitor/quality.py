@@ -18,9 +18,9 @@ from dpdau_assets.core.sketches.hll import HLL_DEVIATION
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch
-from dpdau_assets.operations.session.lineage import DAILY_SKETCHES, ERASURE_REPLAY
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
+from dpdau_assets.storage.lake.layout import DAILY_SKETCHES, ERASURE_REPLAY
 from dpdau_assets.storage.ledger.ledger import time_text
 from dpdau_assets.storage.ledger.schema import batches
 

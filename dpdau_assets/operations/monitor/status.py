@@ -18,8 +18,8 @@ from dpdau_assets.operations.budget.lost_releases import unaccounted
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.monitor.due_work import OldestErasure, due_releases, oldest_erasure
 from dpdau_assets.operations.session.calendar import days_of_series, days_to_release, last_closed_day
-from dpdau_assets.operations.session.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.session.workspace import Workspace
+from dpdau_assets.storage.lake.layout import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.storage.ledger import batches, erasures, partitions, releases
 from dpdau_assets.storage.ledger.ledger import parse_time
 from dpdau_assets.storage.ledger.schema import batches as batch_rows

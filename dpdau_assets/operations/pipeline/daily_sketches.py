@@ -19,13 +19,14 @@ from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.erase.live_users import replay_locked
 from dpdau_assets.operations.pipeline.raw_events import fold_locked
-from dpdau_assets.operations.session.lineage import DAILY_SKETCHES, ERASURE_REPLAY, sketch_inputs
+from dpdau_assets.operations.session.lineage import sketch_inputs
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.session.session import LakeSession, in_chunks, lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.lake.columns import variable_width
 from dpdau_assets.storage.lake.key_files import read_table
+from dpdau_assets.storage.lake.layout import DAILY_SKETCHES, ERASURE_REPLAY
 from dpdau_assets.storage.ledger.partitions import Partition, digest_of
 
 SKETCH_COLUMN = "sketch"

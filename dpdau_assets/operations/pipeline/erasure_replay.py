@@ -13,10 +13,10 @@ from dpdau_assets.operations.erase.completion import complete_locked
 from dpdau_assets.operations.erase.live_users import clean_staged_locked, replay_locked
 from dpdau_assets.operations.pipeline.daily_sketches import build_sketches_locked
 from dpdau_assets.operations.pipeline.mau_unions import build_unions_locked
-from dpdau_assets.operations.session.lineage import DAILY_SKETCHES, MAU_UNIONS
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
+from dpdau_assets.storage.lake.layout import DAILY_SKETCHES, MAU_UNIONS
 from dpdau_assets.storage.ledger import erasures
 
 

@@ -22,15 +22,7 @@ from dpdau_assets.core.windows import Window
 from dpdau_assets.operations.pipeline.count_differences import is_small, left_per_window
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch, sketches_up_to_date
 from dpdau_assets.operations.pipeline.exact_counts import count_windows
-from dpdau_assets.operations.session.lineage import (
-    DAILY_SKETCHES,
-    MAU_UNIONS,
-    WINDOWS_FILE,
-    by_epoch,
-    days_behind_windows,
-    union_inputs,
-    union_windows,
-)
+from dpdau_assets.operations.session.lineage import by_epoch, days_behind_windows, union_inputs, union_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import Publication
 from dpdau_assets.operations.session.removals import files_before
@@ -38,22 +30,12 @@ from dpdau_assets.operations.session.session import LakeSession, in_chunks, in_t
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.lake.columns import fixed_width, variable_width
 from dpdau_assets.storage.lake.key_files import read_table
+from dpdau_assets.storage.lake.layout import DAILY_SKETCHES, MAU_UNIONS, WINDOWS
+from dpdau_assets.storage.lake.tables import UNION_SCHEMA
 from dpdau_assets.storage.ledger.partitions import Partition
 
 UNIONS_PER_PUBLICATION = {"set": 1024, "kmv": 64, "hll": 64, "theta": 64}
 """A count is small and its files are read once per piece; a sketch is up to a megabyte."""
-SCHEMA = pa.schema(
-    [
-        pa.field("window_days", pa.int32(), nullable=False),
-        pa.field("first_day", pa.date32(), nullable=False),
-        pa.field("last_day", pa.date32(), nullable=False),
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("sketch_impl", pa.string(), nullable=False),
-        pa.field("users", pa.int64()),
-        pa.field("sketch", pa.binary()),
-    ]
-)
-"""`users` is exact and for `set` only, `sketch` for the others only; both are sensitive."""
 WindowsByDay = Mapping[date, Sequence[tuple[Window, int]]]
 """For each last day its windows, each with the epoch that it is counted under."""
 NO_OTHER_FILES: Mapping[date, Mapping[str, str]] = {}
@@ -133,7 +115,7 @@ def read_unions(session: LakeSession, day: date) -> dict[int, WindowUnion]:
     Raises:
         DataError: The file is not the recorded one.
     """
-    digest = session.files(MAU_UNIONS, day).get(WINDOWS_FILE)
+    digest = session.files(MAU_UNIONS, day).get(WINDOWS)
     if digest is None:
         return {}
     table = read_table(session.workspace.lake.windows_path(day), digest=digest)
@@ -189,7 +171,7 @@ def _row(
         if any(union.users or union.sketch is not None for union in unions[day]):
             impl = session.workspace.settings.sketch_impl
             path = session.workspace.lake.windows_path(day)
-            files[WINDOWS_FILE] = new.files.write_table(path, _table(unions[day], impl=impl))
+            files[WINDOWS] = new.files.write_table(path, _table(unions[day], impl=impl))
     return Partition(MAU_UNIONS, day, files, inputs[day], session.erasure_seq)
 
 
@@ -215,7 +197,7 @@ def _count(session: LakeSession, windows: WindowsByDay) -> Mapping[date, list[Wi
 
 def _stored_counts(session: LakeSession, day: date) -> dict[int, int]:
     """The stored exact count of each window that ends on `day`, by its length; sensitive. Errors as `read_unions`."""
-    digest = session.files(MAU_UNIONS, day).get(WINDOWS_FILE)
+    digest = session.files(MAU_UNIONS, day).get(WINDOWS)
     if digest is None:
         return {}
     path = session.workspace.lake.windows_path(day)
@@ -280,4 +262,4 @@ def _table(unions: Sequence[WindowUnion], *, impl: str) -> pa.Table:
         ),
         variable_width(stored, pa.binary()),
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return pa.Table.from_arrays(columns, schema=UNION_SCHEMA)

@@ -17,11 +17,12 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.core.windows import Window, window_of
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_locked
 from dpdau_assets.operations.pipeline.exact_counts import count_windows
-from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, days_behind_windows
+from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.lake.key_files import Keys
+from dpdau_assets.storage.lake.layout import ERASURE_REPLAY
 from dpdau_assets.storage.ledger import frozen_windows
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.storage.disk.durable import link_or_copy_new, make_durable
 from dpdau_assets.storage.lake.key_files import check_key_file
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.layout import ERASURE_REPLAY, FILES_OF_DAYS, KEY_FILE, RAW_EVENTS, STAGED_FILE, day_of
 from dpdau_assets.storage.ledger import partitions
 from dpdau_assets.storage.ledger.batches import record
 from dpdau_assets.storage.ledger.ledger import get_meta, set_meta
@@ -32,8 +32,6 @@ from dpdau_assets.storage.ledger.schema import partitions as partition_rows
 VERSION_STEP = 10**9
 """How far versions of partitions jump, so that who has seen the lost ones sees the new ones as newer."""
 NO_DIGEST = "0" * 64
-_FILE = re.compile(r"e(\d+)\.parquet")
-_STAGED = re.compile(r"([0-9a-f]{32})-e(\d+)\.parquet")
 
 
 @dataclass
@@ -99,7 +97,7 @@ def _raw_events(
     After a replay the live users of a day are its raw events, so they stand in for a file that is missing or damaged.
     """
     raw, live = (
-        {(day, epoch): path for path, day, (epoch,) in _dated(lake.root / "lake" / asset, _FILE, held_from)}
+        {(day, epoch): path for path, day, (epoch,) in _dated(lake.partitions / asset, KEY_FILE, held_from)}
         for asset in (RAW_EVENTS, ERASURE_REPLAY)
     )
     told = {*live, *((day, epoch) for (_, day), row in before.items() for epoch in row.files)}
@@ -136,7 +134,7 @@ def _adopt_staged(
         earlier[seq] = earlier.get(seq, 0) + 1
     connection.execute(delete(staged_files))
     present = found.staged_of_batch
-    for path, day, (batch, epoch) in _dated(lake.root / "staging", _STAGED, held_from):
+    for path, day, (batch, epoch) in _dated(lake.staging, STAGED_FILE, held_from):
         if batch not in names:
             found.strangers += 1
             continue
@@ -168,7 +166,7 @@ def adopt_strangers(connection: Connection, lake: Lake, *, held_from: date, now:
     """
     names = set(connection.scalars(select(batches.c.batch)))
     lost: dict[str, list[tuple[Path, date, int, str]]] = {}
-    for path, day, (batch, epoch) in _dated(lake.root / "staging", _STAGED, held_from):
+    for path, day, (batch, epoch) in _dated(lake.staging, STAGED_FILE, held_from):
         digest = None if batch in names else check_key_file(path)
         if digest is not None:
             lost.setdefault(batch, []).append((path, day, int(epoch), digest))
@@ -200,12 +198,8 @@ def _dated(folder: Path, pattern: re.Pattern[str], held_from: date) -> list[tupl
     no row are removed at the end of a restore.
     """
     found = []
-    for path in sorted(folder.glob("day=*/*.parquet")):
-        match = pattern.fullmatch(path.name)
-        try:
-            day = date.fromisoformat(path.parent.name.removeprefix("day="))
-        except ValueError:
-            continue
-        if match and day >= held_from:
+    for path in sorted(folder.glob(FILES_OF_DAYS)):
+        match, day = pattern.fullmatch(path.name), day_of(path.parent.name)
+        if match and day and day >= held_from:
             found.append((path, day, match.groups()))
     return found

@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from dpdau_assets.operations.session.lineage import RAW_EVENTS
 from dpdau_assets.operations.session.publication import recover
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.backups import backups
@@ -21,6 +20,7 @@ from dpdau_assets.storage.backups.backups import Backup, Terms
 from dpdau_assets.storage.backups.unfinished_backups import settle_unfinished
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal.journal import anchor_of
+from dpdau_assets.storage.lake.layout import RAW_EVENTS
 from dpdau_assets.storage.ledger import batches, partitions
 
 LOCK_SECONDS = 600
@@ -82,7 +82,7 @@ def backup(workspace: Workspace, *, with_lake: bool = False) -> BackupReport:
         if with_lake:
             held.enter_context(lake.lock())
             recover(workspace)
-        held.enter_context(FileLock(lake.backups / ".lock", timeout_seconds=LOCK_SECONDS))
+        held.enter_context(FileLock(lake.backups_lock_path, timeout_seconds=LOCK_SECONDS))
         settle_unfinished(lake.backups)
         made = _copies(workspace, _terms(workspace, now), with_lake=with_lake)
     removed = remove_expired_backups(workspace, now=now + JITTER)

@@ -15,11 +15,12 @@ from dpdau_assets.operations.recover.repair import (
     give_up_lost,
     heal_raw_events,
 )
-from dpdau_assets.operations.session.lineage import RAW_EVENTS, days_behind_windows
+from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.orphans import remove_orphans
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
+from dpdau_assets.storage.lake.layout import RAW_EVENTS
 
 
 def rebuild(

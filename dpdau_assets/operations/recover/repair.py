@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, RAW_EVENTS
-from dpdau_assets.operations.session.publication import intent_path, is_readable, partition_files
+from dpdau_assets.operations.session.publication import is_readable, partition_files
 from dpdau_assets.operations.session.session import LakeSession
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.findings import AppliedErasures, Report
 from dpdau_assets.operations.verify.other_places import verify_pages
 from dpdau_assets.storage.disk.durable import file_digest, remove
+from dpdau_assets.storage.lake.layout import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.ledger.batches import StagedFile
 
@@ -89,7 +89,7 @@ def drop_unreadable_intent(workspace: Workspace) -> bool:
 
     A rebuild checks raw events and staged files against the ledger next, and makes the rest again. Hold the lake lock.
     """
-    path = intent_path(workspace.lake)
+    path = workspace.lake.intent_path
     if not path.exists() or is_readable(workspace.lake):
         return False
     remove([path])

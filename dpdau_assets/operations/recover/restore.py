@@ -39,9 +39,8 @@ from dpdau_assets.operations.erase.live_users import clean_staged_locked, replay
 from dpdau_assets.operations.recover.adopt_lake import Adopted, adopt_lake, adopt_strangers
 from dpdau_assets.operations.recover.restore_lake import drop_batches, put_lake_back
 from dpdau_assets.operations.recover.restore_source import Base, RestoreSource, find_gaps, is_published_beyond
-from dpdau_assets.operations.session.open_workspace import journal_end_path, ledger_url, open_workspace
+from dpdau_assets.operations.session.open_workspace import ledger_url, open_workspace
 from dpdau_assets.operations.session.orphans import remove_orphans
-from dpdau_assets.operations.session.publication import intent_path
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Clock, Workspace, last_use, utc_now
 from dpdau_assets.settings.settings import Settings
@@ -178,7 +177,7 @@ class _Work:
         self._lake = lake
         self._path = path
         self._now = now
-        self._journal = Journal(lake.journal_folder, mirror=settings.journal_mirror, end=journal_end_path(lake))
+        self._journal = Journal(lake.journal_folder, mirror=settings.journal_mirror, end=lake.journal_end_path)
         self._salts = _salts(lake)
         self._ledger_id = _lake_ledger_id(lake)
 
@@ -227,7 +226,7 @@ class _Work:
             floor = salt_facts.retention_floor(connection)
             counts = self._files_of_batch() if with_lake else replay.files_of_batch
             copy = put_lake_back(self._lake, self._ledger_id) if with_lake else None
-            remove([intent_path(self._lake)])
+            remove([self._lake.intent_path])
             adopted = adopt_lake(
                 connection,
                 self._lake,

@@ -17,6 +17,7 @@ from dpdau_assets.storage.backups.backups import LAKE_PARTS, Backup
 from dpdau_assets.storage.disk.durable import make_durable, make_names_durable, temporary_name, write_new
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.layout import FILES_OF_DAYS, STAGING
 from dpdau_assets.storage.ledger import schema
 from dpdau_assets.storage.ledger.journal_entries import note
 
@@ -43,10 +44,10 @@ def put_lake_back(lake: Lake, ledger_id: str | None) -> Backup:
             "without the lost files of those days",
         )
     for name, part in LAKE_PARTS.items():
-        if name != "staging":
+        if name != STAGING:
             _replace_folder(chosen, name, lake.root / part)
-    for source in sorted((chosen.path / "staging").glob("day=*/*.parquet")):
-        target = lake.root / "staging" / source.parent.name / source.name
+    for source in sorted((chosen.path / STAGING).glob(FILES_OF_DAYS)):
+        target = lake.staging / source.parent.name / source.name
         if not target.exists():
             make_folder(target.parent)
             write_new(target, source.read_bytes())

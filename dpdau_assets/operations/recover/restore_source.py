@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from dpdau_assets.errors import ConfigurationError, DataError, DpdauError
-from dpdau_assets.operations.session.open_workspace import journal_end_path, open_workspace
+from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.verify.findings import Action, Report
 from dpdau_assets.operations.verify.journal import verify_journal
 from dpdau_assets.operations.verify.ledger import verify_ledger
@@ -26,6 +26,7 @@ from dpdau_assets.storage.journal.last_line import noted_end
 from dpdau_assets.storage.journal.lines import START, Anchor, Gap, Line, Lines, read
 from dpdau_assets.storage.lake.key_files import read_table
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.layout import METRICS
 from dpdau_assets.storage.ledger import releases
 from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY
 from dpdau_assets.storage.scan.byte_search import KeySearch
@@ -75,7 +76,7 @@ class RestoreSource:
         self._ledger_id = ledger_id
         found = look_at(ledger)
         self.present = found if ledger_id in (None, found.ledger_id) else NOT_THERE
-        self.known_seq = max(self.present.anchor.seq, noted_end(journal_end_path(lake), ledger_id=ledger_id))
+        self.known_seq = max(self.present.anchor.seq, noted_end(lake.journal_end_path, ledger_id=ledger_id))
 
     def choose(self, source: Path | None, *, with_lake: bool) -> Base:
         """What the journal is replayed onto.
@@ -182,7 +183,7 @@ def is_published_beyond(connection: Connection, lake: Lake) -> bool:
     Raises:
         StorageError: The file cannot be read.
     """
-    path = lake.published / "metrics.parquet"
+    path = lake.root / METRICS
     if not path.exists():
         return False
     with suppress(DataError):

@@ -19,10 +19,11 @@ from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_l
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch
 from dpdau_assets.operations.pipeline.exact_counts import count_keys
 from dpdau_assets.operations.pipeline.mau_unions import read_unions
-from dpdau_assets.operations.session.lineage import ERASURE_REPLAY, days_behind_windows
+from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import ReleaseCut, Workspace
+from dpdau_assets.storage.lake.layout import ERASURE_REPLAY
 
 
 def snapshot_counts(

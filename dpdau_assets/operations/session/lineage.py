@@ -17,14 +17,6 @@ from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY, DayRange
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.windows import Window
 
-RAW_EVENTS = "raw_events"
-ERASURE_REPLAY = "erasure_replay"
-DAILY_SKETCHES = "daily_sketches"
-MAU_UNIONS = "mau_unions"
-ASSETS = (RAW_EVENTS, ERASURE_REPLAY, DAILY_SKETCHES, MAU_UNIONS)
-
-WINDOWS_FILE = "windows"
-"""Name of the only file of a `mau_unions` partition in its ledger row."""
 WAU_WINDOW_DAYS = 7
 NO_FILES: Mapping[date, str] = {}
 

@@ -6,7 +6,6 @@ Belongs here: the order of opening and what is refused at it. What an open folde
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import ConfigurationError, LedgerMismatchError, SaltStoreMismatchError, StorageError
@@ -23,7 +22,6 @@ from dpdau_assets.operations.session.workspace import (
 )
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.disk.durable import read_bytes
-from dpdau_assets.storage.journal import last_line as journal_end
 from dpdau_assets.storage.journal.journal import Journal, anchor_of
 from dpdau_assets.storage.journal.lines import Anchor, files_in, last_line
 from dpdau_assets.storage.journal.replay import Replay
@@ -63,7 +61,7 @@ def open_workspace(
     lake = Lake(settings.root, memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads)
     if create:
         lake.make_folders()
-    journal = Journal(lake.journal_folder, mirror=settings.journal_mirror, end=journal_end_path(lake))
+    journal = Journal(lake.journal_folder, mirror=settings.journal_mirror, end=lake.journal_end_path)
     ledger = _open_ledger(settings, lake, journal, create=create, synthetic=synthetic)
     try:
         with ledger.read() as connection:
@@ -134,11 +132,6 @@ def _fix_series_floor(ledger: Ledger, settings: Settings) -> None:
 def _anchor(ledger: Ledger) -> Anchor:
     with ledger.read() as connection:
         return anchor_of(connection)
-
-
-def journal_end_path(lake: Lake) -> Path:
-    """Where the journal's last line is noted outside of it."""
-    return lake.ledger_id_path.with_name(journal_end.NAME)
 
 
 def ledger_url(settings: Settings, lake: Lake) -> str:

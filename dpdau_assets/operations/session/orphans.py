@@ -12,10 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from dpdau_assets.operations.session.lineage import ASSETS, DAILY_SKETCHES
-from dpdau_assets.operations.session.publication import file_name
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import remove
+from dpdau_assets.storage.lake.layout import (
+    ASSETS,
+    DAILY_SKETCHES,
+    DAY_MARK,
+    KEYS_SUFFIX,
+    LAKE,
+    STAGING,
+    day_name,
+    partition_name,
+    staged_name,
+)
 from dpdau_assets.storage.ledger import batches, partitions
 
 FOLDER_THREADS = 8
@@ -34,14 +43,15 @@ def remove_orphans(workspace: Workspace) -> int:
     with workspace.ledger.read() as connection:
         named = partitions.names_of_files(connection)
         staged = batches.staged_between(connection)
-    known = {f"{root}/staging/day={file.day}/{file.batch}-e{file.epoch}.parquet" for file in staged}
+    place = f"{root}/{STAGING}"
+    known = {f"{place}/{day_name(file.day)}/{staged_name(file.batch, file.epoch)}" for file in staged}
     is_reference = workspace.settings.sketch_impl == "set"  # daily sketches are live users then, and have no files
     for asset, day, name in named:
         if asset != DAILY_SKETCHES or not is_reference:
-            known.add(f"{root}/lake/{asset}/day={day}/{file_name(asset, name)}")
+            known.add(f"{root}/{LAKE}/{asset}/{DAY_MARK}{day}/{partition_name(asset, name)}")
     orphans = [Path(path) for path in _key_files(str(root)) if path not in known]
     remove(orphans)
-    folders = {f"{root}/staging/{day}" for day in _entries(f"{root}/staging")} | {str(one.parent) for one in orphans}
+    folders = {f"{place}/{day}" for day in _entries(place)} | {str(one.parent) for one in orphans}
     with ThreadPoolExecutor(FOLDER_THREADS) as pool:
         list(pool.map(_remove_empty, folders))
     return len(orphans)
@@ -54,11 +64,11 @@ def _remove_empty(folder: str) -> None:
 
 def _key_files(root: str) -> Iterator[str]:
     """Every file in its place below staging/ and below the folders of the assets."""
-    for folder in [f"{root}/staging", *(f"{root}/lake/{asset}" for asset in ASSETS)]:
+    for folder in [f"{root}/{STAGING}", *(f"{root}/{LAKE}/{asset}" for asset in ASSETS)]:
         for day in _entries(folder):
-            if day.startswith("day="):
+            if day.startswith(DAY_MARK):
                 yield from (
-                    f"{folder}/{day}/{name}" for name in _entries(f"{folder}/{day}") if name.endswith(".parquet")
+                    f"{folder}/{day}/{name}" for name in _entries(f"{folder}/{day}") if name.endswith(KEYS_SUFFIX)
                 )
 
 

@@ -26,16 +26,15 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.session.lineage import MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import file_digest, read_bytes, remove
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.layout import KEYS_SUFFIX, MAU_UNIONS, RAW_EVENTS, partition_name
 from dpdau_assets.storage.lake.write_batch import WriteBatch
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.ledger.batches import StagedFile
 from dpdau_assets.storage.ledger.partitions import Partition
 
-INTENT_NAME = ".intent.json"
 DAYS_PER_PUBLICATION = 1024
 
 
@@ -77,7 +76,7 @@ def publish(workspace: Workspace, new: Publication, known: Mapping[tuple[str, da
         StorageError: The disk or the ledger refused; the next holder of the lake lock heals what was begun.
     """
     moved = [row for row in new.rows if _changes_files(row, known.get((row.asset, row.day)))]
-    intent = intent_path(workspace.lake)
+    intent = workspace.lake.intent_path
     needs_intent = bool(moved or new.folded or new.rewritten)
     if needs_intent:
         with workspace.lake.write_batch() as aside:  # in tmp/, where a later sweep finds it
@@ -107,7 +106,7 @@ def recover(workspace: Workspace) -> bool:
     Raises:
         DataError: A file is neither the one recorded nor the one intended.
     """
-    intent = intent_path(workspace.lake)
+    intent = workspace.lake.intent_path
     if not intent.exists():
         return False
     document = _parse(intent)
@@ -126,21 +125,11 @@ def recover(workspace: Workspace) -> bool:
     return True
 
 
-def intent_path(lake: Lake) -> Path:
-    """Where the intent of the publication under way is."""
-    return lake.root / "lake" / INTENT_NAME
-
-
 def partition_files(lake: Lake, asset: str, day: date, files: Mapping[str, str]) -> dict[Path, str]:
     """The paths of a partition's files with their digests."""
     if asset == MAU_UNIONS:
         return {lake.windows_path(day): digest for digest in files.values()}
     return {lake.partition_path(asset, day, epoch=int(epoch)): digest for epoch, digest in files.items()}
-
-
-def file_name(asset: str, name: str) -> str:
-    """The name within its folder of the file that a partition's row calls `name`, as `partition_files` has it."""
-    return f"{name}.parquet" if asset == MAU_UNIONS else f"e{name}.parquet"
 
 
 def _changes_files(row: Partition, known: Partition | None) -> bool:
@@ -170,7 +159,7 @@ def _staged_fields(item: list[Any]) -> tuple[int, str, date, int, str]:
 def is_readable(lake: Lake) -> bool:
     """Whether the intent of an interrupted publication, which must exist, can be read."""
     with suppress(DataError):
-        return bool(_parse(intent_path(lake)))
+        return bool(_parse(lake.intent_path))
     return False
 
 
@@ -248,8 +237,8 @@ def _remove_others(lake: Lake, asset: str, day: date, *, kept: Mapping[str, str]
     """Removes every file of a partition that is not in `kept`."""
     folder = lake.partition_folder(asset, day)
     if folder.is_dir():
-        names = {file_name(asset, name) for name in kept}
-        remove(path for path in sorted(folder.glob("*.parquet")) if path.name not in names)
+        names = {partition_name(asset, name) for name in kept}
+        remove(path for path in sorted(folder.glob(f"*{KEYS_SUFFIX}")) if path.name not in names)
         if not kept:
             with suppress(OSError):
                 folder.rmdir()

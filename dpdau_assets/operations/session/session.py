@@ -21,12 +21,12 @@ from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.session.calendar import last_closed_day
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
-from dpdau_assets.operations.session.lineage import ASSETS, ERASURE_REPLAY
 from dpdau_assets.operations.session.publication import Publication, partition_files, publication, publish, recover
 from dpdau_assets.operations.session.removals import Removal
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.lake.key_files import Keys, read_keys
+from dpdau_assets.storage.lake.layout import ASSETS, ERASURE_REPLAY
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
 from dpdau_assets.storage.ledger.batches import StagedFile
 from dpdau_assets.storage.ledger.partitions import Partition

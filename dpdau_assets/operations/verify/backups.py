@@ -38,13 +38,13 @@ from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.journal.lines import read
 from dpdau_assets.storage.lake.key_files import read_keys
+from dpdau_assets.storage.lake.layout import DAY_MARK, KEYS_SUFFIX, LOCK, WINDOWS
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import ErasureRequest, Tombstones, to_unsigned
 from dpdau_assets.storage.ledger.ledger import parse_time
 from dpdau_assets.storage.scan.byte_search import KeySearch
 from dpdau_assets.storage.scan.sqlite_pages import foreign_pages
 
-LOCK_NAME = ".lock"
 """Held by a backup that is being made."""
 
 
@@ -167,14 +167,14 @@ def _report_others(folder: Path, known: set[Path], report: Report) -> None:
     """Reports what lies in backups/ and is no copy: without its manifest, or left by a backup that was killed."""
     manifests = {path.with_suffix(".json") for path in known}
     try:
-        with FileLock(folder / LOCK_NAME, timeout_seconds=0):
+        with FileLock(folder / LOCK, timeout_seconds=0):
             others = sorted(path for path in folder.iterdir() if path not in known | manifests)
     except StorageError:
         report.note(AT_WORK)
         return
     waiting = {place_of(path).with_suffix("") for path in others if _is_left(path)}
     for path in others:
-        if path.name == LOCK_NAME:
+        if path.name == LOCK:
             continue
         is_left = _is_left(path)
         report.find(
@@ -214,9 +214,9 @@ def _complete_before(
 
 def _holds_erased(files: Iterable[Path], stones: ErasedKeys) -> bool:
     """Whether a file of a copy of the lake holds a pseudonym erased on its day."""
-    for path in sorted(path for path in files if path.suffix == ".parquet"):
-        day = date.fromisoformat(path.parent.name.removeprefix("day="))
-        if path.stem == "windows":
+    for path in sorted(path for path in files if path.suffix == KEYS_SUFFIX):
+        day = date.fromisoformat(path.parent.name.removeprefix(DAY_MARK))
+        if path.stem == WINDOWS:
             if holds_erased_rows(path, stones):
                 return True
             continue

@@ -25,7 +25,6 @@ from dpdau_assets.storage.disk.os_errors import make_folder
 from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import ErasureRequest
 
-FOLDER = "reports/certificates"
 COVERED = (
     "staged files, raw events, live users, daily sketches and unions of every day held",
     "temporary and spill files, quarantine reports, exports, the catalogue and every other file of the data folder",
@@ -117,7 +116,7 @@ def certify(workspace: Workspace, request: str, *, progress: Progress = no_progr
     _refuse(found)
     with workspace.ledger.read() as connection:
         first = _first_day(connection, known.through_day)
-    path = f"{FOLDER}/{known.request}.md"
+    place = workspace.lake.certificate_path(known.request)
     notes = tuple(note.line for note in found.notes if note.kind is not NoteKind.OVERFILLED)
     certificate = Certificate(
         request=known.request,
@@ -129,9 +128,9 @@ def certify(workspace: Workspace, request: str, *, progress: Progress = no_progr
         last_backup_expires_at=last_expiry(workspace, known),
         covered=COVERED,
         not_covered=(*NOT_COVERED, *notes),
-        path=path,
+        path=str(place.relative_to(workspace.lake.root)),
     )
-    _write(workspace.lake.root / path, certificate)
+    _write(place, certificate)
     return certificate
 
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from dpdau_assets.core.quantities import DayRange, contiguous_ranges
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.session.lineage import ASSETS, DAILY_SKETCHES, ERASURE_REPLAY, MAU_UNIONS, RAW_EVENTS
-from dpdau_assets.operations.session.publication import intent_path, is_readable, partition_files
+from dpdau_assets.operations.session.publication import is_readable, partition_files
 from dpdau_assets.operations.session.session import in_threads
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.file_scan import holds_any
@@ -33,12 +32,11 @@ from dpdau_assets.operations.verify.findings import (
 from dpdau_assets.operations.verify.sketches import LiveErased, holds_erased_sketch, holds_erased_union
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.lake.key_files import read_keys
+from dpdau_assets.storage.lake.layout import ASSETS, DAILY_SKETCHES, ERASURE_REPLAY, MAU_UNIONS, RAW_EVENTS, STAGING
 from dpdau_assets.storage.ledger import batches
 from dpdau_assets.storage.ledger.batches import StagedFile
 from dpdau_assets.storage.ledger.partitions import Partition
 from dpdau_assets.storage.scan.byte_search import KeySearch
-
-STAGING = "staging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ def verify_lake(workspace: Workspace, known: KnownFiles, erased: AppliedErasures
         StorageError: A file cannot be read.
     """
     looking = _Looking(workspace, known, erased)
-    is_interrupted = intent_path(workspace.lake).exists()
+    is_interrupted = workspace.lake.intent_path.exists()
     for asset in ASSETS:
         rows = [row for (name, day), row in sorted(known.rows.items()) if name == asset and day in known.days]
         seen = [one for found in in_threads(lambda row: _look_at_partition(looking, row), rows) for one in found]

@@ -7,12 +7,10 @@ belong to `verify_lake`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from dpdau_assets.operations.session.lineage import ASSETS
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.file_scan import holds_any
 from dpdau_assets.operations.verify.findings import (
@@ -25,14 +23,11 @@ from dpdau_assets.operations.verify.findings import (
     rebuild_of,
     removal_of,
 )
-from dpdau_assets.operations.verify.lake import STAGING, KnownFiles, own_files
+from dpdau_assets.operations.verify.lake import KnownFiles, own_files
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK
-from dpdau_assets.storage.journal import last_line
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.layout import ASSETS, DAY_MARK, KEYS_SUFFIX, LAKE, LAKE_FILES, LOCK, STAGING, day_of
 from dpdau_assets.storage.scan.byte_search import KeySearch
-
-OWN_FILES = (".lock", ".ledger-id", ".intent.json", last_line.NAME)
-"""Files of lake/ that are not partitions."""
 
 
 def verify_strays(workspace: Workspace, known: KnownFiles, erased: AppliedErasures, report: Report) -> None:
@@ -57,13 +52,13 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
     named = {lake.staging_path(file.day, batch=file.batch, epoch=file.epoch) for file in known.staged}
     for row in known.rows.values():
         named.update(own_files(workspace, row))
-    named.update(lake.root / "lake" / name for name in OWN_FILES)
-    for path in (*(lake.root / "lake" / name for name in OWN_FILES), lake.temporary_root / ".lock"):
+    named.update(lake.partitions / name for name in LAKE_FILES)
+    for path in (*(lake.partitions / name for name in LAKE_FILES), lake.temporary_root / LOCK):
         if holds_any(erased.search, path):
             repair = removal_of(path, before="stop everything that works in the folder, then ")
             report.find("erased", str(path.relative_to(lake.root)), HOLDS, repair=repair)
     orphans: dict[str, list[Path]] = {}
-    for path in _files_below(lake.root / "lake", lake.root / "staging"):
+    for path in _files_below(lake.partitions, lake.staging):
         if path in named:
             continue
         kind = _partition_kind(lake, path)
@@ -92,9 +87,8 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
 
 def _erased_on_its_day(path: Path, erased: AppliedErasures) -> KeySearch:
     """A search for whoever is erased on the day that the file's folder names; for all where it names none."""
-    try:
-        day = date.fromisoformat(path.parent.name.removeprefix("day="))
-    except ValueError:
+    day = day_of(path.parent.name)
+    if day is None:
         return erased.search
     stones = [erased.completed.of_epoch(epoch) for epoch in erased.completed.epochs]
     return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.erased_on(day) for one in stones if one)]))
@@ -107,11 +101,11 @@ def _removal(path: Path, known: KnownFiles) -> Repair:
 def _partition_kind(lake: Lake, path: Path) -> str | None:
     """The kind of a file that lies where `rebuild` looks for files to remove; None for any other."""
     parts = path.relative_to(lake.root).parts
-    if path.suffix != ".parquet" or path.name.startswith("."):
+    if path.suffix != KEYS_SUFFIX or path.name.startswith("."):
         return None
-    if len(parts) == 3 and parts[0] == STAGING and parts[1].startswith("day="):
+    if len(parts) == 3 and parts[0] == STAGING and parts[1].startswith(DAY_MARK):
         return STAGING
-    is_partition = len(parts) == 4 and parts[0] == "lake" and parts[1] in ASSETS and parts[2].startswith("day=")
+    is_partition = len(parts) == 4 and parts[0] == LAKE and parts[1] in ASSETS and parts[2].startswith(DAY_MARK)
     return parts[1] if is_partition else None
 
 

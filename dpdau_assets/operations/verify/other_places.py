@@ -29,18 +29,31 @@ from dpdau_assets.operations.verify.findings import (
     removal_of,
 )
 from dpdau_assets.settings.settings import dagster_home
+from dpdau_assets.storage.lake.layout import (
+    BACKUPS,
+    CATALOGUE,
+    DONE,
+    INBOX,
+    JOURNAL,
+    LAKE,
+    METRICS,
+    METRICS_CSV,
+    REPORT,
+    STAGING,
+    TEMPORARY,
+)
 from dpdau_assets.storage.scan.byte_search import CHUNK_BYTES, KeySearch
 from dpdau_assets.storage.scan.sqlite_pages import foreign_pages
 
-ELSEWHERE = ("lake", "staging", "tmp", "inbox", "backups", "journal")
+ELSEWHERE = (LAKE, STAGING, TEMPORARY, INBOX, BACKUPS, JOURNAL)
 """Folders of DATA_DIR that others look at; sources in `inbox` hold raw ids."""
 SHARED_MEMORY = "-shm"
 """SQLite's index of its log: page numbers only, and opening it would drop SQLite's locks."""
 REWRITTEN = {
-    "published/metrics.csv": Repair(Action.WRITE_AGAIN, "dpdau export"),
-    "published/metrics.parquet": Repair(Action.WRITE_AGAIN, "dpdau export"),
-    "published/report.html": Repair(Action.WRITE_AGAIN, "dpdau report"),
-    "dpdau.duckdb": Repair(Action.WRITE_AGAIN, "dpdau init"),
+    METRICS_CSV: Repair(Action.WRITE_AGAIN, "dpdau export"),
+    METRICS: Repair(Action.WRITE_AGAIN, "dpdau export"),
+    REPORT: Repair(Action.WRITE_AGAIN, "dpdau report"),
+    CATALOGUE: Repair(Action.WRITE_AGAIN, "dpdau init"),
 }
 """Files that a command writes anew, with that command."""
 KEPT_SOURCES = Note(
@@ -151,7 +164,7 @@ def _verify_catalogue(workspace: Workspace, search: KeySearch, report: Report) -
     if tables:
         report.find(
             "erased" if is_erased else "unknown",
-            "dpdau.duckdb",
+            CATALOGUE,
             HOLDS if is_erased else "the catalogue holds tables, which no command makes",
             repair=REWRITTEN["dpdau.duckdb"],
         )
@@ -182,7 +195,7 @@ def _verify_dagster(home: Path, search: KeySearch, report: Report) -> None:
 def _mention_sources(workspace: Workspace, report: Report) -> None:
     """Says what the verification cannot see: raw ids of sources."""
     inbox = workspace.lake.inbox
-    done = inbox / "done"
+    done = inbox / DONE
     has_done = done.is_dir() and any(done.iterdir())
     if workspace.settings.keep_sources or has_done:
         report.note(KEPT_SOURCES)

@@ -20,9 +20,9 @@ from dpdau_assets.core.sketches.codec import IMPLEMENTATIONS, decode, unseal
 from dpdau_assets.core.sketches.murmur import theta_hashes
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
-from dpdau_assets.operations.session.lineage import ERASURE_REPLAY
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.lake.key_files import read_keys, read_table
+from dpdau_assets.storage.lake.layout import ERASURE_REPLAY
 from dpdau_assets.storage.ledger.erasures import Tombstones
 from dpdau_assets.storage.ledger.partitions import Partition
 

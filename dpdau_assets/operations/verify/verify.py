@@ -26,7 +26,7 @@ from dpdau_assets.errors import (
     StorageError,
 )
 from dpdau_assets.operations.budget.shared_noise import closed_offsets
-from dpdau_assets.operations.session.lineage import ASSETS, days_behind_windows
+from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Clock, Workspace, utc_now
@@ -40,6 +40,7 @@ from dpdau_assets.operations.verify.other_places import verify_places
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.journal.lines import files_in
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.layout import ASSETS
 from dpdau_assets.storage.ledger import batches, partitions
 
 STEPS = 4

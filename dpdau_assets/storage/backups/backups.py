@@ -37,11 +37,12 @@ from dpdau_assets.storage.disk.durable import (
 )
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_error, storage_errors
 from dpdau_assets.storage.journal.lines import Anchor, files_in, last_line
+from dpdau_assets.storage.lake.layout import FILES_OF_DAYS, LAKE, MAU_UNIONS, RAW_EVENTS, STAGING
 from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, Ledger, parse_time, time_text
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
-LAKE_PARTS = {"raw_events": "lake/raw_events", "mau_unions": "lake/mau_unions", "staging": "staging"}
+LAKE_PARTS = {**{asset: f"{LAKE}/{asset}" for asset in (RAW_EVENTS, MAU_UNIONS)}, STAGING: STAGING}
 """What a copy of the lake holds, by its name in the copy and in the data folder."""
 
 
@@ -174,7 +175,7 @@ def copy_lake(root: Path, folder: Path, terms: Terms, *, anchor: Anchor, batch_s
         files: dict[str, str] = {}
         temporary.mkdir(mode=FOLDER_MODE)
         for name, part in LAKE_PARTS.items():
-            for source in sorted((root / part).glob("day=*/*.parquet")):
+            for source in sorted((root / part).glob(FILES_OF_DAYS)):
                 target = temporary / name / source.parent.name / source.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)

@@ -11,8 +11,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-NAME = ".journal-end"
-
 
 def note_end(path: Path, *, seq: int, ledger_id: str) -> None:
     """Notes the last line; where that is refused the note stays what it was.

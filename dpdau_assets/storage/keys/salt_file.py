@@ -35,6 +35,7 @@ from dpdau_assets.storage.disk.durable import (
 )
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
+from dpdau_assets.storage.lake.layout import LOCK
 
 STORE_VERSION = 1
 FILE_MODE = 0o600
@@ -245,7 +246,7 @@ def refuse_open_permissions(path: Path) -> None:
 
 def _locked(path: Path) -> FileLock:
     make_folder(path.parent, mode=FOLDER_MODE)
-    return FileLock(path.parent / ".lock", timeout_seconds=LOCK_SECONDS)
+    return FileLock(path.parent / LOCK, timeout_seconds=LOCK_SECONDS)
 
 
 def _put(path: Path, document: SaltDocument) -> None:

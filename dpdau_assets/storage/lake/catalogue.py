@@ -8,55 +8,31 @@ DATA_DIR, write the catalogue again.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
-
+from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import StorageError
 from dpdau_assets.storage.disk.durable import replace, temporary_name
 from dpdau_assets.storage.disk.os_errors import make_folder
-from dpdau_assets.storage.lake.key_files import KEY_SCHEMA, write_table
-
-PLACEHOLDERS = "placeholders"
-"""Folder of the empty files; a view's pattern `[lp]*` matches it beside `lake`."""
-
-UNION_SCHEMA = pa.schema(
-    [
-        pa.field("window_days", pa.int32(), nullable=False),
-        pa.field("first_day", pa.date32(), nullable=False),
-        pa.field("last_day", pa.date32(), nullable=False),
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("sketch_impl", pa.string(), nullable=False),
-        pa.field("users", pa.int64()),
-        pa.field("sketch", pa.binary()),
-    ]
+from dpdau_assets.storage.lake.key_files import write_table
+from dpdau_assets.storage.lake.layout import (
+    DAY_MARK,
+    ERASURE_REPLAY,
+    LAKE,
+    MAU_UNIONS,
+    METRICS,
+    PLACEHOLDERS,
+    PUBLISHED,
+    RAW_EVENTS,
+    WINDOWS,
+    day_name,
+    partition_name,
 )
-"""Columns of a file of mau_unions."""
+from dpdau_assets.storage.lake.tables import KEY_SCHEMA, METRIC_SCHEMA, UNION_SCHEMA
 
-METRIC_SCHEMA = pa.schema(
-    [
-        ("metric", pa.string()),
-        ("day", pa.date32()),
-        ("window_days", pa.int32()),
-        ("window_complete", pa.bool_()),
-        ("days_in_window", pa.int32()),
-        ("estimate", pa.float64()),
-        ("lower_95", pa.int64()),
-        ("upper_95", pa.int64()),
-        ("is_lower_bound", pa.bool_()),
-        ("epsilon_used", pa.float64()),
-        ("delta", pa.float64()),
-        ("mechanism", pa.string()),
-        ("sketch_impl", pa.string()),
-        ("noise_source", pa.string()),
-        ("private", pa.bool_()),
-        ("revision", pa.int32()),
-    ]
-)
-"""Columns of published/metrics.parquet."""
-
-KEY_VIEWS = ("raw_events", "erasure_replay")
+KEY_VIEWS = (RAW_EVENTS, ERASURE_REPLAY)
+SOURCES = f"[{LAKE[0]}{PLACEHOLDERS[0]}]*"
+"""The folder of the lake and that of the empty files, which give each view its columns before there is data."""
 
 
 def write_catalogue(root: Path, target: Path) -> Path:
@@ -93,25 +69,25 @@ def write_catalogue(root: Path, target: Path) -> Path:
 def _write_placeholders(root: Path) -> None:
     """Empty files with the right columns: DuckDB refuses a view over a pattern that matches nothing."""
     folder = root / PLACEHOLDERS
-    day = f"day={date(1970, 1, 1).isoformat()}"
+    day = day_name(EARLIEST_DAY)
     for name in KEY_VIEWS:
-        write_table(folder / name / day / "e0.parquet", KEY_SCHEMA.empty_table())
-    write_table(folder / "mau_unions" / day / "windows.parquet", UNION_SCHEMA.empty_table())
-    write_table(folder / "metrics.parquet", METRIC_SCHEMA.empty_table())
+        write_table(folder / name / day / partition_name(name, "0"), KEY_SCHEMA.empty_table())
+    write_table(folder / MAU_UNIONS / day / partition_name(MAU_UNIONS, WINDOWS), UNION_SCHEMA.empty_table())
+    write_table(folder / Path(METRICS).name, METRIC_SCHEMA.empty_table())
 
 
 def _views(root: Path) -> dict[str, str]:
     views = {name: _keys_view(root, name) for name in KEY_VIEWS}
     views["activity_log"] = "SELECT user_key, day, '+' AS op, epoch FROM erasure_replay"
-    unions = _pattern(root, "[lp]*/mau_unions/day=*/windows.parquet")
-    views["mau_unions"] = f"SELECT {', '.join(UNION_SCHEMA.names)} FROM read_parquet({unions})"
-    metrics = _pattern(root, "p*/metrics.parquet")
+    unions = _pattern(root, f"{SOURCES}/{MAU_UNIONS}/{DAY_MARK}*/{partition_name(MAU_UNIONS, WINDOWS)}")
+    views[MAU_UNIONS] = f"SELECT {', '.join(UNION_SCHEMA.names)} FROM read_parquet({unions})"
+    metrics = _pattern(root, f"{PUBLISHED[0]}*/{Path(METRICS).name}")
     views["published_metrics"] = f"SELECT {', '.join(METRIC_SCHEMA.names)} FROM read_parquet({metrics})"
     return views
 
 
 def _keys_view(root: Path, name: str) -> str:
-    pattern = _pattern(root, f"[lp]*/{name}/day=*/e*.parquet")
+    pattern = _pattern(root, f"{SOURCES}/{name}/{DAY_MARK}*/{partition_name(name, '*')}")
     epoch = r"regexp_extract(filename, 'e(\d+)\.parquet$', 1)::INTEGER"
     return (
         f"SELECT user_key, day, {epoch} AS epoch FROM "

@@ -22,11 +22,10 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.storage.disk.durable import read_bytes, write_bytes
 from dpdau_assets.storage.lake.columns import fixed_width
 from dpdau_assets.storage.lake.plain_pages import plain_page
+from dpdau_assets.storage.lake.tables import KEY_COLUMN, KEY_SCHEMA
 
 Keys = npt.NDArray[np.uint64]
 
-KEY_COLUMN = "user_key"
-KEY_SCHEMA = pa.schema([pa.field(KEY_COLUMN, pa.uint64(), nullable=False)])
 ROW_GROUP_ROWS = 131_072
 MAGIC = b"PAR1"
 """How every Parquet file starts and ends."""

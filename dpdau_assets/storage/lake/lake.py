@@ -1,7 +1,7 @@
-"""The lake: where every file of a data folder lives, who may replace it, and DuckDB over it.
+"""The lake: the files of a data folder, who may replace them, and DuckDB over them.
 
-Belongs here: the layout of DATA_DIR, the lake lock, DuckDB connections with bounded memory, temporary folders and
-their sweep, the catalogue of views. Does not belong here: the bytes of a file (`files`), what the ledger says about it
+Belongs here: making the folders, the lake lock, temporary folders and their sweep, the catalogue of views. Does not
+belong here: where a file lies (`layout`), the bytes of a file (`key_files`), what the ledger says about it
 (`partitions`), counting (`core.windows`).
 """
 
@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 from dpdau_assets.errors import StorageError
@@ -22,104 +21,23 @@ from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, remove
 from dpdau_assets.storage.disk.lock import FileLock, try_lock
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.lake.catalogue import write_catalogue
+from dpdau_assets.storage.lake.layout import LOCK, OPEN_FOLDERS, PRIVATE_FOLDERS, Layout
 from dpdau_assets.storage.lake.write_batch import WriteBatch
 
-PRIVATE_FOLDERS = ("inbox", "staging", "lake", "tmp", "ledgers", "reports", "reports/quarantine")
-"""Folders for this user alone: raw ids, pseudonyms and exact counts lie in them."""
-OPEN_FOLDERS = ("published",)
 ALIVE_NAME = ".alive"
 
 
 @dataclass(frozen=True)
-class Lake:
-    """The data folder `root` and the limits of the DuckDB connections opened over it.
+class Lake(Layout):
+    """A data folder and the limits of the DuckDB connections opened over it.
 
     Attributes:
-        root: DATA_DIR, absolute.
         memory_limit: DuckDB's memory limit per connection, such as `1GB`.
         threads: DuckDB's threads per connection; None lets DuckDB decide.
     """
 
-    root: Path
     memory_limit: str = "1GB"
     threads: int | None = None
-
-    @property
-    def inbox(self) -> Path:
-        """Where sources are dropped."""
-        return self.root / "inbox"
-
-    @property
-    def temporary_root(self) -> Path:
-        """Spill and files in waiting; pseudonyms only."""
-        return self.root / "tmp"
-
-    @property
-    def ledger_path(self) -> Path:
-        """The SQLite ledger, unless DATABASE_URL says otherwise."""
-        return self.root / "ledgers" / "ledger.sqlite"
-
-    @property
-    def ledger_id_path(self) -> Path:
-        """Names the ledger that these files belong to."""
-        return self.root / "lake" / ".ledger-id"
-
-    @property
-    def secrets_path(self) -> Path:
-        """The salt store."""
-        return self.root / "secrets" / "salts.json"
-
-    @property
-    def offsets_folder(self) -> Path:
-        """The keys of sealed noise offsets, one file per budget account."""
-        return self.root / "secrets" / "offsets"
-
-    @property
-    def journal_folder(self) -> Path:
-        """The journal of the ledger; its second copy is elsewhere."""
-        return self.root / "journal"
-
-    @property
-    def backups(self) -> Path:
-        """Copies of the ledger and of the lake."""
-        return self.root / "backups"
-
-    @property
-    def published(self) -> Path:
-        """Exports: public values only."""
-        return self.root / "published"
-
-    @property
-    def catalogue_path(self) -> Path:
-        """The DuckDB catalogue of views."""
-        return self.root / "dpdau.duckdb"
-
-    # Paths are made in one piece: a fold over decades makes a hundred thousand of them.
-
-    def staging_path(self, day: date, *, batch: str, epoch: int) -> Path:
-        """The staged key file of one batch, day and epoch."""
-        return Path(f"{self.root}/staging/day={day.isoformat()}/{batch}-e{epoch}.parquet")
-
-    def partition_folder(self, asset: str, day: date) -> Path:
-        """The folder with the files of one partition."""
-        return Path(f"{self.root}/lake/{asset}/day={day.isoformat()}")
-
-    def partition_path(self, asset: str, day: date, *, epoch: int) -> Path:
-        """The file of one asset, day and epoch."""
-        return Path(f"{self.root}/lake/{asset}/day={day.isoformat()}/e{epoch}.parquet")
-
-    def windows_path(self, day: date) -> Path:
-        """The file of `mau_unions` for windows that end at `day`."""
-        return self.partition_folder("mau_unions", day) / "windows.parquet"
-
-    def quarantine_path(self, batch: str) -> Path:
-        """The report of a batch's rejected rows: reasons and line numbers, no ids."""
-        return self.root / "reports" / "quarantine" / f"{batch}.json"
-
-    @property
-    def rotations_path(self) -> Path:
-        """The list of salt rotations: dates and fingerprints, no secret."""
-        return self.root / "reports" / "rotations.md"
 
     def make_folders(self) -> None:
         """Makes the layout; existing folders stay as they are, their permissions too.
@@ -138,7 +56,7 @@ class Lake:
 
     def lock(self, *, timeout_seconds: float | None = None, on_wait: Callable[[str], None] | None = None) -> FileLock:
         """The lake lock: whoever replaces key-level files holds it from reading inputs to recording the result."""
-        return FileLock(self.root / "lake" / ".lock", timeout_seconds=timeout_seconds, on_wait=on_wait)
+        return FileLock(self.lock_path, timeout_seconds=timeout_seconds, on_wait=on_wait)
 
     @contextmanager
     def temporary_folder(self, purpose: str = "work") -> Iterator[Path]:
@@ -164,7 +82,7 @@ class Lake:
 
     @contextmanager
     def _sweeping(self, operation: int) -> Iterator[None]:
-        path = self.temporary_root / ".lock"
+        path = self.temporary_root / LOCK
         with storage_errors(path, "lock"):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -190,10 +108,10 @@ class Lake:
         with self._sweeping(fcntl.LOCK_EX):
             removed = sum(_sweep_entry(entry) for entry in sorted(self.temporary_root.iterdir()))
         if is_thorough:
-            for name in ("lake", "staging"):
+            for place in (self.partitions, self.staging):
                 strays = [
                     Path(folder, entry)
-                    for folder, _, entries in os.walk(self.root / name)  # half the time of a recursive glob
+                    for folder, _, entries in os.walk(place)  # half the time of a recursive glob
                     for entry in entries
                     if entry.startswith(".") and TEMPORARY_MARK in entry
                 ]
@@ -206,7 +124,7 @@ class Lake:
         if not self.temporary_root.is_dir():
             return [], False
         with self._sweeping(fcntl.LOCK_EX):
-            entries = [entry for entry in sorted(self.temporary_root.iterdir()) if entry.name != ".lock"]
+            entries = [entry for entry in sorted(self.temporary_root.iterdir()) if entry.name != LOCK]
             dead = [entry for entry in entries if not _is_owned(entry)]
         return dead, len(dead) < len(entries)
 
@@ -217,7 +135,7 @@ class Lake:
 
 def _sweep_entry(entry: Path) -> bool:
     """Removes one entry of tmp/ unless its owner lives."""
-    if entry.name == ".lock" or _is_owned(entry):
+    if entry.name == LOCK or _is_owned(entry):
         return False
     if entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry, ignore_errors=True)

@@ -24,7 +24,6 @@ from dpdau_assets.operations.recover.rebuild import rebuild
 from dpdau_assets.operations.recover.restore import restore
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.open_workspace import open_workspace
-from dpdau_assets.operations.session.publication import intent_path
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.findings import RESTORE, Verification
@@ -150,7 +149,7 @@ class TestDamage:
     )
     def test_an_interrupted_replacement(self, workspace: Workspace, content: bytes, command: str) -> None:
         """An intent that was left behind is found; whether it can be read or not, a command settles it."""
-        intent_path(workspace.lake).write_bytes(content)
+        workspace.lake.intent_path.write_bytes(content)
         finding = the("leftover", verify(workspace))
         assert (finding.place, finding.repair.line.split()[1]) == ("lake", command)
         follow(workspace, finding)

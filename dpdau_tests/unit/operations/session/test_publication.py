@@ -11,10 +11,7 @@ import pytest
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DataError, StorageError
 from dpdau_assets.operations.pipeline.raw_events import fold
-from dpdau_assets.operations.session.lineage import ASSETS, MAU_UNIONS, RAW_EVENTS
 from dpdau_assets.operations.session.publication import (
-    file_name,
-    intent_path,
     partition_files,
     publication,
     publish,
@@ -22,6 +19,7 @@ from dpdau_assets.operations.session.publication import (
 )
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.lake.key_files import write_keys
+from dpdau_assets.storage.lake.layout import ASSETS, MAU_UNIONS, RAW_EVENTS, partition_name
 from dpdau_assets.storage.ledger import partitions
 from dpdau_assets.storage.ledger.partitions import Partition
 from dpdau_tests.support.workspaces import digests, key_files, new_workspace, stage_activity
@@ -53,7 +51,7 @@ class TestPublish:
         with workspace.lake.lock(), publication(workspace) as new:
             new.files.write_keys(path, np.array([1], np.uint64))
         assert key_files(workspace) == {}
-        assert not intent_path(workspace.lake).exists()
+        assert not workspace.lake.intent_path.exists()
 
     def test_files_that_a_partition_no_longer_has_go(self, workspace: Workspace) -> None:
         """A partition that loses an epoch loses its file; the intent is gone at the end."""
@@ -69,7 +67,7 @@ class TestPublish:
                 new.rows.append(Partition(RAW_EVENTS, DAY, {"2": files["2"]}, "", 0))
                 publish(workspace, new, {(RAW_EVENTS, DAY): both})
         assert (first.exists(), second.exists()) == (False, True)
-        assert not intent_path(workspace.lake).exists()
+        assert not workspace.lake.intent_path.exists()
 
 
 class TestNames:
@@ -78,7 +76,7 @@ class TestNames:
         """Comparing names finds the same files as comparing paths."""
         files = {"windows": "d"} if asset == MAU_UNIONS else {"7": "d", "12": "e"}
         paths = partition_files(workspace.lake, asset, DAY, files)
-        assert [path.name for path in paths] == [file_name(asset, name) for name in files]
+        assert [path.name for path in paths] == [partition_name(asset, name) for name in files]
         assert {path.parent for path in paths} == {workspace.lake.partition_folder(asset, DAY)}
 
 
@@ -118,7 +116,7 @@ class TestRecover:
 
     def test_a_damaged_intent_is_reported(self, workspace: Workspace) -> None:
         """An intent that cannot be read stops the operation with a next step."""
-        intent_path(workspace.lake).write_bytes(b"{")
+        workspace.lake.intent_path.write_bytes(b"{")
         with pytest.raises(DataError, match="damaged") as caught:
             fold(workspace, DAYS)
         assert caught.value.hint

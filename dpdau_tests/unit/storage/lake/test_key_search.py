@@ -17,6 +17,7 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.storage.lake import key_files, key_search
 from dpdau_assets.storage.lake.key_search import found_keys, holds_any, key_count_at_most
 from dpdau_assets.storage.lake.plain_pages import PlainPage, plain_page
+from dpdau_assets.storage.lake.tables import KEY_SCHEMA
 
 any_key = st.integers(0, 2**64 - 1) | st.integers(0, 40) | st.integers(2**64 - 40, 2**64 - 1)
 
@@ -118,7 +119,7 @@ class TestFoundKeys:
         path = tmp_path / "keys.parquet"
         held = np.sort(np.random.default_rng(5).integers(0, 2**63, 1000, np.uint64))
         options = {"compression": "none", "use_dictionary": False, **OTHER_LAYOUTS[layout]}
-        table = pa.Table.from_arrays([pa.array(held)], schema=key_files.KEY_SCHEMA)
+        table = pa.Table.from_arrays([pa.array(held)], schema=KEY_SCHEMA)
         pq.write_table(table, path, row_group_size=rows_of_group, **options)
         wanted = np.sort(np.concatenate([held[::97], held[-1:] + np.uint64(1)]))
         assert found_keys(path, wanted).tolist() == held[::97].tolist()
