@@ -159,14 +159,14 @@ def _verify_catalogue(workspace: Workspace, search: KeySearch, report: Report) -
             tables = [str(row[0]) for row in found if row]
             is_erased = any(_is_in_table(connection, name, search) for name in tables)
     except duckdb.Error:
-        report.note(Note(NoteKind.NOT_SEARCHED, "dpdau.duckdb could not be opened: it was searched as bytes only"))
+        report.note(Note(NoteKind.NOT_SEARCHED, f"{CATALOGUE} could not be opened: it was searched as bytes only"))
         return
     if tables:
         report.find(
             "erased" if is_erased else "unknown",
             CATALOGUE,
             HOLDS if is_erased else "the catalogue holds tables, which no command makes",
-            repair=REWRITTEN["dpdau.duckdb"],
+            repair=REWRITTEN[CATALOGUE],
         )
 
 

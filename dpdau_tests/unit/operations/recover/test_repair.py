@@ -12,7 +12,6 @@ from dpdau_assets.operations.recover.repair import (
     give_up_lost,
     heal_raw_events,
 )
-from dpdau_assets.operations.session.publication import intent_path
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.verified_folders import flip, key_of, signed
@@ -62,9 +61,9 @@ class TestDropUnreadableIntent:
     def test_only_one_that_cannot_be_read_goes(self, workspace: Workspace) -> None:
         """Without an intent, nothing is done; one that is torn is removed."""
         assert not drop_unreadable_intent(workspace)
-        intent_path(workspace.lake).write_bytes(b"{")
+        workspace.lake.intent_path.write_bytes(b"{")
         assert drop_unreadable_intent(workspace)
-        assert not intent_path(workspace.lake).exists()
+        assert not workspace.lake.intent_path.exists()
 
 
 class TestCleanLedger:

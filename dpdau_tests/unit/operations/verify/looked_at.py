@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.session.lineage import ASSETS
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.findings import AppliedErasures, Report
 from dpdau_assets.operations.verify.lake import KnownFiles
+from dpdau_assets.storage.lake.layout import ASSETS
 from dpdau_assets.storage.ledger import batches, partitions
 
 Places = set[tuple[str, str]]
