@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 from dpdau_assets.errors import ConfigurationError, DataError
-from dpdau_assets.operations.exports.export_metrics import COLUMNS
 from dpdau_assets.operations.recover.backup import backup
 from dpdau_assets.operations.recover.restore_source import (
     NOT_THERE,
@@ -21,6 +20,7 @@ from dpdau_assets.operations.recover.restore_source import (
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.journal.lines import Anchor, Gap, read
 from dpdau_assets.storage.lake.key_files import write_table
+from dpdau_assets.storage.lake.tables import METRIC_SCHEMA
 from dpdau_tests.support.lost_ledgers import destroy_ledger
 from dpdau_tests.support.verified_folders import journal_file
 
@@ -103,7 +103,7 @@ class TestIsPublishedBeyond:
         path.parent.mkdir(exist_ok=True)
         with workspace.ledger.read() as connection:
             assert not is_published_beyond(connection, workspace.lake)
-            write_table(path, COLUMNS.empty_table())
+            write_table(path, METRIC_SCHEMA.empty_table())
             assert not is_published_beyond(connection, workspace.lake)
             write_table(path, pa.table({"metric": ["dau"], "day": [date(2026, 5, 1)], "revision": [0]}))
             assert is_published_beyond(connection, workspace.lake)
