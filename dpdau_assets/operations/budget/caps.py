@@ -12,17 +12,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TypedDict
+
+from sqlalchemy import Connection
 
 from dpdau_assets.core.accounting.rdp import TRAILING_DAYS
 from dpdau_assets.core.accounting.snapshot import fits, smallest_epsilon
-from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
+from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events, repeat_event
 from dpdau_assets.core.quantities import ONE_DAY, days_of_period, period_of
 from dpdau_assets.errors import Refusal
+from dpdau_assets.operations.budget.sampling_threshold import search_charge
 from dpdau_assets.operations.budget.terms import JOINT, Terms, account_name, make_terms
 from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
-from dpdau_assets.operations.session.workspace import sketch_plan
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
 from dpdau_assets.storage.lake.lake import Lake
@@ -49,6 +51,30 @@ class Totals:
     month_cap: float
     month_delta: float
     year_cap: float
+
+
+def open_account(connection: Connection, terms: Terms, totals: Totals, *, period: str, now: datetime) -> budget.Account:
+    """The account of some terms: the open one, or a new one, whose mechanism, parameters and caps are frozen for life.
+
+    Args:
+        connection: A write transaction.
+        terms: Its noise and caps.
+        totals: What all metrics together may spend.
+        period: Calendar month `YYYY-MM`.
+        now: The time.
+    """
+    return terms.account or budget.open_account(
+        connection,
+        terms.name,
+        period,
+        mechanism=terms.mechanism.name,
+        parameters=terms.mechanism.parameters,
+        epsilon_cap=terms.cap,
+        delta=terms.cap_delta,
+        month_cap=totals.month_cap,
+        year_cap=totals.year_cap,
+        now=now,
+    )
 
 
 class AccountingOptions(TypedDict):
@@ -127,7 +153,7 @@ class BudgetBook:
             month_mechanism=None if account else self._month_mechanism(period),
             deltas=deltas,
             events=events,
-            may_search=account is None and self.may_search(name),
+            reserved=NO_EVENTS if account else self.search_charge(name),
         )
 
     def _month_mechanism(self, period: str) -> str | None:
@@ -136,12 +162,10 @@ class BudgetBook:
             held = budget.accounts_of_period(connection, period)
         return held[-1].mechanism if held else None
 
-    def may_search(self, name: str) -> bool:
-        """Whether a first sampling threshold may still have to be searched for, by public facts alone."""
-        settings = self._settings
-        is_sampled = name != JOINT and sketch_plan(settings).fixed_threshold is None
-        is_known = settings.expected_users is not None or name in self._searched
-        return is_sampled and not is_known and self.last_release(name) is None
+    def search_charge(self, name: str) -> EventCounts:
+        """What the next release of an account pays for the search of a first sampling threshold; empty for none."""
+        is_first = name != JOINT and name not in self._searched and self.last_release(name) is None
+        return search_charge(self._settings, is_first=is_first)
 
     def totals(self, period: str) -> Totals:
         """What all metrics together may spend for a day of `period`: the smallest of its accounts' and the settings."""

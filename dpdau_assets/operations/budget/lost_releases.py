@@ -16,7 +16,6 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
-from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
 from dpdau_assets.core.quantities import (
     EARLIEST_DAY,
     METRICS,
@@ -27,7 +26,7 @@ from dpdau_assets.core.quantities import (
     period_of,
 )
 from dpdau_assets.errors import ConfigurationError, DataError, UsageError
-from dpdau_assets.operations.budget.caps import BudgetBook
+from dpdau_assets.operations.budget.caps import BudgetBook, open_account
 from dpdau_assets.operations.budget.terms import JOINT
 from dpdau_assets.operations.session.calendar import last_closed_day
 from dpdau_assets.operations.session.workspace import FLOOR_KEY, Workspace, series_floor_reach
@@ -172,30 +171,18 @@ def _charge_day(workspace: Workspace, day: date, reason: str) -> list[tuple[str,
     for metric in METRICS:
         book = BudgetBook(workspace.ledger, workspace.settings)
         terms, totals = book.terms(metric, period), book.totals(period)
-        needs_search = workspace.settings.sketch_impl != "set" and book.last_release(metric) is None
-        search = repeat_event(ABOVE_THRESHOLD_EVENT, 1) if needs_search else ()
+        values = merge_events(book.search_charge(terms.name), repeat_event(terms.mechanism.event(), 1))
         with workspace.ledger.write() as connection:
             if day in _accounted_for(connection, metric):
                 continue
             now = workspace.advance_clock(connection)
-            account = terms.account or accounts.open_account(
-                connection,
-                terms.name,
-                period,
-                mechanism=terms.mechanism.name,
-                parameters=terms.mechanism.parameters,
-                epsilon_cap=terms.cap,
-                delta=terms.cap_delta,
-                month_cap=totals.month_cap,
-                year_cap=totals.year_cap,
-                now=now,
-            )
+            account = open_account(connection, terms, totals, period=period, now=now)
             # a charge of its own: like any opening it counts in every 365 days that touch the month
             opening = () if has_assumed_opening(connection, account) else terms.opening
             why = {"reason": reason}
             if opening:
                 _charge(connection, account, day, opening, {**why, ASSUMED_OPENING: True}, now)
-            _charge(connection, account, day, merge_events(search, repeat_event(terms.mechanism.event(), 1)), why, now)
+            _charge(connection, account, day, values, why, now)
         charged.append((account.metric, day))
     return charged
 

@@ -1,66 +1,30 @@
 """What a month of releases would be worth and cost, before anything is spent: a preview that reads and never writes.
 
-Belongs here: playing the charges of a month through the caps in the order in which releases would make them, and what
-a value's error would be. Does not belong here: any rule of its own about noise or caps (`account_terms`,
-`budget_check`, `core.release`). Everything is public.
+Belongs here: playing the charges of a month through the caps in the order in which releases would make them. Does not
+belong here: any rule of its own about noise or caps (`terms`, `caps`), nor a value's error (`precision`). Everything
+is public.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from dpdau_assets.core.accounting.snapshot import fits, releases_that_fit, smallest_epsilon
-from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, count_events, merge_events, repeat_event
-from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT, require_first_threshold_possible
-from dpdau_assets.core.mechanisms.interface import Mechanism
-from dpdau_assets.core.mechanisms.intervals import NORMAL_975, error_stddevs, interval_95
-from dpdau_assets.core.mechanisms.joint import JointGaussian
+from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events, repeat_event
 from dpdau_assets.core.quantities import METRICS, Metric, days_of_period, period_of
-from dpdau_assets.core.release.release import (
-    ReleaseResult,
-    next_threshold,
-    require_releasable_sketch,
-    sampling_of,
-    threshold_for,
-)
-from dpdau_assets.core.sketches.plan import SketchPlan
-from dpdau_assets.core.sketches.protocol import KEY_SPACE
-from dpdau_assets.errors import ConfigurationError, UsageError
+from dpdau_assets.errors import UsageError
 from dpdau_assets.operations.budget.caps import BudgetBook
+from dpdau_assets.operations.budget.precision import Precision, next_precision
 from dpdau_assets.operations.budget.terms import JOINT, Terms
 from dpdau_assets.operations.session.calendar import days_of_series
-from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts
 
 MONTHS_AHEAD = 1200
-TYPICAL_USERS = 10**6
-"""A number of users far above all noise, where no interval is cut at 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """How far a published value would err; public.
-
-    Attributes:
-        noise_stddev: Standard deviation from noise, in users.
-        sampling_stddev: Standard deviation from sampling, in users; None while the sampling threshold is not known.
-        interval_width: Width of the 95 % interval, in users; None where it has no upper end.
-        users: The public number of users at which a sampled count's error is stated; None where it does not matter.
-        share: Share of users that is looked at; None while it is not known.
-        is_lower_bound: Whether noise and width are the least there can be, those of a share of 1; while it is unknown.
-    """
-
-    noise_stddev: float
-    sampling_stddev: float | None
-    interval_width: float | None
-    users: int | None
-    share: float | None
-    is_lower_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +158,7 @@ class _Course:
 
     def extra(self, name: str) -> EventCounts:
         """What the account's next release pays beside its own event: an offset, a search for a threshold."""
-        search = [ABOVE_THRESHOLD_EVENT] if self.book.may_search(name) else []
-        return merge_events(self.terms[name].opening, count_events(search))
+        return merge_events(self.terms[name].opening, self.book.search_charge(name))
 
     def _unreleased(self, name: str, days: Sequence[date]) -> list[date]:
         released = self.book.released_days(METRICS[0] if name == JOINT else name)
@@ -230,8 +193,9 @@ class _Course:
     def _parts(self, name: str) -> tuple[EventCounts, EventCounts]:
         """What the next release pays for an offset, and what it pays otherwise."""
         terms, is_first = self.terms[name], self.funded[name] == 0
-        search = [ABOVE_THRESHOLD_EVENT] if is_first and self.book.may_search(name) else []
-        return terms.opening if is_first else NO_EVENTS, count_events([*search, terms.mechanism.event()])
+        search = self.book.search_charge(name) if is_first else NO_EVENTS
+        own = merge_events(search, repeat_event(terms.mechanism.event(), 1))
+        return terms.opening if is_first else NO_EVENTS, own
 
     def _refusing(self, name: str, day: date, charge: EventCounts) -> str | None:
         terms, totals = self.terms[name], self._totals
@@ -253,6 +217,7 @@ def _plan(course: _Course, metric: Metric) -> MetricPlan:
     charged = merge_events(terms.events, course.extra(name))
     fitting = releases_that_fit(charged, terms.mechanism.event(), terms.cap, **options)
     day, scope = course.refused.get(name, (None, None))
+    last = course.book.last_release(metric)
     return MetricPlan(
         metric=metric,
         period=course.period,
@@ -261,7 +226,7 @@ def _plan(course: _Course, metric: Metric) -> MetricPlan:
         sketch_impl=course.settings.sketch_impl,
         epsilon=terms.mechanism.epsilon,
         delta=terms.mechanism.delta,
-        precision=_precision(course, metric, terms),
+        precision=next_precision(course.settings, terms.mechanism, last, metric=metric, period=course.period),
         epsilon_cap=terms.cap,
         epsilon_spent=smallest_epsilon(terms.events, **options) if terms.events else 0.0,
         epsilon_at_end=smallest_epsilon(course.spent[name], **options) if course.spent[name] else 0.0,
@@ -271,63 +236,3 @@ def _plan(course: _Course, metric: Metric) -> MetricPlan:
         runs_out_on=day,
         refused_by=scope,
     )
-
-
-def _precision(course: _Course, metric: Metric, terms: Terms) -> Precision:
-    """How far the next value of a metric would err."""
-    mechanism, settings = terms.mechanism, course.settings
-    if isinstance(mechanism, JointGaussian):
-        if settings.sketch_impl != "set":
-            raise ConfigurationError(
-                f"{course.period} is released jointly, which SKETCH_IMPL={settings.sketch_impl} does not allow",
-                hint="set SKETCH_IMPL=set until that month's releases are made",
-            )
-        stddev = mechanism.noise_stddevs()[METRICS.index(metric)]
-        return Precision(stddev, 0.0, 2 * NORMAL_975 * stddev, None, 1.0)
-    plan = sketch_plan(settings)
-    last = course.book.last_release(metric)
-    previous = None if last is None else ReleaseResult.from_json(last.result)
-    users = settings.expected_users if previous is None else max(1, round(previous.estimate))
-    threshold = plan.fixed_threshold
-    if threshold is None:
-        require_releasable_sketch(mechanism, k=plan.size, impl=plan.impl)
-        threshold = _sampled_threshold(previous, settings)
-    if threshold is None:
-        return _least_error(mechanism, plan)
-    sampling = sampling_of(plan.impl, threshold=threshold, sketch_k=plan.size)
-    if sampling.is_exact:
-        drawn, users = TYPICAL_USERS * mechanism.units_per_user, None
-    elif users is None:
-        return Precision(math.sqrt(mechanism.noise_variance()) / sampling.theta, None, None, None, sampling.theta)
-    else:
-        drawn = round(_expected_count(users, sampling.theta, sampling.buckets) * mechanism.units_per_user)
-    lower, upper = interval_95(drawn, mechanism, threshold=threshold, buckets=sampling.buckets)
-    sampled, noise = error_stddevs(drawn, mechanism, threshold=threshold, buckets=sampling.buckets)
-    width = None if upper is None else float(upper - lower)
-    return Precision(noise, sampled, width, users, threshold / KEY_SPACE)
-
-
-def _least_error(mechanism: Mechanism, plan: SketchPlan) -> Precision:
-    """What everybody counted would err: a sample that is still to be chosen divides the noise by its share."""
-    sampling = sampling_of(plan.impl, threshold=KEY_SPACE, sketch_k=plan.size)
-    drawn = TYPICAL_USERS * mechanism.units_per_user
-    lower, upper = interval_95(drawn, mechanism, threshold=KEY_SPACE) if sampling.is_exact else (0.0, None)
-    width = None if upper is None else float(upper - lower)
-    return Precision(math.sqrt(mechanism.noise_variance()), None, width, None, None, is_lower_bound=True)
-
-
-def _sampled_threshold(previous: ReleaseResult | None, settings: Settings) -> int | None:
-    """The threshold of the next release, as releases choose it; None when it has to be searched first."""
-    plan = sketch_plan(settings)
-    if previous is not None:
-        return next_threshold(previous, k=plan.size, impl=plan.impl)
-    if settings.expected_users is not None:
-        return threshold_for(settings.expected_users, k=plan.size, impl=plan.impl)
-    require_first_threshold_possible(plan.size)
-    return None
-
-
-def _expected_count(users: int, theta: float, buckets: int | None) -> float:
-    """The count that a number of users gives: those below the threshold, or the buckets that they hit."""
-    looked_at = users * theta
-    return looked_at if buckets is None else -buckets * math.expm1(-looked_at / buckets)

@@ -15,8 +15,7 @@ from sqlalchemy import Connection
 
 from dpdau_assets.core.accounting.rdp import TRAILING_DAYS
 from dpdau_assets.core.accounting.snapshot import BudgetSnapshot, budget_snapshot, smallest_epsilon
-from dpdau_assets.core.dp_events import EventCounts, count_events, merge_events, repeat_event
-from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
+from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.quantities import DayRange, days_of_period, period_of
 from dpdau_assets.core.release.release import ReleaseResult, body
 from dpdau_assets.operations.budget.caps import BudgetBook
@@ -58,13 +57,12 @@ def spent_after(workspace: Workspace, metric: str, period: str, *, releases: int
     settings = workspace.settings
     book = BudgetBook(workspace.ledger, settings, searched=[metric] if is_searched else [])
     terms = book.terms(metric, period)
-    search = [ABOVE_THRESHOLD_EVENT] if book.may_search(terms.name) else []
     with workspace.ledger.read() as connection:
         spent = merge_events(
             *(budget.events_of_account(connection, one) for one in budget.accounts_of(connection, terms.name, period))
         )
     planned = repeat_event(terms.mechanism.event(), releases)
-    more = merge_events(terms.opening, count_events(search), planned) if releases else ()
+    more = merge_events(terms.opening, book.search_charge(terms.name), planned) if releases else ()
     return smallest_epsilon(
         merge_events(spent, more),
         delta=terms.cap_delta,

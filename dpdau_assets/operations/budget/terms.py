@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events, repeat_event
-from dpdau_assets.core.mechanisms.above_threshold import ABOVE_THRESHOLD_EVENT
+from dpdau_assets.core.dp_events import EventCounts, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.calibration import mechanism_from, mechanism_from_parameters
 from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.joint import JointGaussian, joint_from_parameters, joint_gaussian
@@ -83,7 +82,7 @@ def make_terms(
     month_mechanism: str | None,
     deltas: Sequence[float],
     events: EventCounts,
-    may_search: bool,
+    reserved: EventCounts,
 ) -> Terms:
     """The terms of an account: an open one keeps its cap; none gets a larger delta than those before it in the month.
 
@@ -96,13 +95,12 @@ def make_terms(
         month_mechanism: Mechanism of the month's newest account, or None when it has none; of no matter to an open one.
         deltas: Of the accounts that this name had in the month so far.
         events: Everything charged to the account so far.
-        may_search: Whether its first release may have to search for a sampling threshold.
+        reserved: What its first release pays for the search of a sampling threshold.
     """
     cap = min([settings.cap_of(name), *([account.epsilon_cap] if account else [])])
     cap_delta = min([settings.delta, *deltas])
     mechanism: Mechanism | JointGaussian
     if account is None:
-        reserved = repeat_event(ABOVE_THRESHOLD_EVENT, 1) if may_search else NO_EVENTS
         releases = len(days_of_period(period)) + settings.revision_reserve
         # a joint account is alone in its month: what the month's total forbids need not be planned for
         reachable = min(cap, settings.total_budget_month) if name == JOINT else cap

@@ -21,7 +21,7 @@ from dpdau_assets.core.quantities import METRICS, Metric, period_of, window_days
 from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.core.release.joint_release import make_joint_results
 from dpdau_assets.core.release.release import ReleaseResult, make_result
-from dpdau_assets.operations.budget.caps import Totals
+from dpdau_assets.operations.budget.caps import Totals, open_account
 from dpdau_assets.operations.budget.shared_noise import offset_keys, open_offset
 from dpdau_assets.operations.budget.terms import Terms
 from dpdau_assets.operations.release.release_rules import days_in_window
@@ -52,19 +52,8 @@ class Draw:
     now: datetime
 
     def account(self, terms: Terms, totals: Totals) -> accounts.Account:
-        """The open account, or a new one, whose mechanism, parameters and caps are frozen for its life."""
-        return terms.account or accounts.open_account(
-            self.connection,
-            terms.name,
-            period_of(self.day),
-            mechanism=terms.mechanism.name,
-            parameters=terms.mechanism.parameters,
-            epsilon_cap=terms.cap,
-            delta=terms.cap_delta,
-            month_cap=totals.month_cap,
-            year_cap=totals.year_cap,
-            now=self.now,
-        )
+        """The account that pays: the open one, or a new one."""
+        return open_account(self.connection, terms, totals, period=period_of(self.day), now=self.now)
 
     def offset(self, account: accounts.Account, terms: Terms) -> tuple[accounts.Account, int | None]:
         """The account with its offset (sensitive), opened and charged now if the terms say so; None for none.

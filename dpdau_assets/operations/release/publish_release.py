@@ -24,19 +24,15 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Any, cast
 
-from dpdau_assets.core.dp_events import EventCounts, count_events, merge_events
-from dpdau_assets.core.mechanisms.above_threshold import (
-    ABOVE_THRESHOLD_EVENT,
-    require_first_threshold_possible,
-)
-from dpdau_assets.core.mechanisms.interface import Mechanism
+from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events, repeat_event
 from dpdau_assets.core.mechanisms.joint import JointGaussian
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.core.release.counts import Counts
-from dpdau_assets.core.release.release import ReleaseResult, next_threshold, require_releasable_sketch, threshold_for
-from dpdau_assets.errors import ConfigurationError, Refusal, UsageError
+from dpdau_assets.core.release.release import ReleaseResult
+from dpdau_assets.errors import Refusal, UsageError
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.budget.lost_releases import check_accounted
+from dpdau_assets.operations.budget.sampling_threshold import SEARCH, sampling_threshold
 from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets
 from dpdau_assets.operations.budget.snapshot import release_bodies
 from dpdau_assets.operations.budget.terms import JOINT, Terms
@@ -44,7 +40,7 @@ from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
 from dpdau_assets.operations.release.draw_release import Draw
 from dpdau_assets.operations.release.release_rules import check_days, check_request, check_revisable, check_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
-from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
+from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import accounts, releases
 
 Pair = tuple[Metric, date]
@@ -184,7 +180,6 @@ class _Desk:
 
     def __init__(self, workspace: Workspace, *, reason: str | None, progress: Progress) -> None:
         self._workspace = workspace
-        self._settings = workspace.settings
         self._reason = reason
         self._progress = progress
         self._counts: dict[Pair, Counts] = {}
@@ -231,31 +226,12 @@ class _Desk:
         return self.book.account_name(pair[0], period_of(pair[1])) == JOINT
 
     def _offer(self, pair: Pair) -> _Offer:
-        metric, day = pair
-        terms = self.book.terms(metric, period_of(day))
-        threshold = self._threshold(pair, terms.mechanism)
-        search = [] if threshold else [ABOVE_THRESHOLD_EVENT]
-        events = count_events([*search, terms.mechanism.event()])
+        (metric, day), period = pair, period_of(pair[1])
+        terms, last = self.book.terms(metric, period), self.book.last_release(metric)
+        threshold = sampling_threshold(self._workspace.settings, terms.mechanism, last, period=period)
+        search = NO_EVENTS if threshold else SEARCH
+        events = merge_events(search, repeat_event(terms.mechanism.event(), 1))
         return _Offer(terms, threshold, events, self.book.refusal(metric, day, merge_events(terms.opening, events)))
-
-    def _threshold(self, pair: Pair, mechanism: Mechanism | JointGaussian) -> int | None:
-        """The sampling threshold, from earlier releases and settings alone: fixed before any count is read."""
-        settings, metric, plan = self._settings, pair[0], sketch_plan(self._settings)
-        if isinstance(mechanism, JointGaussian) and plan.impl != "set":
-            raise ConfigurationError(
-                f"{period_of(pair[1])} is released jointly, which SKETCH_IMPL={settings.sketch_impl} does not allow",
-                hint="set SKETCH_IMPL=set until that month's releases are made",
-            )
-        if plan.fixed_threshold is not None or isinstance(mechanism, JointGaussian):
-            return plan.fixed_threshold
-        require_releasable_sketch(mechanism, k=plan.size, impl=plan.impl)
-        last = self.book.last_release(metric)
-        if last is not None:
-            return next_threshold(ReleaseResult.from_json(last.result), k=plan.size, impl=plan.impl)
-        if settings.expected_users is not None:
-            return threshold_for(settings.expected_users, k=plan.size, impl=plan.impl)
-        require_first_threshold_possible(plan.size)
-        return None
 
     def _refuse(self, pair: Pair, refusal: Refusal) -> _Outcome | Refusal | None:
         with self._workspace.ledger.read() as connection:
