@@ -19,6 +19,11 @@ from dpdau_assets.errors import DpdauError
 QUIET_SECONDS = 2.0
 """Work shorter than this shows no progress bar."""
 
+EXACT_WARNING = (
+    "dpdau: these counts are EXACT and NOT PRIVATE: anyone who sees them learns about single users. "
+    "Keep them on the trusted side; publish `dpdau release` instead."
+)
+
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 

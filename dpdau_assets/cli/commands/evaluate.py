@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dpdau_assets.cli.options import Json
-from dpdau_assets.cli.output import counted, emit, progress_bar, table
+from dpdau_assets.cli.options import Json, open_existing, parse_day, reached_days
+from dpdau_assets.cli.output import EXACT_WARNING, counted, emit, progress_bar, table, warn
 from dpdau_assets.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Default: DEFAULT_SEED.")] = None,
     is_secure: Annotated[bool, typer.Option("--secure", help="Noise of the real source; not repeatable.")] = False,
     is_quick: Annotated[bool, typer.Option("--quick", help="A few days, users and budgets: seconds.")] = False,
+    difference: Annotated[
+        str | None,
+        typer.Option(metavar="DAYS,DAYS", help="Instead: users of the first days (FIRST..LAST) not of the second."),
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -51,7 +56,12 @@ def evaluate(
 
     Every mechanism with every sketch at every budget, over one stream, through the real release path in temporary
     folders. What is written holds exact counts of the stream: it is for the trusted side.
+
+    With --difference it counts, in the data folder, users of some days who are missing on others: NOT private.
     """
+    if difference is not None:
+        _show_difference(difference, as_json=as_json)
+        return
     from dpdau_assets.evaluation.accuracy.experiments import experiment_folder
     from dpdau_assets.evaluation.accuracy.grid import LONG_HORIZON, RELEASED, SKETCHES
     from dpdau_assets.evaluation.accuracy.results import (
@@ -96,6 +106,36 @@ def evaluate(
     emit(document, as_json=as_json, text=lambda: f"{table(HEADERS, summary_rows(found.rows))}\n\n{closing}")
 
 
+def _show_difference(text: str, *, as_json: bool) -> None:
+    """Count the users of some days who are on none of some other days, exactly and as the settings compare."""
+    from dpdau_assets.evaluation.accuracy.differences import count_lost_users
+
+    stretches = _stretches(text)
+    workspace = open_existing()
+    first, second = (reached_days(workspace, *ends) for ends in stretches)
+    lost, settings = count_lost_users(workspace, first, second), workspace.settings
+    document = {
+        "first": f"{first.first}..{first.last}",
+        "second": f"{second.first}..{second.last}",
+        "exact": lost.exact,
+        "bloom_fp_rate": settings.bloom_fp_rate if settings.use_bloom_for_diff else None,
+        "estimate": lost.estimate.users,
+        "error": lost.estimate.users - lost.exact,
+        "predicted_bias": lost.estimate.predicted_bias,
+    }
+    through = f"through a Bloom filter of rate {settings.bloom_fp_rate:g}: {lost.estimate.users:,.0f} users"
+    error = f"error {document['error']:+,.0f}, predicted {lost.estimate.predicted_bias:+,.0f}"
+    warn(EXACT_WARNING)
+    emit(
+        document,
+        as_json=as_json,
+        text=lambda: (
+            f"active {document['first']} and not {document['second']}: {lost.exact:,} users\n"
+            + (f"{through}; {error}" if settings.use_bloom_for_diff else "USE_BLOOM_FOR_DIFF=true compares them again")
+        ),
+    )
+
+
 def plots(
     source: Annotated[
         Path | None,
@@ -132,6 +172,17 @@ def _source(stream: Path | None, source_format: str | None, columns: Sequence[st
         raise InputError(f"{stream} is not a file", hint="check --stream")
     user, time, op = columns
     return Source(stream, source_format, ColumnMapping(user=user, time=time, op=op))
+
+
+def _stretches(text: str) -> list[tuple[date, date]]:
+    """First and last day of two stretches, FIRST..LAST,FIRST..LAST; one day may stand for a stretch of itself."""
+    stretches = [part.split("..") for part in text.split(",")]
+    if len(stretches) != 2 or not all(len(ends) <= 2 and ends[0] <= ends[-1] for ends in stretches):
+        raise UsageError(
+            f"--difference {text} is not understood",
+            hint="give two stretches of days: 2026-01-01..2026-01-07,2026-01-08..2026-01-14",
+        )
+    return [(parse_day(ends[0]), parse_day(ends[-1])) for ends in stretches]
 
 
 def _names(text: str | None, known: Sequence[str], *, option: str) -> tuple[str, ...]:

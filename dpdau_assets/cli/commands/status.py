@@ -9,12 +9,7 @@ from typing import Any
 import typer
 
 from dpdau_assets.cli.options import End, Json, Start, open_existing, reached_days
-from dpdau_assets.cli.output import counted, emit, table, warn
-
-EXACT_WARNING = (
-    "dpdau: these counts are EXACT and NOT PRIVATE: anyone who sees them learns about single users. "
-    "Keep them on the trusted side; publish `dpdau release` instead."
-)
+from dpdau_assets.cli.output import EXACT_WARNING, counted, emit, table, warn
 
 
 def status(as_json: Json = False) -> None:
