@@ -4,11 +4,11 @@ Dagster concept: asset checks, unpartitioned, each looking at the days of its ru
 `operations.check_quality` and `operations.verify`; a result holds verdicts, rates and limits, never a count of users.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import dagster as dg
 
+from dpdau_assets.core.accounting.snapshot import BudgetSnapshot
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, period_of
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.monitor.quality import rejected_rows, sketch_accuracy
@@ -117,17 +117,17 @@ def _budget_within_cap(metric: Metric) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=all(_is_within_cap(report) for report in reports),
             metadata={
-                "epsilon spent, most in a month": max(float(report["epsilon_spent"]) for report in reports),
-                "epsilon cap": min(float(report["epsilon_cap"]) for report in reports),
+                "epsilon spent, most in a month": max(float(report.epsilon_spent) for report in reports),
+                "epsilon cap": min(float(report.epsilon_cap) for report in reports),
             },
         )
 
     return budget_within_cap
 
 
-def _is_within_cap(report: Mapping[str, Any]) -> bool:
+def _is_within_cap(report: BudgetSnapshot) -> bool:
     """Whether a month's loss is within what its accounts allow together; every approved reset allows one cap more."""
-    return bool(report["epsilon_spent"] <= report["epsilon_cap"] * (1 + report["resets"]))
+    return report.epsilon_spent <= report.epsilon_cap * (1 + report.resets)
 
 
 def _days(context: dg.AssetCheckExecutionContext, ledger: LedgerResource) -> DayRange:

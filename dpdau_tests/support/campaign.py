@@ -300,8 +300,8 @@ class World:
         workspace = open_workspace(self.settings, create=False)
         for metric in METRICS:
             state = report_budget(workspace, metric, PERIOD)
-            assert state["release_count"] > 0
-            assert 0 < state["epsilon_spent"] <= state["epsilon_cap"]
+            assert state.release_count > 0
+            assert 0 < state.epsilon_spent <= state.epsilon_cap
         workspace.close()
 
     def activity(self, first: int, last: int) -> tuple[Event, ...]:

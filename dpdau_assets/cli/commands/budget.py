@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from dpdau_assets.cli.options import Json, open_existing, parse_month
 from dpdau_assets.cli.output import emit
 from dpdau_assets.core.quantities import METRICS, Metric
 from dpdau_assets.errors import UsageError
+
+if TYPE_CHECKING:
+    from dpdau_assets.core.accounting.snapshot import BudgetSnapshot
 
 
 def known_metric(text: str) -> Metric:
@@ -34,29 +37,23 @@ def budget(
     name = known_metric(metric)
     workspace = open_existing()
     period = month or f"{workspace.now().astimezone(workspace.settings.zone):%Y-%m}"
-    document = report_budget(workspace, name, period)
-    emit(document, as_json=as_json, text=lambda: budget_text(document))
+    state = report_budget(workspace, name, period)
+    emit(state.to_json(), as_json=as_json, text=lambda: budget_text(state))
 
 
-def budget_text(document: dict[str, Any]) -> str:
-    """A budget document in words."""
-    bounds = ", ".join(
-        f"{name} {bound['epsilon']:.3f}" for name, bound in document["bounds"].items() if bound["epsilon"] is not None
-    )
-    resets = f"; {document['resets']} resets" if document["resets"] else ""
+def budget_text(state: BudgetSnapshot) -> str:
+    """A budget in words."""
+    bounds = ", ".join(f"{name} {bound.epsilon:.3f}" for name, bound in state.bounds.items() if bound is not None)
+    resets = f"; {state.resets} resets" if state.resets else ""
     return (
-        f"{document['metric'].upper()} in {document['period']}: epsilon {document['epsilon_spent']:.3f} of "
-        f"{document['epsilon_cap']:g} spent at delta {document['delta']:g}, {document['epsilon_remaining']:.3f} left\n"
-        f"releases: {document['release_count']} made, {document['releases_remaining']} more fit; "
-        f"next funded day {document['next_funded_day'] or '-'}{resets}\n"
+        f"{state.metric.upper()} in {state.period}: epsilon {state.epsilon_spent:.3f} of "
+        f"{state.epsilon_cap:g} spent at delta {state.delta:g}, {state.epsilon_remaining:.3f} left\n"
+        f"releases: {state.release_count} made, {state.releases_remaining} more fit; "
+        f"next funded day {state.next_funded_day or '-'}{resets}\n"
         f"bounds on the same spend: {bounds}\n"
-        f"all metrics: {_or_dash(document['trailing_365d_epsilon'])} over the trailing 365 days, "
-        f"{_or_dash(document['lifetime_epsilon'])} in all"
+        f"all metrics: {state.trailing_365d_epsilon:.3f} over the trailing 365 days, "
+        f"{state.lifetime_epsilon:.3f} in all"
     )
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def reset(

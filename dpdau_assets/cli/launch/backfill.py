@@ -80,10 +80,10 @@ def cost(workspace: Workspace, days: DayRange) -> str:
     begun: set[str] = set()  # metrics whose first releases are counted in a row above
     for (period, metric), count in sorted(missing.items()):
         budget = report_budget(workspace, metric, period)
-        fits = min(count, budget["releases_remaining"])
+        fits = min(count, budget.releases_remaining)
         then = spent_after(workspace, metric, period, releases=fits, is_searched=metric in begun)
         begun.update([metric] if fits else [])
-        losses = f"{budget['epsilon_spent']:.3f}", f"{then:.3f}", f"{budget['epsilon_cap']:g}"
+        losses = f"{budget.epsilon_spent:.3f}", f"{then:.3f}", f"{budget.epsilon_cap:g}"
         rows.append((period, metric.upper(), str(count), str(fits), *losses))
     if not rows:
         return f"{len(days)} days, every one released: costs nothing"

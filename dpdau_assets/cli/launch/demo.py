@@ -136,9 +136,9 @@ def show(workspace: Workspace, days: DayRange) -> None:
     for metric in METRICS:
         budget = report_budget(workspace, metric, period)
         say(
-            f"{metric.upper()} in {period}: epsilon {budget['epsilon_spent']:.3f} spent, "
-            f"{budget['epsilon_remaining']:.3f} of {budget['epsilon_cap']:g} left, "
-            f"{budget['releases_remaining']} more releases fit"
+            f"{metric.upper()} in {period}: epsilon {budget.epsilon_spent:.3f} spent, "
+            f"{budget.epsilon_remaining:.3f} of {budget.epsilon_cap:g} left, "
+            f"{budget.releases_remaining} more releases fit"
         )
 
 

@@ -184,7 +184,7 @@ class BudgetSnapshot:
         bounds: naive, advanced, rdp and pld of everything released in the period; None if it does not hold at delta.
         best_rdp_order: Order that gave the RDP bound; None before the first release.
         release_count: Releases and revisions made.
-        releases_remaining: How many more fit under the metric's cap; None when unknown.
+        releases_remaining: How many more fit under the metric's cap.
         next_funded_day: First day whose release would fit; None when unknown.
         resets: Approved further accounts of the period.
         trailing_365d_epsilon: RDP bound over all metrics in the 365 days up to the day asked for, at the orders at
@@ -202,7 +202,7 @@ class BudgetSnapshot:
     bounds: Mapping[str, Bound | None]
     best_rdp_order: float | None
     release_count: int
-    releases_remaining: int | None
+    releases_remaining: int
     next_funded_day: date | None
     resets: int
     trailing_365d_epsilon: float
@@ -230,7 +230,7 @@ def budget_snapshot(
     lifetime_events: EventCounts,
     release_count: int,
     resets: int = 0,
-    next_event: DpEvent | None = None,
+    next_event: DpEvent,
     opening: EventCounts = NO_EVENTS,
     next_funded_day: date | None = None,
 ) -> BudgetSnapshot:
@@ -249,7 +249,7 @@ def budget_snapshot(
         lifetime_events: Charges of all metrics ever.
         release_count: Releases and revisions behind `events` and `earlier_events`.
         resets: How many accounts came before the current one.
-        next_event: What one more release would charge; None leaves `releases_remaining` unknown.
+        next_event: What one more release would charge.
         opening: What the next release would have to pay for a shared offset first.
         next_funded_day: First day whose release would fit under every cap, as the caller computed it.
     """
@@ -257,7 +257,7 @@ def budget_snapshot(
     period_events = merge_events(events, earlier_events)
     remaining = max(0.0, cap - smallest_epsilon(events, **shared))
     opened = merge_events(events, opening)
-    more = None if next_event is None else releases_that_fit(opened, next_event, cap, **shared)
+    more = releases_that_fit(opened, next_event, cap, **shared)
     rdp = RdpAccountant(trailing_orders(rdp_orders))  # those of the cap over 365 days, or a loss above it would show
     return BudgetSnapshot(
         metric=metric,
@@ -265,7 +265,7 @@ def budget_snapshot(
         epsilon_cap=cap,
         epsilon_spent=smallest_epsilon(period_events, **shared),
         epsilon_remaining=remaining,
-        budget_remaining=0.0 if more == 0 else remaining,
+        budget_remaining=remaining if more else 0.0,
         delta=delta,
         bounds=MappingProxyType(bounds(period_events, **shared)),
         best_rdp_order=best_order(period_events, rdp_orders, delta=delta) if period_events else None,

@@ -251,7 +251,10 @@ class _Stage:
         for path in (*export_metrics(self.workspace), write_report(self.workspace)):
             self._outside.append(Document(f"{number} {path.name}", path.read_bytes()))
         for metric in METRICS:
-            self._tell(f"{number} budget {metric}", partial(report_budget, self.workspace, metric, period))
+            self._tell(f"{number} budget {metric}", partial(self._budget, metric, period))
+
+    def _budget(self, metric: str, period: str) -> dict[str, Any]:
+        return report_budget(self.workspace, metric, period).to_json()
 
     def _tell(self, name: str, answer: Callable[[], Any]) -> None:
         """Keeps an answer as its JSON document, or its error as a caller sees it, exit code included."""

@@ -25,12 +25,12 @@ from dpdau_assets.storage.ledger import releases
 from dpdau_assets.storage.ledger.shared_noise_charges import openings_between
 
 
-def report_budget(workspace: Workspace, metric: str, period: str | date) -> dict[str, Any]:
-    """The budget document of a metric and month.
+def report_budget(workspace: Workspace, metric: str, period: str | date) -> BudgetSnapshot:
+    """The state of the budget of a metric and month.
 
     Args:
         workspace: The open data folder.
-        metric: `dau`, `wau` or `mau`; in a month released jointly the document is that of `joint`.
+        metric: `dau`, `wau` or `mau`; in a month released jointly the state is that of `joint`.
         period: Calendar month `YYYY-MM`, or any day of it; the trailing 365 days end on that day, for a month on its
             last.
 
@@ -39,7 +39,7 @@ def report_budget(workspace: Workspace, metric: str, period: str | date) -> dict
         DataError: A stored charge cannot be read, so that no loss can be stated.
     """
     day = days_of_period(period).last if isinstance(period, str) else period
-    return snapshot(BudgetBook(workspace.ledger, workspace.settings), workspace, metric, day).to_json()
+    return snapshot(BudgetBook(workspace.ledger, workspace.settings), workspace, metric, day)
 
 
 def spent_after(workspace: Workspace, metric: str, period: str, *, releases: int, is_searched: bool = False) -> float:
@@ -123,7 +123,7 @@ def snapshot(book: BudgetBook, workspace: Workspace, metric: str, day: date) -> 
         opening=terms.opening,
         next_funded_day=book.next_funded_day(metric, max(days.first, settings.series_start or days.first)),
     )
-    more = book.releases_under_totals(metric, day, at_most=stated.releases_remaining or 0)
+    more = book.releases_under_totals(metric, day, at_most=stated.releases_remaining)
     return replace(stated, releases_remaining=more, budget_remaining=stated.budget_remaining if more else 0.0)
 
 

@@ -206,9 +206,9 @@ def due_releases(workspace: Workspace, days: DayRange) -> DueReleases:
         missing = [day for day in days if (metric, day) not in made]
         for period, group in groupby(missing, key=period_of):
             wanted = list(group)
-            funded = report_budget(workspace, metric, period)["releases_remaining"]
+            funded = report_budget(workspace, metric, period).releases_remaining
             due.setdefault(metric, []).extend(wanted[:funded])
-            if funded is not None and funded < len(wanted):
+            if funded < len(wanted):
                 unfunded.append(UnfundedMonth(metric, period))
     all_days = sorted({day for chosen in due.values() for day in chosen})
     return DueReleases(tuple(all_days), tuple(metric for metric, chosen in due.items() if chosen), tuple(unfunded))

@@ -120,13 +120,13 @@ def _budget(workspace: Workspace, state: _State) -> dict[str, Any]:
     for metric in METRICS:
         stated = report_budget(workspace, metric, period_of(state.closed))
         missing = sum(day not in state.released[metric] for day in series or ())
-        fits = stated["releases_remaining"]
+        fits = stated.releases_remaining
         report[metric] = {
-            "period": stated["period"],
-            "epsilon_spent": round(stated["epsilon_spent"], 4),
-            "epsilon_cap": stated["epsilon_cap"],
+            "period": stated.period,
+            "epsilon_spent": round(stated.epsilon_spent, 4),
+            "epsilon_cap": stated.epsilon_cap,
             "releases_remaining": fits,
-            "month_fits": None if fits is None or series is None else fits >= missing,
+            "month_fits": None if series is None else fits >= missing,
         }
     return report
 

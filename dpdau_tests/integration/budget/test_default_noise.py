@@ -39,19 +39,19 @@ class TestFormerDefault:
         former.close()
         later = open_planted(tmp_path, now=AFTER)
         assert later.settings.mechanism == "correlated"
-        assert report_budget(later, "dau", "2025-01")["releases_remaining"] == 67
+        assert report_budget(later, "dau", "2025-01").releases_remaining == 67
         january = publish_releases(later, METRICS, DayRange(FEW.first, date(2025, 1, 6)))
         assert january.refused == () and january.results[:9] == before.results
         used = {(result.mechanism, result.epsilon_used) for result in january.results}
         assert used == {("gaussian", 0.3), ("gaussian", 0.4), ("gaussian", 0.5)}
         revised = publish_releases(later, ("dau",), FEW, revise=True, reason=REASON)
         assert {result.mechanism for result in revised.results} == {"gaussian"}
-        assert report_budget(later, "dau", "2025-01")["releases_remaining"] == 61
+        assert report_budget(later, "dau", "2025-01").releases_remaining == 61
         assert not offset_keys(later).kept() and {kind for _, _, kind in charges_of(later)} == {"release", "revision"}
         february = publish_releases(later, METRICS, DayRange(date(2025, 2, 1), date(2025, 2, 2)))
         assert {result.mechanism for result in february.results} == {"correlated"}
         assert february.refused == () and len(offset_keys(later).kept()) == 3
-        assert report_budget(later, "mau", "2025-02")["releases_remaining"] == 26 + 2
+        assert report_budget(later, "mau", "2025-02").releases_remaining == 26 + 2
 
     def test_a_metric_not_yet_opened_takes_the_present_default(self, tmp_path: Path) -> None:
         """Terms are frozen by metric and month: MAU's first release in a month of gaussian DAU is correlated."""
@@ -107,7 +107,7 @@ class TestEndOfTheMonth:
         assert revised.refused[0].epsilon_spent <= 3.3 < revised.refused[0].epsilon_needed
         assert "no reset gets past this cap" in BudgetExhaustedError(revised.refused).hint
         stated = report_budget(workspace, "dau", "2025-01")
-        assert stated["resets"] == 1 and stated["epsilon_spent"] > 3.0 and stated["releases_remaining"] == 0
+        assert stated.resets == 1 and stated.epsilon_spent > 3.0 and stated.releases_remaining == 0
 
 
 class TestHalves:

@@ -68,7 +68,7 @@ class TestBackfill:
         foretold = {(row[0], row[1].lower()): row[5] for row in rows if row[0].startswith("2025")}
         publish_releases(workspace, METRICS, days)
         found = {
-            (period, metric): f"{report_budget(workspace, metric, period)['epsilon_spent']:.3f}"
+            (period, metric): f"{report_budget(workspace, metric, period).epsilon_spent:.3f}"
             for period in ("2025-01", "2025-02")
             for metric in METRICS
         }

@@ -171,7 +171,7 @@ class TestGaps:
             assert last_openings(connection, numbers) == []  # no key belongs to a lost offset
             assert set(openings_between(connection, day(0), day(0))) == {"2025-01"}
             assert openings_between(connection, day(0), day(0), kinds=DRAWN) == {}
-        stated = {last: report_budget(workspace, "dau", last)["trailing_365d_epsilon"] for last in AROUND_A_YEAR_LATER}
+        stated = {last: report_budget(workspace, "dau", last).trailing_365d_epsilon for last in AROUND_A_YEAR_LATER}
         assert [loss > 0 for loss in stated.values()] == [True, True, False]
         assert stated[AROUND_A_YEAR_LATER[0]] == stated[AROUND_A_YEAR_LATER[1]]  # the opening alone
         release(workspace, 1)

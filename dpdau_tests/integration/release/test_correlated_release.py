@@ -107,10 +107,10 @@ class TestMonth:
         workspace = folder(tmp_path)
         published = publish_releases(workspace, ("dau",), FEW)
         stated = report_budget(workspace, "dau", "2025-01")
-        assert (stated["releases_remaining"], stated["release_count"]) == (30, 3)
-        assert report_budget(workspace, "dau", "2025-02")["releases_remaining"] == 30
-        assert report_budget(workspace, "wau", "2025-01")["releases_remaining"] == 33
-        assert stated["trailing_365d_epsilon"] > 0
+        assert (stated.releases_remaining, stated.release_count) == (30, 3)
+        assert report_budget(workspace, "dau", "2025-02").releases_remaining == 30
+        assert report_budget(workspace, "wau", "2025-01").releases_remaining == 33
+        assert stated.trailing_365d_epsilon > 0
         text = export_metrics(workspace)[0].read_text()
         for result in published.results:
             assert f"dau,{result.day},1,true,1,{result.estimate:g}," in text
@@ -220,7 +220,7 @@ class TestLifeOfTheOffset:
         assert 10 < made < 28
         assert {refusal.scope for refusal in published.refused} == {"metric"}
         assert recomputed_loss(later, "dau") <= 3.0
-        assert report_budget(later, "dau", "2025-01")["releases_remaining"] == 0
+        assert report_budget(later, "dau", "2025-01").releases_remaining == 0
         with later.ledger.read() as connection:
             assert budget.accounts_of(connection, "dau", "2025-01") == [after]
 
@@ -250,7 +250,7 @@ class TestLifeOfTheOffset:
         with workspace.ledger.write() as connection:
             connection.exec_driver_sql("DROP TRIGGER refuse")
         assert offset_keys(workspace).path(account.account).exists() and account_of(workspace, "dau") == account
-        assert report_budget(workspace, "dau", "2025-01")["releases_remaining"] < 30  # the opening is counted
+        assert report_budget(workspace, "dau", "2025-01").releases_remaining < 30  # the opening is counted
         publish_releases(workspace, ("dau",), FEW)
         assert kinds(workspace) == ["opening", "release", "opening", "release", "release"]
 

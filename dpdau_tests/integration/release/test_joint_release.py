@@ -152,9 +152,7 @@ class TestAccount:
         workspace = folder(tmp_path)
         publish_releases(workspace, ("mau",), FIRST)
         stated = [report_budget(workspace, metric, "2025-01") for metric in METRICS]
-        assert {(each["metric"], each["epsilon_cap"], each["releases_remaining"]) for each in stated} == {
-            ("joint", 5.9, 32)
-        }
+        assert {(each.metric, each.epsilon_cap, each.releases_remaining) for each in stated} == {("joint", 5.9, 32)}
 
     def test_the_first_account_settles_the_month(self, tmp_path: Path) -> None:
         """A gaussian January stays metric by metric under `joint`, a joint one stays joint under `gaussian`."""
@@ -174,7 +172,7 @@ class TestAccount:
         workspace = folder(tmp_path, total_budget_month=2.0)
         published = publish_releases(workspace, ("dau",), JANUARY)
         assert (len(published.results), published.refused) == (31, ())
-        assert report_budget(workspace, "dau", "2025-01")["releases_remaining"] == 2
+        assert report_budget(workspace, "dau", "2025-01").releases_remaining == 2
 
     @pytest.mark.slow
     def test_a_reset_of_any_metric_is_one_of_the_account(self, tmp_path: Path) -> None:
@@ -183,7 +181,7 @@ class TestAccount:
         publish_releases(workspace, METRICS, FIRST)
         resets = reset_budget(workspace, "dau", "2025-01", "approved by the data officer")
         assert [reset.metric for reset in resets] == ["joint"]
-        assert report_budget(workspace, "wau", "2025-01")["resets"] == 1
+        assert report_budget(workspace, "wau", "2025-01").resets == 1
 
     def test_needs_exact_sets(self, tmp_path: Path) -> None:
         """A joint month is not continued with sketches, whose counts one user can move in other ways."""

@@ -117,7 +117,7 @@ class TestNothingExactLeaves:
         exported = export_metrics(workspace)
         write_report(workspace)
         told = [json.dumps(published.bodies), repr(published), caplog.text, json.dumps(verify(workspace).to_json())]
-        told += [json.dumps(report_budget(workspace, metric, "2025-01")) for metric in METRICS]
+        told += [json.dumps(report_budget(workspace, metric, "2025-01").to_json()) for metric in METRICS]
         told.append(str(pq.read_table(exported[1]).to_pylist()))
         with workspace.ledger.read() as connection:
             tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()

@@ -184,6 +184,7 @@ class TestBudgetSnapshot:
             trailing_events=NO_EVENTS,
             lifetime_events=NO_EVENTS,
             release_count=0,
+            next_event=default_event("dau"),
         )
         assert (snapshot.epsilon_cap, snapshot.delta) == (3.0, DELTA)
 

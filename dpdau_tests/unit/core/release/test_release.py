@@ -71,6 +71,7 @@ def budget() -> BudgetSnapshot:
         trailing_events=events,
         lifetime_events=events,
         release_count=3,
+        next_event=GAUSSIAN.event(),
     )
 
 

@@ -23,10 +23,10 @@ class TestResetBudget:
         """A spent metric can be released again; the composed loss grows and `resets` counts."""
         workspace = open_folder(tmp_path, mechanism="laplace")
         assert len(publish_releases(workspace, ("dau",), JANUARY).results) == 10
-        spent = report_budget(workspace, "dau", "2025-01")["epsilon_spent"]
+        spent = report_budget(workspace, "dau", "2025-01").epsilon_spent
         reset_budget(workspace, "dau", "2025-01", "approved by the board")
         fresh = report_budget(workspace, "dau", "2025-01")
-        assert (fresh["resets"], fresh["epsilon_remaining"], fresh["epsilon_spent"]) == (1, 3.0, spent)
+        assert (fresh.resets, fresh.epsilon_remaining, fresh.epsilon_spent) == (1, 3.0, spent)
         body = publish_releases(workspace, ("dau",), ELEVENTH).bodies[0]
         assert body["budget"]["resets"] == 1
         assert body["budget"]["epsilon_spent"] > spent
@@ -69,7 +69,7 @@ class TestResetBudget:
         publish_releases(workspace, ("dau", "mau"), DayRange.single(NEW_YEAR))
         made = reset_budget(workspace, None, "2025-01", "approved")
         assert [(reset.metric, reset.generation) for reset in made] == [("dau", 2), ("mau", 2)]
-        assert report_budget(workspace, "wau", "2025-01")["resets"] == 0
+        assert report_budget(workspace, "wau", "2025-01").resets == 0
 
     def test_nothing_spent_is_nothing_to_reset(self, tmp_path: Path) -> None:
         """An untouched account is not reset, also right after a reset: repeating the command opens nothing."""
@@ -89,4 +89,4 @@ class TestResetBudget:
             reset_budget(workspace, "dau", "2025-01", " ")
         with pytest.raises(UsageError, match="month"):
             reset_budget(workspace, "dau", "January", "approved")
-        assert report_budget(workspace, "dau", "2025-01")["resets"] == 0
+        assert report_budget(workspace, "dau", "2025-01").resets == 0

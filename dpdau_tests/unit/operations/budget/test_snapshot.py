@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from dpdau_assets.cli.commands.budget import budget_text
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import UsageError
 from dpdau_assets.operations.budget.snapshot import report_budget, spent_after
@@ -38,14 +40,14 @@ ELEVENTH = DayRange.single(date(2025, 1, 11))
 class TestReportBudget:
     def test_the_document_has_exactly_its_fields(self, tmp_path: Path) -> None:
         """The keys of the product contract in order, JSON types only."""
-        document = report_budget(open_folder(tmp_path), "dau", "2025-01")
+        document = report_budget(open_folder(tmp_path), "dau", "2025-01").to_json()
         assert list(document) == KEYS
         assert list(document["bounds"]) == ["naive", "advanced", "rdp", "pld"]
         assert json.loads(json.dumps(document)) == document
 
     def test_an_untouched_month_is_whole(self, tmp_path: Path) -> None:
         """Nothing spent, the cap remaining, 31 days and two revisions possible, the first day funded."""
-        document = report_budget(open_folder(tmp_path), "dau", "2025-01")
+        document = report_budget(open_folder(tmp_path), "dau", "2025-01").to_json()
         assert (document["epsilon_spent"], document["epsilon_remaining"], document["release_count"]) == (0, 3.0, 0)
         assert document["releases_remaining"] == 33
         assert document["next_funded_day"] == "2025-01-01"
@@ -55,7 +57,7 @@ class TestReportBudget:
         """31 Gaussian DAU releases: naive 11.07 at DELTA/n, PLD 1.904; the smallest is what is spent."""
         workspace = open_folder(tmp_path, mechanism="gaussian")
         publish_releases(workspace, METRICS, JANUARY)
-        document = report_budget(workspace, "dau", "2025-01")
+        document = report_budget(workspace, "dau", "2025-01").to_json()
         assert document["bounds"]["naive"]["epsilon"] == pytest.approx(11.07, abs=0.02)
         assert document["bounds"]["pld"]["epsilon"] == pytest.approx(1.904, abs=0.003)
         assert document["epsilon_spent"] == min(bound["epsilon"] for bound in document["bounds"].values())
@@ -69,7 +71,7 @@ class TestReportBudget:
         workspace = open_folder(tmp_path)
         foretold = [spent_after(workspace, "dau", "2025-01", releases=number) for number in (0, 10)]
         publish_releases(workspace, ("dau",), TEN_DAYS)
-        spent = report_budget(workspace, "dau", "2025-01")["epsilon_spent"]
+        spent = report_budget(workspace, "dau", "2025-01").epsilon_spent
         assert foretold == [0.0, pytest.approx(spent)]
         assert spent_after(workspace, "dau", "2025-01", releases=0) == pytest.approx(spent)
 
@@ -77,7 +79,7 @@ class TestReportBudget:
         """A metric with room of its own has nothing left when the month over all metrics is full."""
         workspace = open_folder(tmp_path, mechanism="laplace", total_budget_month=1.0)
         publish_releases(workspace, ("mau",), JANUARY)
-        document = report_budget(workspace, "dau", "2025-01")
+        document = report_budget(workspace, "dau", "2025-01").to_json()
         assert (document["epsilon_remaining"], document["budget_remaining"]) == (3.0, 0.0)
         assert document["releases_remaining"] == 0
         assert document["next_funded_day"] == "2025-02-01"
@@ -86,7 +88,7 @@ class TestReportBudget:
         """As many further releases as stated are made, and not one more."""
         workspace = open_folder(tmp_path, mechanism="laplace", epsilon_mau=0.9)
         publish_releases(workspace, ("mau",), DayRange.single(NEW_YEAR))
-        stated = report_budget(workspace, "mau", "2025-01")["releases_remaining"]
+        stated = report_budget(workspace, "mau", "2025-01").releases_remaining
         made = publish_releases(workspace, ("mau",), JANUARY)
         assert len(made.newly_released) == stated > 0
 
@@ -96,8 +98,14 @@ class TestReportBudget:
         publish_releases(workspace, ("dau",), TEN_DAYS)
         early = report_budget(workspace, "dau", date(2025, 1, 5))
         late = report_budget(workspace, "dau", date(2025, 1, 31))
-        assert 0 < early["trailing_365d_epsilon"] < late["trailing_365d_epsilon"] == late["lifetime_epsilon"]
-        assert early["epsilon_spent"] == late["epsilon_spent"]
+        assert 0 < early.trailing_365d_epsilon < late.trailing_365d_epsilon == late.lifetime_epsilon
+        assert early.epsilon_spent == late.epsilon_spent
+
+    def test_a_bound_that_does_not_hold_is_left_out_of_the_words(self, tmp_path: Path) -> None:
+        """A budget is an object until it is printed: a bound without a value is not printed, and breaks nothing."""
+        state = report_budget(open_folder(tmp_path), "dau", "2025-01")
+        words = budget_text(replace(state, bounds={**state.bounds, "advanced": None}))
+        assert "naive 0.000, rdp 0.000, pld 0.000" in words and "advanced" not in words
 
     def test_a_month_must_be_one(self, tmp_path: Path) -> None:
         """Anything but YYYY-MM is refused."""

@@ -137,6 +137,7 @@ class TestTrailingLoss:
             trailing_events=everything,
             lifetime_events=everything,
             release_count=0,
+            next_event=noises[0].event(),
         )
         enforced = TrailingLoss(daily, orders=ORDERS, delta=DELTA, openings=openings).worst_window(last, ())[1]
         assert 28 < shown.trailing_365d_epsilon <= SETTINGS.total_budget_365d
