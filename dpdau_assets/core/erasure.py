@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 
 from dpdau_assets.core.hashing import EpochCalendar
-from dpdau_assets.core.quantities import DayRange
 
 
 def is_live(day: date, *, active_days: Iterable[date], erased_through: Iterable[date]) -> bool:
@@ -30,30 +29,6 @@ def is_live(day: date, *, active_days: Iterable[date], erased_through: Iterable[
         True when the user is live on `day` (sensitive).
     """
     return day in set(active_days) and not any(through >= day for through in erased_through)
-
-
-def erased_days(through: date, *, held: DayRange) -> DayRange | None:
-    """The held days that an erasure through `through` covers.
-
-    Args:
-        through: Last erased day.
-        held: First to last day with any data (trusted side).
-
-    Returns:
-        A range at the front of `held`, the same for every user whatever days they were active on; `None` when
-        `through` lies before it.
-    """
-    if through < held.first:
-        return None
-    return DayRange(held.first, min(through, held.last))
-
-
-def windows_over(days: DayRange, window_days: int) -> DayRange:
-    """The last days of all windows of `window_days` days that hold one of `days`.
-
-    Guarantee: a window ending on another day holds none of them.
-    """
-    return days.widened(after=window_days - 1)
 
 
 def tombstone_epochs(calendar: EpochCalendar, *, floor: date, through: date, window_days: int) -> range:

@@ -42,11 +42,6 @@ def window_of(metric: Metric, day: date, *, mau_window_days: int) -> Window:
     return Window(day - timedelta(days=length - 1), day)
 
 
-def days_needed(ends: DayRange, window_days: int) -> DayRange:
-    """All days held by the windows of `window_days` days that end on a day of `ends`."""
-    return ends.widened(before=window_days - 1)
-
-
 def distinct_per_window(
     words: NDArray[np.uint64], *, first_day: date, ends: DayRange, window_days: int
 ) -> NDArray[np.int64]:

@@ -176,15 +176,6 @@ def judge(
     )
 
 
-def detection_chance(claimed_mu: float, true_mu: float, *, runs: int, confidence: float) -> float:
-    """How likely a true mu above the claim is found, by the normal approximation: the power of the game."""
-    half, alpha = runs // 2, (1 - confidence) / 2
-    share = NORMAL.cdf(true_mu / 2)
-    spread = math.sqrt(share * (1 - share) / half) / NORMAL.pdf(NORMAL.inv_cdf(share))
-    reach = true_mu - 2 * NORMAL.inv_cdf(1 - alpha) * spread
-    return NORMAL.cdf((reach - claimed_mu) / (math.sqrt(2) * spread))
-
-
 def _month(mechanism: Mechanism, counts: Sequence[int], source: NoiseSource) -> Scores:
     offset = mechanism.draw_offset(source)
     return np.array([mechanism.draw(count, source, offset=offset) for count in counts], dtype=np.float64)

@@ -30,8 +30,6 @@ from dpdau_assets.evaluation.audit.worlds import World, play, without, world_set
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts
 
-Overrides = dict[str, object]
-
 
 @dataclass(frozen=True)
 class Neighbour:

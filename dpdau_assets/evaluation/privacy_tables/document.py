@@ -17,7 +17,6 @@ from dpdau_assets.errors import DataError
 
 STANDARD_ERRORS = 4.5
 """How far a simulated figure may lie from its theory: further once in 150,000 rows."""
-SIMULATED_COLUMNS = 3
 _BLOCK = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from dpdau_assets.core.erasure import erased_days, is_live, tombstone_epochs, windows_over
+from dpdau_assets.core.erasure import is_live, tombstone_epochs
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 
@@ -38,26 +38,6 @@ class TestIsLive:
         """The day after the erasure is not covered by it."""
         assert is_live(AFTER, active_days=[BEFORE, AFTER], erased_through=[DAY])
         assert not is_live(BEFORE, active_days=[BEFORE, AFTER], erased_through=[DAY])
-
-
-class TestReach:
-    HELD = DayRange(date(2026, 1, 1), date(2026, 3, 31))
-
-    def test_erased_days_are_the_held_days_through_the_last_one(self) -> None:
-        """Erasing through a day covers the held days up to it, none when it lies before them."""
-        assert erased_days(DAY, held=self.HELD) == DayRange(self.HELD.first, DAY)
-        assert erased_days(date(2030, 1, 1), held=self.HELD) == self.HELD
-        assert erased_days(self.HELD.first, held=self.HELD) == DayRange.single(self.HELD.first)
-        assert erased_days(date(2025, 12, 31), held=self.HELD) is None
-
-    @pytest.mark.parametrize("window_days", [1, 7, 30])
-    def test_windows_over_days_are_exactly_those_that_hold_one(self, window_days: int) -> None:
-        """A window ends in the result exactly when it holds a changed day."""
-        changed = DayRange(date(2026, 2, 1), date(2026, 2, 3))
-        ends = windows_over(changed, window_days)
-        for end in changed.widened(before=40, after=80):
-            window = DayRange(end - timedelta(days=window_days - 1), end)
-            assert (end in ends) == any(day in changed for day in window)
 
 
 class TestTombstoneEpochs:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.core.windows import Window, days_needed, distinct_per_window, window_of
+from dpdau_assets.core.windows import Window, distinct_per_window, window_of
 from dpdau_assets.errors import UsageError
 
 D0 = date(2026, 1, 1)
@@ -29,12 +29,6 @@ class TestWindowOf:
         assert window_of("wau", end, mau_window_days=30) == Window(date(2026, 2, 23), end)
         assert window_of("mau", end, mau_window_days=30) == Window(date(2026, 1, 31), end)
         assert len(window_of("mau", end, mau_window_days=28)) == 28
-
-    def test_days_needed_are_the_union_of_the_windows(self) -> None:
-        """A range of windows needs exactly the days of its windows."""
-        ends = DayRange(date(2026, 3, 1), date(2026, 3, 4))
-        held = {one for end in ends for one in window_of("mau", end, mau_window_days=30)}
-        assert set(days_needed(ends, 30)) == held
 
 
 class TestDistinctPerWindow:

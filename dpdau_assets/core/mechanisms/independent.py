@@ -1,0 +1,53 @@
+"""What both mechanisms of independent noise share: no two draws have any noise in common.
+
+Belongs here: the parts of `Mechanism` that follow from independence and from the pmf of one draw. Does not belong here:
+the law of the noise (`gaussian`, `laplace`).
+"""
+
+from __future__ import annotations
+
+from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts
+from dpdau_assets.core.mechanisms.interface import NoiseSource
+from dpdau_assets.core.probability.distributions import Pmf, quantile, variance
+from dpdau_assets.errors import InternalError
+
+
+class IndependentNoise:
+    """A mechanism whose every draw is `value` plus one fresh noise, in users."""
+
+    __slots__ = ()
+
+    def noise(self, source: NoiseSource) -> int:
+        """One noise."""
+        raise NotImplementedError
+
+    def noise_pmf(self) -> Pmf:
+        """The exact pmf of the noise."""
+        raise NotImplementedError
+
+    @property
+    def units_per_user(self) -> int:
+        """1: draws are in users."""
+        return 1
+
+    def opening(self) -> EventCounts:
+        """Nothing: no two draws share any noise."""
+        return NO_EVENTS
+
+    def draw_offset(self, source: NoiseSource) -> int | None:  # noqa: ARG002 - of the protocol
+        """None: no two draws share any noise."""
+        return None
+
+    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
+        """`value` plus one fresh noise."""
+        if offset is not None:
+            raise InternalError("independent noise was given an offset")
+        return value + self.noise(source)
+
+    def noise_quantile(self, probability: float) -> int:
+        """Smallest integer q with Pr[noise <= q] >= probability."""
+        return quantile(self.noise_pmf(), probability)
+
+    def noise_variance(self) -> float:
+        """Variance of the noise, in users squared."""
+        return variance(self.noise_pmf())
