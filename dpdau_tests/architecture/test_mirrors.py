@@ -6,16 +6,6 @@ from dpdau_tests import REPOSITORY
 from dpdau_tests.support.neutral import mirror_of, modules_to_mirror
 
 MISSING_ON_THE_PATH = {
-    "ingest.batch_name",
-    "ingest.discard_batch",
-    "ingest.inbox",
-    "ingest.record_batch",
-    "ingest.report",
-    "ingest.stage",
-    "ingest.staging_area",
-    "lifecycle.apply_retention",
-    "lifecycle.rotate_salt",
-    "lifecycle.salt_copies",
     "pipeline.bring_up_to_date",
     "pipeline.count_differences",
     "pipeline.daily_sketches",

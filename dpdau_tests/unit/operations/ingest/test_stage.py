@@ -363,17 +363,6 @@ class TestDiscard:
         assert key_files(workspace) == before
         assert stage_files(workspace, [source]).duplicates_of_earlier_batches == 0
 
-    def test_a_folded_batch_stays(self, workspace: Workspace, source: Path) -> None:
-        """A batch of which a day is folded cannot be taken back."""
-        stage_files(workspace, [source])
-        with workspace.ledger.read() as connection:
-            batch = batches.staged_between(connection)[0].batch
-        count_trusted(workspace, FIRST, FIRST)
-        with pytest.raises(InputError, match="folded"):
-            discard_batch(workspace, batch)
-        with pytest.raises(InputError, match="no such batch"):
-            discard_batch(workspace, "0" * 32)
-
 
 class TestRealFiles:
     def test_rows_without_a_customer_are_the_only_ones_refused(self, workspace: Workspace, real_data: Path) -> None:
