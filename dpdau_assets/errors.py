@@ -2,23 +2,25 @@
 
     DpdauError
     |-- CallerError                  the request is wrong: change it and ask again
-    |   |-- UsageError               an option or argument that makes no sense        exit 2
-    |   |-- InputError               a file, row or value that cannot be used         exit 3
+    |   |-- UsageError               an option or argument that makes no sense
+    |   |-- InputError               a file, row or value that cannot be used
     |   |   `-- UnknownSettingError  a name in .env that does not exist
-    |   |-- NotReleasableError       the calendar says no                             exit 5
+    |   |-- NotReleasableError       the calendar says no
     |   |   |-- NotClosedError
     |   |   `-- OutsideSeriesError
-    |   `-- BudgetExhaustedError     the cap says no                                  exit 4
-    |-- OperatorError                configuration or machine: an operator mends it   exit 1
+    |   `-- BudgetExhaustedError     the cap says no
+    |-- OperatorError                configuration or machine: an operator mends it
     |   |-- ConfigurationError       a setting that disagrees with what is stored, or is unsupported
     |   |   |-- LedgerMismatchError     the files belong to another ledger, or theirs is missing
     |   |   `-- SaltStoreMismatchError  the salt store is missing, not the newest, or open to others
     |   `-- StorageError             disk full, not writable, a lock that never comes free
     |       `-- LedgerDamagedError      SQLite cannot read the ledger's file
-    |-- DataError                    what is stored is not what was recorded          exit 1
+    |-- DataError                    what is stored is not what was recorded
     |   |-- LedgerOutdatedError      the ledger is older than its journal
     |   `-- SaltStoreDamagedError    the salt store cannot be read, or cannot open what was sealed with it
-    `-- InternalError                our own invariant is broken: report it           exit 1
+    `-- InternalError                our own invariant is broken: report it
+
+Exit codes stand in one table at the edge of the command line (`cli.output`).
 
 Every error keeps the offending values as attributes and says in one line what is wrong; `hint` says
 what to do. Neither ever holds a user id, a pseudonym or an exact count.
@@ -39,7 +41,6 @@ class DpdauError(Exception):
     """
 
     code = "error"
-    exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -51,7 +52,6 @@ class CallerError(DpdauError):
     """The request is wrong; the caller can change it."""
 
     code = "caller_error"
-    exit_code = 2
 
 
 class UsageError(CallerError):
@@ -64,7 +64,6 @@ class InputError(CallerError):
     """A file, row or value that cannot be used."""
 
     code = "bad_input"
-    exit_code = 3
 
 
 class UnknownSettingError(InputError):
@@ -77,7 +76,6 @@ class NotReleasableError(CallerError):
     """The calendar does not allow this release (public: depends on dates only)."""
 
     code = "not_releasable"
-    exit_code = 5
 
     def __init__(self, message: str, *, day: date, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -127,7 +125,6 @@ class BudgetExhaustedError(CallerError):
     """At least one release does not fit under a cap; nothing was charged for it."""
 
     code = "budget_exhausted"
-    exit_code = 4
 
     def __init__(self, refusals: tuple[Refusal, ...]) -> None:
         first = refusals[0]

@@ -32,8 +32,8 @@ from dpdau_assets.cli.commands import (
     streams,
     verify,
 )
-from dpdau_assets.cli.output import fail, fail_with, say, wait_line, where_it_broke
-from dpdau_assets.errors import DpdauError
+from dpdau_assets.cli.output import exit_code_of, fail, fail_with, say, wait_line, where_it_broke
+from dpdau_assets.errors import DpdauError, UsageError
 from dpdau_assets.storage.disk.lock import waits_told_to
 
 INTERRUPTED = 130
@@ -93,21 +93,23 @@ def guarded(action: Callable[[], Any], *, as_json: bool) -> int:
     except DpdauError as error:
         return fail(error, as_json=as_json)
     except TyperException as error:
-        return fail_with("usage", error.format_message(), _help_hint(error), exit_code=2, as_json=as_json)
+        return fail_with(
+            "usage", error.format_message(), _help_hint(error), exit_code=exit_code_of(UsageError), as_json=as_json
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except MemoryError:
-        return fail_with("storage", "out of memory", "ingest smaller files", exit_code=1, as_json=as_json)
+        return fail_with("storage", "out of memory", "ingest smaller files", as_json=as_json)
     except OSError as fault:
         reason = os.strerror(fault.errno) if fault.errno else type(fault).__name__
         message = f"the machine refused: {reason} (at {where_it_broke(fault)})"
-        return fail_with("storage", message, "look at disk space and permissions", exit_code=1, as_json=as_json)
+        return fail_with("storage", message, "look at disk space and permissions", as_json=as_json)
     except Exception as fault:  # noqa: BLE001 - the edge: whatever it is, a user gets one line
         message = f"unexpected {type(fault).__name__} at {where_it_broke(fault)}"
-        return fail_with("internal", message, "a fault of dpdau: report this line", exit_code=1, as_json=as_json)
+        return fail_with("internal", message, "a fault of dpdau: report this line", as_json=as_json)
 
 
 def _help_hint(error: TyperException) -> str:
@@ -118,7 +120,7 @@ def _help_hint(error: TyperException) -> str:
 def leave(code: int) -> NoReturn:
     """End the process with `code`; after an interrupt by the signal itself."""
     if code == INTERRUPTED:
-        fail_with("interrupted", "interrupted", "the same command can be given again", exit_code=1, as_json=False)
+        fail_with("interrupted", "interrupted", "the same command can be given again", as_json=False)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     sys.exit(code)

@@ -14,8 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dpdau_assets.errors import DpdauError
+from dpdau_assets.errors import BudgetExhaustedError, CallerError, DpdauError, InputError, NotReleasableError
 
+EXIT_CODES: dict[type[DpdauError], int] = {
+    DpdauError: 1,
+    CallerError: 2,
+    InputError: 3,
+    BudgetExhaustedError: 4,
+    NotReleasableError: 5,
+}
+"""The exit code of an error, or of its nearest ancestor here; any other failure exits as DpdauError."""
 QUIET_SECONDS = 2.0
 """Work shorter than this shows no progress bar."""
 
@@ -55,12 +63,17 @@ def emit(document: Any, *, as_json: bool, text: Callable[[], str]) -> None:
     say(json.dumps(document, ensure_ascii=False, default=str, allow_nan=False) if as_json else text())
 
 
+def exit_code_of(kind: type[DpdauError]) -> int:
+    """The exit code of a kind of error."""
+    return next(EXIT_CODES[each] for each in kind.__mro__ if each in EXIT_CODES)
+
+
 def fail(error: DpdauError, *, as_json: bool) -> int:
     """Print `error` on standard error and return its exit code."""
-    return fail_with(error.code, error.message, error.hint, exit_code=error.exit_code, as_json=as_json)
+    return fail_with(error.code, error.message, error.hint, exit_code=exit_code_of(type(error)), as_json=as_json)
 
 
-def fail_with(code: str, message: str, hint: str, *, exit_code: int, as_json: bool) -> int:
+def fail_with(code: str, message: str, hint: str, *, exit_code: int = EXIT_CODES[DpdauError], as_json: bool) -> int:
     """Print an error as `{"error", "message", "hint"}` or as one line, and return `exit_code`."""
     message, hint = " ".join(message.split()).rstrip("."), " ".join(hint.split())
     if as_json:

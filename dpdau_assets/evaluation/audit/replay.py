@@ -119,7 +119,7 @@ def replay_neighbours(
         mechanism=chosen.mechanism,
         sketch=chosen.sketch_impl,
         documents=len(everybody.outside),
-        refusals=sum(b'"exit_code"' in each.content for each in everybody.outside),
+        refusals=sum(b'"hint"' in each.content for each in everybody.outside),
         numbers=len(everybody.readings),
         overspent=tuple(overspent(everybody, chosen)),
         neighbours=neighbours,

@@ -257,7 +257,7 @@ class _Stage:
         return report_budget(self.workspace, metric, period).to_json()
 
     def _tell(self, name: str, answer: Callable[[], Any]) -> None:
-        """Keeps an answer as its JSON document, or its error as a caller sees it, exit code included."""
+        """Keeps an answer as its JSON document, or its error as a caller sees it: the exit code follows from it."""
         try:
             document = answer()
         except DpdauError as error:
@@ -291,7 +291,7 @@ def _offsets(workspace: Workspace, accounts: Sequence[budget.Account]) -> dict[i
 
 
 def _as_error(error: DpdauError) -> dict[str, Any]:
-    return {"error": error.code, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    return {"error": error.code, "message": error.message, "hint": error.hint}
 
 
 def noon(day: date) -> datetime:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dpdau_assets.cli.output import exit_code_of
 from dpdau_assets.errors import ConfigurationError, InputError
 from dpdau_assets.evaluation.accuracy import plots
 from dpdau_assets.evaluation.accuracy.grid import composed_cap
@@ -190,7 +191,7 @@ class TestCommand:
         dpdau = CommandLine(tmp_path)
         write_lines(tmp_path / "empty.jsonl", [("", "2026-01-01")])
         answer = dpdau("evaluate", "--stream", tmp_path / "empty.jsonl")
-        assert answer.code == InputError.exit_code
+        assert answer.code == exit_code_of(InputError)
         assert "holds no activity" in answer.err
 
 

@@ -9,8 +9,17 @@ from datetime import date
 import pytest
 
 from dpdau_assets.cli import output
-from dpdau_assets.cli.output import ProgressBar, emit, estimate_with_interval, fail, number, table, where_it_broke
-from dpdau_assets.errors import InputError
+from dpdau_assets.cli.output import (
+    ProgressBar,
+    emit,
+    estimate_with_interval,
+    exit_code_of,
+    fail,
+    number,
+    table,
+    where_it_broke,
+)
+from dpdau_assets.errors import DpdauError, InputError
 
 
 class TestDocuments:
@@ -48,6 +57,30 @@ class TestErrors:
             place = where_it_broke(fault)
         assert place.startswith("output.py:")
         assert where_it_broke(ValueError("secret")) == "outside this package"
+
+
+class TestExitCodes:
+    def test_every_error_of_the_tree_has_the_code_of_its_branch(self) -> None:
+        """2 usage, 3 bad input, 4 budget exhausted, 5 not closed or outside the series, 1 anything else."""
+        found = {kind.__name__: exit_code_of(kind) for kind in _tree(DpdauError)}
+        others = {name for name, code in found.items() if code != 1}
+        assert {name: found[name] for name in others} == {
+            "CallerError": 2,
+            "UsageError": 2,
+            "InputError": 3,
+            "UnknownSettingError": 3,
+            "BudgetExhaustedError": 4,
+            "NotReleasableError": 5,
+            "NotClosedError": 5,
+            "OutsideSeriesError": 5,
+        }
+        assert {"StorageError", "LedgerDamagedError", "DataError", "InternalError"} <= set(found) - others
+
+
+def _tree(kind: type[DpdauError]) -> list[type[DpdauError]]:
+    """A kind of error of this package with all kinds below it."""
+    below = [each for child in kind.__subclasses__() for each in _tree(child)]
+    return [each for each in (kind, *below) if each.__module__ == "dpdau_assets.errors"]
 
 
 class TestTables:
