@@ -5,7 +5,7 @@ core           the mathematics: pure functions, no input or output, no clock, no
 storage        the lake (Parquet files), the ledger (SQL), the locks, the secrets
 engines        reading a source once and pseudonymising it, set-wise
 operations     one verb a file; the rules shared by everything below
-orchestration  Dagster; cli: the `dpdau` command; evaluation: synthetic data and benchmarks
+orchestration  Dagster; service: HTTP; cli: the `dpdau` command; evaluation: synthetic data and benchmarks
 definitions    what `workspace.yaml` names
 """
 

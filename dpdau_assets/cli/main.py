@@ -28,6 +28,7 @@ from dpdau_assets.cli.commands import (
     release,
     retention,
     salts,
+    serve,
     status,
     streams,
     verify,
@@ -47,7 +48,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for group in (ingest, erase, release, budget, status, verify, recovery, salts, retention, generate, streams):
+for group in (ingest, erase, release, budget, status, verify, recovery, salts, retention, generate, streams, serve):
     group.register(app)
 audit.register(app)
 evaluate.register(app)

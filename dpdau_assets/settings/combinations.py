@@ -7,6 +7,9 @@ defaults belong to `settings`; the arguments are in docs/sketches.md.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
+
+from pydantic import SecretStr
 
 from dpdau_assets.errors import ConfigurationError
 
@@ -52,3 +55,14 @@ def refuse_unsound_sketch(mechanism: str, sketch_impl: str, *, sketch_k: int) ->
             f"SKETCH_IMPL=hll needs a power of two of registers, not SKETCH_K={sketch_k}",
             hint=f"set SKETCH_K={power} or {2 * power}",
         )
+
+
+def refuse_equal_keys(keys: Mapping[str, SecretStr | None]) -> None:
+    """Raises ConfigurationError when two keys are equal: whoever holds one would hold the other's rights."""
+    first: dict[str, str] = {}
+    for name, key in keys.items():
+        if key is None:
+            continue
+        other = first.setdefault(key.get_secret_value(), name)
+        if other != name:
+            raise ConfigurationError(f"{other} and {name} are equal", hint=f"choose another value for {name}")

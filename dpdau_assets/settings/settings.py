@@ -20,9 +20,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 import dpdau_assets
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
 from dpdau_assets.settings.addresses import SmtpUrl, WebhookUrl
-from dpdau_assets.settings.combinations import refuse_unsound_sketch
+from dpdau_assets.settings.combinations import refuse_equal_keys, refuse_unsound_sketch
 from dpdau_assets.settings.written_values import (
     day_of_series,
+    header_key,
     memory_size,
     owner_address,
     renyi_orders,
@@ -47,6 +48,7 @@ SMALL_SKETCH_K = 2048
 """Below this a sketch is too coarse for production traffic."""
 
 Day = Annotated[date, BeforeValidator(written_day), AfterValidator(day_of_series)]
+Key = Annotated[SecretStr, AfterValidator(header_key)]
 Epsilon = Annotated[float, Field(ge=1e-4, le=100)]
 Delta = Annotated[float, Field(ge=1e-20, lt=0.1)]
 """Below 1e-20 the tails that the exact sums leave out would matter."""
@@ -111,17 +113,18 @@ class Settings(BaseModel):
     erasure_max_age_hours: Annotated[int, Field(ge=1)] = 24
     backup_retention_days: Annotated[int, Field(ge=1)] = 30
     journal_mirror_dir: Path | None = None
+    # The service
+    release_on_query: bool | None = None
+    service_api_key: Key | None = None
+    ingest_api_key: Key | None = None
+    read_api_key: Key | None = None
+    metrics_api_key: Key | None = None
     # Experiments, and the tests of this package
     w_bound: Annotated[int, Field(ge=1)] = 2
     experiment_id: str = "dev"
     coverage_threshold: Annotated[int, Field(ge=0, le=100)] = 85
     # Reserved: read by components that are not part of this version
     horizon_days: Annotated[int, Field(ge=1)] = 365
-    release_on_query: bool | None = None
-    service_api_key: SecretStr | None = None
-    ingest_api_key: SecretStr | None = None
-    read_api_key: SecretStr | None = None
-    metrics_api_key: SecretStr | None = None
     service_host: str = "http://127.0.0.1:8000"
     max_request_bytes: Annotated[int, Field(ge=1)] | None = None
     kafka_bootstrap_servers: str = ""
@@ -157,11 +160,6 @@ class Settings(BaseModel):
 RESERVED = frozenset(
     {
         "horizon_days",
-        "release_on_query",
-        "service_api_key",
-        "ingest_api_key",
-        "read_api_key",
-        "metrics_api_key",
         "service_host",
         "max_request_bytes",
         "kafka_bootstrap_servers",
@@ -245,7 +243,7 @@ def _checked(values: dict[str, Any]) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
         reason = first["msg"].removeprefix("Value error, ")
-        shown = "" if "secret" in name.lower() or "url" in name.lower() else f" (got {str(first['input'])[:60]!a})"
+        shown = "" if any(word in name for word in ("SECRET", "URL", "KEY")) else f" (got {str(first['input'])[:60]!a})"
         raise InputError(
             f"setting {name}: {reason}{shown}", hint=f"correct {name} in .env or in the environment"
         ) from error
@@ -378,6 +376,14 @@ def _refuse_unsupported(settings: Settings) -> None:
                 f"{name.upper()}={getattr(settings, name)} is not supported by this version", hint=instead
             )
     refuse_unsound_sketch(settings.mechanism, settings.sketch_impl, sketch_k=settings.sketch_k)
+    refuse_equal_keys(
+        {
+            "SERVICE_API_KEY": settings.service_api_key,
+            "INGEST_API_KEY": settings.ingest_api_key,
+            "READ_API_KEY": settings.read_api_key,
+            "METRICS_API_KEY": settings.metrics_api_key,
+        }
+    )
     if settings.advanced_delta >= settings.delta:
         raise ConfigurationError("ADVANCED_DELTA must be smaller than DELTA", hint="the default is a tenth of DELTA")
     kept, least = settings.retention_days, settings.mau_window_days + settings.LOOK_BACK_DAYS

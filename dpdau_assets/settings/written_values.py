@@ -12,6 +12,8 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pydantic import SecretStr
+
 FIRST_YEAR, LAST_YEAR = 1970, 9000
 """Years of a series, and of a day in a command: pseudonyms exist from 1970 on, and a window or a month further must
 still be a date."""
@@ -63,4 +65,11 @@ def owner_address(value: str) -> str:
     """An e-mail address that Dagster takes for an owner, or nothing."""
     if value and not re.fullmatch(OWNER, value):
         raise ValueError("needs one plain address such as ops@example.org, with a last part of 2 to 7 letters")
+    return value
+
+
+def header_key(value: SecretStr) -> SecretStr:
+    """A key that fits into one header; the message does not repeat it."""
+    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+        raise ValueError("needs visible ASCII characters without spaces")
     return value

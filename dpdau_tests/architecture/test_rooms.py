@@ -146,6 +146,12 @@ class TestDirections:
         found = forbidden(f"core.{room}", tuple(f"core.{each}" for each in above))
         assert found == [], "each proof rests on what stands below it"
 
+    def test_the_service_asks_operations_alone(self) -> None:
+        """The service never imports storage, engines, nor operations that recover, verify or change salts."""
+        rooms = ("pipeline", "verify", "recover", "lifecycle")
+        found = forbidden("service", ("storage", "engines", *(f"operations.{room}" for room in rooms)))
+        assert found == [], "what the network can reach is what operations offer, and none of what repairs or destroys"
+
     @pytest.mark.parametrize("room", ["orchestration", "cli", "evaluation", "service"])
     def test_the_edges_do_not_know_each_other(self, room: str) -> None:
         """Dagster, service, command line and evaluation never import each other at their load."""

@@ -15,12 +15,12 @@ import pyarrow.csv as arrow_csv
 
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.errors import DataError
+from dpdau_assets.operations.exports.stored_values import stored_values
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
 from dpdau_assets.storage.lake.key_files import read_table, write_table
 from dpdau_assets.storage.lake.layout import METRICS, METRICS_CSV
 from dpdau_assets.storage.lake.tables import METRIC_SCHEMA
-from dpdau_assets.storage.ledger import releases
 
 
 def export_metrics(workspace: Workspace) -> list[Path]:
@@ -34,15 +34,20 @@ def export_metrics(workspace: Workspace) -> list[Path]:
     Raises:
         StorageError: The disk refused; the files written before stay.
     """
-    table = _table(released(workspace))
+    results = stored_values(workspace)
     paths = [workspace.lake.root / name for name in (METRICS_CSV, METRICS)]
-    sink = pa.BufferOutputStream()
-    sink.write((",".join(METRIC_SCHEMA.names) + "\n").encode())
-    arrow_csv.write_csv(table, sink, arrow_csv.WriteOptions(include_header=False, quoting_style="none"))
-    write_bytes(paths[0], sink.getvalue())
-    write_table(paths[1], table)
+    write_bytes(paths[0], metrics_csv(results))
+    write_table(paths[1], _table(results))
     make_durable(paths)
     return paths
+
+
+def metrics_csv(results: Sequence[ReleaseResult]) -> bytes:
+    """Released values as the exported CSV, in the order given: a line of names, then one for each value."""
+    sink = pa.BufferOutputStream()
+    sink.write((",".join(METRIC_SCHEMA.names) + "\n").encode())
+    arrow_csv.write_csv(_table(results), sink, arrow_csv.WriteOptions(include_header=False, quoting_style="none"))
+    return bytes(sink.getvalue())
 
 
 def exported_days(workspace: Workspace) -> list[date]:
@@ -53,13 +58,6 @@ def exported_days(workspace: Workspace) -> list[date]:
     except DataError:  # the next export writes them anew
         days = []
     return sorted({day.as_py() for day in days}, reverse=True)
-
-
-def released(workspace: Workspace) -> list[ReleaseResult]:
-    """The latest revision of every released value, by day and metric."""
-    with workspace.ledger.read() as connection:
-        found = releases.releases_between(connection)
-    return [ReleaseResult.from_json(release.result) for release in found]
 
 
 def _table(results: Sequence[ReleaseResult]) -> pa.Table:

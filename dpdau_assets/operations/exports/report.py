@@ -17,9 +17,9 @@ from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.quantities import METRICS, period_of, window_days
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.operations.budget.caps import BudgetBook
-from dpdau_assets.operations.exports.export_metrics import released
 from dpdau_assets.operations.exports.report_charts import ChartPoint
 from dpdau_assets.operations.exports.report_page import MonthBudget, Page, Spent, render_page
+from dpdau_assets.operations.exports.stored_values import stored_values
 from dpdau_assets.operations.session.calendar import last_closed_day, until_series_end
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import make_durable, write_bytes
@@ -48,7 +48,7 @@ def write_report(workspace: Workspace) -> Path:
 
 
 def _page(workspace: Workspace) -> Page:
-    settings, results = workspace.settings, released(workspace)
+    settings, results = workspace.settings, stored_values(workspace)
     book = BudgetBook(workspace.ledger, settings)
     # a finished series shows its last month
     last = until_series_end(settings, last_closed_day(settings, workspace.now()))

@@ -29,6 +29,7 @@ REFUSAL = Refusal("dau", DAY, period_of(DAY), "metric", 2.9, 3.0, 3.1, 1e-6, Non
 COMMANDS = [
     "init",
     "status",
+    "serve",
     "settings",
     "ingest",
     "discard-batch",
