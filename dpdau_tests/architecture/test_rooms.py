@@ -102,6 +102,13 @@ class TestDirections:
         found = forbidden("operations.release", ("operations.verify", "operations.recover", "operations.exports"))
         assert found == [], "a release is decided by budget and pipeline alone"
 
+    @pytest.mark.parametrize("room", ["storage", "engines", "operations", "orchestration", "service", "cli"])
+    def test_the_long_horizon_stands_apart(self, room: str) -> None:
+        """Only evaluation imports core.horizon and evaluation.horizon, lazily or not."""
+        found = forbidden(room, ("core.horizon",))
+        found += [each for each in forbidden(room, ("evaluation",)) if "-> dpdau_assets.evaluation.horizon" in each]
+        assert found == [], "its bound needs limits that releases do not enforce: no release may reach it"
+
     def test_verify_changes_nothing(self) -> None:
         """operations.verify never imports what writes: pipeline, ingest, recover or release."""
         rooms = ("pipeline", "ingest", "recover", "release", "lifecycle")
