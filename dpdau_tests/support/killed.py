@@ -48,17 +48,17 @@ class Place:
 CALLS: dict[str, tuple[Place, ...]] = {
     "stage": (
         Place("dpdau_assets.operations.ingest.record_batch", "record_batch"),
-        Place("dpdau_assets.operations.ingest.record_batch", "_record_rows", "after"),
+        Place("dpdau_assets.operations.ingest.record_batch", "record_rows", "after"),
         Place("dpdau_assets.operations.ingest.inbox", "put_away"),
     ),
     "fold": (
-        Place("dpdau_assets.operations.pipeline.raw_events", "_fold_day"),
+        Place("dpdau_assets.operations.pipeline.raw_events", "fold_day"),
         Place("dpdau_assets.operations.pipeline.raw_events", "fold_locked", "after"),
     ),
     "replay": (
         Place("dpdau_assets.operations.erase.live_users", "clean_staged_locked"),
-        Place("dpdau_assets.operations.erase.live_users", "_without_erased"),
-        Place("dpdau_assets.operations.erase.live_users", "_refer_to_raw_events"),
+        Place("dpdau_assets.operations.erase.live_users", "without_erased"),
+        Place("dpdau_assets.operations.erase.live_users", "refer_to_raw_events"),
         Place("dpdau_assets.operations.erase.live_users", "replay_locked", "after"),
     ),
     "build": (
@@ -74,7 +74,7 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.storage.ledger.erasures", "complete", "after"),
     ),
     "recover": (
-        Place("dpdau_assets.operations.session.publication", "_recover_partition"),
+        Place("dpdau_assets.operations.session.publication", "recover_partition"),
         Place("dpdau_assets.operations.session.publication", "recover", "after"),
     ),
     "charge": (
@@ -92,11 +92,11 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.storage.keys.salt_file", "take_pending", "after"),
     ),
     "retain": (
-        Place("dpdau_assets.operations.lifecycle.apply_retention", "_drop_rows"),
-        Place("dpdau_assets.operations.lifecycle.apply_retention", "_drop_rows", "after"),
-        Place("dpdau_assets.operations.lifecycle.apply_retention", "_drop_files", "after"),
-        Place("dpdau_assets.operations.lifecycle.apply_retention", "_destroy_secrets"),
-        Place("dpdau_assets.operations.lifecycle.apply_retention", "_destroy_epochs", "after"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "drop_rows"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "drop_rows", "after"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "drop_files", "after"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "destroy_secrets"),
+        Place("dpdau_assets.operations.lifecycle.apply_retention", "destroy_epochs", "after"),
     ),
     "backup": (
         Place("dpdau_assets.storage.backups.backups", "copy_ledger"),
@@ -106,15 +106,15 @@ CALLS: dict[str, tuple[Place, ...]] = {
         Place("dpdau_assets.storage.backups.backups", "copy_lake", "after"),
     ),
     "restore": (
-        Place("dpdau_assets.operations.recover.restore", "_Work._fill"),
-        Place("dpdau_assets.operations.recover.restore", "_Work._swap"),
-        Place("dpdau_assets.operations.recover.restore", "_Work._swap", "after"),
+        Place("dpdau_assets.operations.recover.restore", "RestoreWork.fill"),
+        Place("dpdau_assets.operations.recover.restore", "RestoreWork.swap"),
+        Place("dpdau_assets.operations.recover.restore", "RestoreWork.swap", "after"),
         Place("dpdau_assets.operations.recover.restore", "apply_all_erasures"),
         Place("dpdau_assets.operations.recover.restore", "apply_all_erasures", "after"),
     ),
     "journal": (
-        Place("dpdau_assets.storage.journal.journal", "_append"),
-        Place("dpdau_assets.storage.journal.journal", "_append", "after"),
+        Place("dpdau_assets.storage.journal.journal", "append_line"),
+        Place("dpdau_assets.storage.journal.journal", "append_line", "after"),
     ),
     "answer": (Place("dpdau_assets.cli.output", "emit"),),
 }

@@ -53,7 +53,7 @@ def run(*, is_demo: bool, port: int) -> int:
     else:
         commands.append([str(tools / "dagster-daemon"), "run", "-w", WORKSPACE_FILE])
     say(f"Dagster on {home}: http://127.0.0.1:{port} in about 20 seconds; stop with Ctrl-C")
-    return _run_together(commands, folder=folder, environment=environment)
+    return run_together(commands, folder=folder, environment=environment)
 
 
 def choose_home(root: Path, *, is_demo: bool) -> tuple[Path, Path, Mapping[str, str]]:
@@ -77,7 +77,7 @@ def choose_home(root: Path, *, is_demo: bool) -> tuple[Path, Path, Mapping[str, 
     return demo, home, child_environment(DAGSTER_HOME=str(home))
 
 
-def _run_together(commands: Sequence[Sequence[str]], *, folder: Path, environment: Mapping[str, str]) -> int:
+def run_together(commands: Sequence[Sequence[str]], *, folder: Path, environment: Mapping[str, str]) -> int:
     """Run all commands until one ends or we are told to stop; 0 after a stop, else 1."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -36,7 +36,7 @@ class PldAccountant:
         """The bound at `delta`."""
         if not events:
             return Bound(0.0, 0.0)
-        return Bound(_composed_epsilon(events, delta), delta)
+        return Bound(composed_epsilon(events, delta), delta)
 
 
 def pld_delta(events: EventCounts, epsilon: float) -> float:
@@ -50,7 +50,7 @@ def pld_delta(events: EventCounts, epsilon: float) -> float:
 
 
 @lru_cache(maxsize=65536)
-def _composed_epsilon(events: EventCounts, delta: float) -> float:
+def composed_epsilon(events: EventCounts, delta: float) -> float:
     return float(_composed(events).get_epsilon_for_delta(delta))
 
 

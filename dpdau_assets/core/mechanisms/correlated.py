@@ -101,7 +101,7 @@ class CorrelatedGaussian:
 
     def noise_pmf(self) -> Pmf:
         """The exact pmf of g + h, in half users."""
-        return _sum_pmf(self.release_stddev, self.offset_stddev)
+        return sum_pmf(self.release_stddev, self.offset_stddev)
 
     def noise_quantile(self, probability: float) -> int:
         """Smallest integer q with Pr[g + h <= q] >= probability, in half users."""
@@ -136,7 +136,7 @@ def correlated_gaussian(plan: PeriodPlan) -> CorrelatedGaussian:
 
 
 @lru_cache(maxsize=32)
-def _sum_pmf(first_stddev: float, second_stddev: float) -> Pmf:
+def sum_pmf(first_stddev: float, second_stddev: float) -> Pmf:
     """The pmf of the sum of two independent discrete Gaussians."""
     (first_smallest, first), (second_smallest, second) = map(discrete_gaussian_pmf, (first_stddev, second_stddev))
     if len(first) * len(second) <= DIRECT_CONVOLUTION:

@@ -112,14 +112,14 @@ class SeededNoise:
 
     def _laplace(self, numerator: int, denominator: int) -> int:
         while True:
-            remainder = self._uniform_below(numerator)
+            remainder = self.uniform_below(numerator)
             if not self._bernoulli_exp(Fraction(remainder, numerator)):
                 continue
             rounds = 0
             while self._bernoulli_exp(Fraction(1)):
                 rounds += 1
             magnitude = (remainder + numerator * rounds) // denominator
-            is_negative = self._uniform_below(2) == 1
+            is_negative = self.uniform_below(2) == 1
             if not (is_negative and magnitude == 0):
                 return -magnitude if is_negative else magnitude
 
@@ -133,11 +133,11 @@ class SeededNoise:
     def _bernoulli_exp_unit(self, numerator: int, denominator: int) -> bool:
         """True with probability exp(-gamma), gamma = numerator / denominator in [0, 1]: von Neumann's series."""
         k = 1
-        while self._uniform_below(denominator * k) < numerator:
+        while self.uniform_below(denominator * k) < numerator:
             k += 1
         return k % 2 == 1
 
-    def _uniform_below(self, limit: int) -> int:
+    def uniform_below(self, limit: int) -> int:
         """Uniform on 0 .. limit - 1, by rejection of whole bit strings."""
         bits = (limit - 1).bit_length()
         while True:

@@ -56,7 +56,7 @@ def compare_erasing(folder: Path, home: Path, *, is_quick: bool, runs: int, tell
         InternalError: A command failed.
     """
     workload = YEAR_SMALL if is_quick else YEAR
-    bench = _Bench(workload, parquet_of(workload, folder, tell=tell), home)
+    bench = ErasingBench(workload, parquet_of(workload, folder, tell=tell), home)
     tell(f"preparing a folder with {workload.name}")
     bench.prepare()
     times = _Times(erasures={users: [] for users in LIMITS if users < workload.users})
@@ -103,7 +103,7 @@ def _peak(measured: Sequence[Measured]) -> str:
     return f"{max(one.peak_bytes for one in measured) / GIB:.2f}"
 
 
-class _Bench:
+class ErasingBench:
     """One prepared folder and what is done to copies of it."""
 
     def __init__(self, workload: Workload, parquet: Path, home: Path) -> None:
@@ -117,8 +117,8 @@ class _Bench:
     def prepare(self) -> None:
         """Ingest and build the year once, and write the lists of users to erase: spread evenly over all."""
         create_project(self._prepared, DATA_DIR="data", SERIES_START=str(self._workload.first_day), SKETCH_IMPL="set")
-        self._dpdau(self._prepared, "ingest", "--json", "--from", str(self._parquet))
-        self._dpdau(self._prepared, "rebuild", *self._days)
+        self.run_dpdau(self._prepared, "ingest", "--json", "--from", str(self._parquet))
+        self.run_dpdau(self._prepared, "rebuild", *self._days)
         self._lists.mkdir(parents=True)
         ids = ids_of(self._workload).to_pylist()
         for users in LIMITS:
@@ -129,18 +129,18 @@ class _Bench:
     def make_again(self) -> tuple[Measured, Measured]:
         """Everything made again: the rebuild and the release of the year."""
         self._copy_prepared()
-        rebuild = self._dpdau(self._copy, "rebuild", *self._days)
-        return rebuild, self._dpdau(self._copy, "release", *self._days)
+        rebuild = self.run_dpdau(self._copy, "rebuild", *self._days)
+        return rebuild, self.run_dpdau(self._copy, "release", *self._days)
 
     def erase(self, users: int, *, is_checked: bool) -> Measured:
         """The erasure of so many users, replayed everywhere."""
         self._copy_prepared()
         listed = ["--from", str(self._list_of(users)), "--through", str(self._workload.last_day)]
-        measured = self._dpdau(self._copy, "erase", *listed, "--wait")
+        measured = self.run_dpdau(self._copy, "erase", *listed, "--wait")
         if is_checked:
             left = self._digests()
             self._check_counts(users)
-            self._dpdau(self._copy, "rebuild", *self._days)
+            self.run_dpdau(self._copy, "rebuild", *self._days)
             if self._digests() != left:
                 raise DataError(f"erasing {users} users left other bytes than a rebuild makes")
         return measured
@@ -153,7 +153,7 @@ class _Bench:
         subprocess.run(["cp", "-a", str(self._prepared), str(self._copy)], check=True)  # keeps hard links
         os.sync()
 
-    def _dpdau(self, folder: Path, *arguments: str) -> Measured:
+    def run_dpdau(self, folder: Path, *arguments: str) -> Measured:
         command = [sys.executable, "-m", "dpdau_assets.cli.main", *arguments]
         return measure(command, environment=child_environment(), folder=folder)
 
@@ -169,7 +169,7 @@ class _Bench:
         """The users of every day are those of the source without the erased."""
         import duckdb
 
-        counted = json.loads(self._dpdau(self._copy, "trusted-counts", *self._days, "--json").output)
+        counted = json.loads(self.run_dpdau(self._copy, "trusted-counts", *self._days, "--json").output)
         connection = duckdb.connect()
         expected = connection.execute(
             "SELECT day::VARCHAR, count(DISTINCT user_id) FROM read_parquet($source) "

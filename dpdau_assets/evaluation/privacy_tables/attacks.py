@@ -69,7 +69,7 @@ def attack_table(simulation: Simulation) -> Table:
         f"there on {told_best.count((1, 1, 1))} days, told best": told_best,
     }
     for label, days in patterns.items():
-        rows += _outcome(f"`joint`, all three, {label}", *_joint_scores(simulation, days), joint)
+        rows += _outcome(f"`joint`, all three, {label}", *joint_scores(simulation, days), joint)
     return Table(("a month", "bound of the guarantee", "of", *HEAD), tuple(rows), is_simulated=True)
 
 
@@ -84,7 +84,7 @@ def _single_scores(simulation: Simulation, name: str, moved: dict[Metric, Number
     return scores, squared_mu
 
 
-def _joint_scores(simulation: Simulation, days: Sequence[IntegerRow]) -> tuple[Numbers, float]:
+def joint_scores(simulation: Simulation, days: Sequence[IntegerRow]) -> tuple[Numbers, float]:
     """The same for draws of three numbers, by what the user adds on each day."""
     noise = joint_noise()
     moved = np.array([noise.shape.apply(vector) for vector in days], dtype=np.float64).reshape(-1)

@@ -31,14 +31,14 @@ def replay_locked(session: LakeSession, days: DayRange, *, progress: Progress = 
     for done, chunk in enumerate(in_chunks(behind, DAYS_PER_PUBLICATION)):
         progress("replay", done * DAYS_PER_PUBLICATION, len(behind))
         with session.publication() as new:
-            new.rows.extend(in_threads(partial(_without_erased, session, new), chunk))
+            new.rows.extend(in_threads(partial(without_erased, session, new), chunk))
     changed: set[date] = set()
     stale = [day for day in known if not _is_current(session, day)]
     for chunk in in_chunks(stale, DAYS_PER_PUBLICATION):
         before = {day: dict(session.files(ERASURE_REPLAY, day)) for day in chunk}
         with session.publication() as new:
             for day in chunk:
-                _refer_to_raw_events(session, new, day)
+                refer_to_raw_events(session, new, day)
         changed |= {day for day in chunk if dict(session.files(ERASURE_REPLAY, day)) != before[day]}
     progress("replay", len(behind), len(behind))
     return changed
@@ -65,7 +65,7 @@ def _is_behind(session: LakeSession, day: date) -> bool:
     return session.partitions[RAW_EVENTS, day].applied_erasure_seq < session.erasure_seq
 
 
-def _without_erased(session: LakeSession, new: Publication, day: date) -> Partition:
+def without_erased(session: LakeSession, new: Publication, day: date) -> Partition:
     """The row of a day's raw events after the erasures of the cut."""
     row = session.partitions[RAW_EVENTS, day]
     files: dict[str, str] = {}
@@ -99,7 +99,7 @@ def _is_current(session: LakeSession, day: date) -> bool:
     return is_same and live is not None and live.applied_erasure_seq >= raw.applied_erasure_seq
 
 
-def _refer_to_raw_events(session: LakeSession, new: Publication, day: date) -> None:
+def refer_to_raw_events(session: LakeSession, new: Publication, day: date) -> None:
     """Makes a day's live users links of its raw events, which hold no erased pseudonym."""
     raw, lake = session.partitions[RAW_EVENTS, day], session.workspace.lake
     known = session.files(ERASURE_REPLAY, day)

@@ -71,7 +71,7 @@ def record_batch(
                 return Outcome.KNOWN
         own = _tombstones(workspace, reading)
         with workspace.ledger.read() as connection:
-            erased = (_erased_before(connection, area), ErasedKeys(own))
+            erased = (erased_before(connection, area), ErasedKeys(own))
         rows = area.put(files, lake, batch=batch, erased=erased)
         if counts.rejected:
             files.write_bytes(lake.quarantine_path(batch), _quarantine(batch, source.format, counts))
@@ -81,7 +81,7 @@ def record_batch(
             workspace.freeze(connection)
             is_current = _still_holds(workspace, connection, terms, counts)
             if is_current:
-                _record_rows(connection, source, batch, counts, rows=rows, own=own, now=now)
+                record_rows(connection, source, batch, counts, rows=rows, own=own, now=now)
         if not is_current:
             remove(lake.staging_path(day, batch=batch, epoch=epoch) for day, epoch, _ in rows)
     return Outcome.RECORDED if is_current else Outcome.TERMS_CHANGED
@@ -96,7 +96,7 @@ def _still_holds(workspace: Workspace, connection: Connection, terms: Terms, cou
     return knows_all or not is_behind_door(workspace, connection, counts.days)
 
 
-def _record_rows(
+def record_rows(
     connection: Connection,
     source: Source,
     batch: str,
@@ -106,6 +106,7 @@ def _record_rows(
     own: Mapping[int, Tombstones],
     now: datetime,
 ) -> None:
+    """Writes the rows of a batch and of the erasures that it asks for into the ledger."""
     batches.record(
         connection,
         batch,
@@ -135,7 +136,7 @@ def _tombstones(workspace: Workspace, reading: Reading) -> dict[int, Tombstones]
     return {one.epoch: Tombstones(one.keys, one.through_days) for one in found}
 
 
-def _erased_before(connection: Connection, area: StagingArea) -> ErasedKeys:
+def erased_before(connection: Connection, area: StagingArea) -> ErasedKeys:
     """The tombstones in the ledger that concern any day of the source."""
     first_days = area.first_days
     return ErasedKeys(

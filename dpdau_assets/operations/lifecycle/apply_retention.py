@@ -93,10 +93,10 @@ def apply_retention(
         with workspace.ledger.write() as connection:
             workspace.advance_clock(connection, confirmed_today=confirmed_today)
             session.floor = max(session.floor, workspace.retained_from(connection))
-        _drop_rows(session)
-        _drop_files(workspace.lake, session.floor)
+        drop_rows(session)
+        drop_files(workspace.lake, session.floor)
         remove_expired_backups(workspace)
-        waiting = _destroy_epochs(workspace, session.floor)
+        waiting = destroy_epochs(workspace, session.floor)
         workspace.ledger.scrub(repeat="dpdau apply-retention")
         rest = session.known_days(MAU_UNIONS, session.days)
         build_unions_locked(session, [day for day in rest if day < _all_live_from(session)], progress=progress)
@@ -109,7 +109,7 @@ def apply_retention(
     )
 
 
-def _drop_rows(session: LakeSession) -> None:
+def drop_rows(session: LakeSession) -> None:
     """Steps 1 and 2."""
     floor = session.floor
     windows = list(_stored_counts(session))
@@ -161,7 +161,7 @@ def _all_live_from(session: LakeSession) -> date:
     return session.floor + (session.workspace.settings.mau_window_days - 1) * ONE_DAY
 
 
-def _drop_files(lake: Lake, floor: date) -> None:
+def drop_files(lake: Lake, floor: date) -> None:
     """Step 3: every file of a day before the floor, whether a row ever named it or not."""
     last_of_folder = {lake.staging: floor, **{lake.partitions / asset: floor for asset in ASSETS}}
     last_of_folder[lake.partitions / MAU_UNIONS] = floor + (WAU_WINDOW_DAYS - 1) * ONE_DAY
@@ -175,7 +175,7 @@ def _drop_files(lake: Lake, floor: date) -> None:
             make_names_durable({place})
 
 
-def _destroy_epochs(workspace: Workspace, floor: date) -> int | None:
+def destroy_epochs(workspace: Workspace, floor: date) -> int | None:
     """Steps 4 and 5; the first epoch that backups need, when older secrets stay for them."""
     salts, lake = workspace.salts, workspace.lake
     reach = timedelta(days=workspace.settings.mau_window_days - 1)
@@ -187,11 +187,12 @@ def _destroy_epochs(workspace: Workspace, floor: date) -> int | None:
         if lowest > salt_facts.destroyed_below(connection):
             salt_facts.set_destroyed_below(connection, lowest)
             note(connection, "epochs_destroyed", {"below": lowest})
-    _destroy_secrets(workspace, lowest)
+    destroy_secrets(workspace, lowest)
     return by_backups if by_backups is not None and by_backups < unneeded else None
 
 
-def _destroy_secrets(workspace: Workspace, lowest: int) -> None:
+def destroy_secrets(workspace: Workspace, lowest: int) -> None:
+    """Makes the secrets of all epochs before `lowest` unrecoverable, in the store and in what is left beside it."""
     path = workspace.lake.secrets_path
     workspace.salts.destroy_below(lowest, path=path)
     salt_file.wipe_leftovers(path)  # also of a run that was killed between replacing the store and wiping the old one

@@ -54,13 +54,13 @@ def fold_locked(session: LakeSession, days: DayRange, *, progress: Progress = no
         session.check({session.staged_path(file): file.digest for day in chunk for file in session.staged.get(day, [])})
         with session.publication() as new:
             for day in chunk:
-                _fold_day(session, new, day)
+                fold_day(session, new, day)
         changed |= {day for day in chunk if dict(session.files(RAW_EVENTS, day)) != dict(before[day])}
     progress("fold", len(todo), len(todo))
     return changed
 
 
-def _fold_day(session: LakeSession, new: Publication, day: date) -> None:
+def fold_day(session: LakeSession, new: Publication, day: date) -> None:
     """Adds the new raw events of one day to a publication."""
     known = session.partition(RAW_EVENTS, day)
     files = dict(known.files) if known else {}
@@ -69,7 +69,7 @@ def _fold_day(session: LakeSession, new: Publication, day: date) -> None:
         by_epoch.setdefault(staged.epoch, []).append(staged)
     is_whole = known is None or {int(epoch) for epoch in files} <= set(by_epoch)
     for epoch, sources in sorted(by_epoch.items()):
-        digest = _fold_file(session, new, day, epoch, sources, recorded=files.pop(str(epoch), None))
+        digest = fold_file(session, new, day, epoch, sources, recorded=files.pop(str(epoch), None))
         if digest is not None:
             files[str(epoch)] = digest
         new.folded.extend(sources)
@@ -77,7 +77,7 @@ def _fold_day(session: LakeSession, new: Publication, day: date) -> None:
     new.rows.append(Partition(RAW_EVENTS, day, files, "", applied))
 
 
-def _fold_file(
+def fold_file(
     session: LakeSession, new: Publication, day: date, epoch: int, sources: list[StagedFile], *, recorded: str | None
 ) -> str | None:
     """Merges staged files of one epoch with the recorded file; the digest of the result, None when it has no key."""

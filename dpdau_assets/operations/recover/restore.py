@@ -140,7 +140,7 @@ def restore(
     lake.make_folders()
     path = Path(str(make_url(ledger_url(settings, lake)).database))
     with lake.lock(timeout_seconds=LOCK_SECONDS), FileLock(path.parent / f".{path.name}.lock", timeout_seconds=60):
-        work = _Work(settings, lake, path, clock())
+        work = RestoreWork(settings, lake, path, clock())
         made = work.make(source, with_lake=with_lake)
     workspace = open_workspace(settings, clock=clock, create=False)
     try:
@@ -169,7 +169,7 @@ def apply_all_erasures(workspace: Workspace) -> int:
     return 0
 
 
-class _Work:
+class RestoreWork:
     """One restore, under the locks of lake and ledger."""
 
     def __init__(self, settings: Settings, lake: Lake, path: Path, now: datetime) -> None:
@@ -194,10 +194,10 @@ class _Work:
             self._copy(base, temporary)
             ledger = open_copy(temporary)
             try:
-                report = self._fill(ledger, base, lines, gaps, found.known_seq, with_lake=with_lake)
+                report = self.fill(ledger, base, lines, gaps, found.known_seq, with_lake=with_lake)
             finally:
                 ledger.close()
-            self._swap(temporary)
+            self.swap(temporary)
         finally:
             remove([temporary, *(temporary.with_name(temporary.name + end) for end in ("-wal", "-shm"))])
         return report
@@ -208,7 +208,7 @@ class _Work:
         with closing(sqlite3.connect(base.path)) as held, closing(sqlite3.connect(target)) as copy:
             held.backup(copy)
 
-    def _fill(
+    def fill(
         self, ledger: Ledger, base: Base, lines: Lines, gaps: tuple[Gap, ...], known_seq: int, *, with_lake: bool
     ) -> Callable[[int], Restored]:
         """Replays, adopts and marks in one transaction, noted in the journal before it commits."""
@@ -300,7 +300,7 @@ class _Work:
         journal_entries.note(connection, "restored", document)
         self._journal.flush(connection, step=RESTORE_STEP)
 
-    def _swap(self, temporary: Path) -> None:
+    def swap(self, temporary: Path) -> None:
         fault = backups.fault_in(temporary)
         if fault:
             raise DataError(

@@ -114,7 +114,7 @@ def recover(workspace: Workspace) -> bool:
     rewritten = [(StagedFile(*_staged_fields(item[:5])), item[5]) for item in document["rewritten"]]
     with workspace.ledger.write() as connection:
         for asset, day, *rest in document["partitions"]:
-            _recover_partition(workspace, connection, Partition(asset, date.fromisoformat(day), *rest), folded)
+            recover_partition(workspace, connection, Partition(asset, date.fromisoformat(day), *rest), folded)
         _recover_rewritten(workspace.lake, connection, rewritten)
     with workspace.ledger.read() as connection:
         left = set(batches.staged_between(connection))
@@ -178,7 +178,7 @@ def _save_rewritten(connection: Connection, rewritten: list[tuple[StagedFile, st
             batches.set_staged_digest(connection, file, digest)
 
 
-def _recover_partition(
+def recover_partition(
     workspace: Workspace, connection: Connection, intended: Partition, folded: list[StagedFile]
 ) -> None:
     """Brings one (asset, day) of the intent to a state in which ledger and files agree."""

@@ -54,6 +54,11 @@ class PooledEventLog(SqliteEventLogStorage):
             with engine.connect() as connection, connection.begin():
                 yield connection
 
+    @property
+    def open_shards(self) -> int:
+        """How many shards have connections that are kept."""
+        return len(self._engines)
+
     def _engine(self, shard: str) -> Engine:
         engine = self._engines.pop(shard, None)
         if engine is None:

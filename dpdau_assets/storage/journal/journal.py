@@ -173,7 +173,7 @@ class Journal:
             for folder in (self.folder, *([self.mirror] if self.mirror else [])):
                 path = folder / name
                 done.append((path, path.stat().st_size if path.exists() else 0))
-                _append(path, line)
+                append_line(path, line)
         except BaseException:
             for path, size in done:
                 with suppress(OSError):
@@ -264,7 +264,7 @@ def _name(number: int) -> str:
     return f"journal-{number:06}.jsonl"
 
 
-def _append(path: Path, line: bytes) -> None:
+def append_line(path: Path, line: bytes) -> None:
     """Appends one line durably; a torn line before it is ended first."""
     make_folder(path.parent, mode=FOLDER_MODE)
     is_new = not path.exists()

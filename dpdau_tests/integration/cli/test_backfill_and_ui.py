@@ -137,8 +137,8 @@ class TestProcesses:
         """SIGTERM to `make ui`'s process ends the processes it started, and it ends with 0."""
         child = "import pathlib, os, time; pathlib.Path(str(os.getpid())).touch(); time.sleep(600)"
         program = (
-            "import os, pathlib, sys\nfrom dpdau_assets.cli.launch.ui import _run_together\n"
-            f"sys.exit(_run_together([[sys.executable, '-c', {child!r}]] * 2, folder=pathlib.Path('.'), "
+            "import os, pathlib, sys\nfrom dpdau_assets.cli.launch.ui import run_together\n"
+            f"sys.exit(run_together([[sys.executable, '-c', {child!r}]] * 2, folder=pathlib.Path('.'), "
             "environment=os.environ))"
         )
         parent = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)
@@ -157,7 +157,7 @@ class TestProcesses:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with pytest.raises(OperatorError, match="ended by itself"):
-                ui._run_together(commands, folder=tmp_path, environment=os.environ)
+                ui.run_together(commands, folder=tmp_path, environment=os.environ)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

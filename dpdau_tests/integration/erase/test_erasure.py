@@ -296,7 +296,7 @@ class TestTwoWriters:
         late = FIRST + timedelta(days=5)
         stage_activity(workspace, [(GONE, late), ("somebody", late)])
         has_read, may_write = threading.Event(), threading.Event()
-        original = fold_module._fold_file
+        original = fold_module.fold_file
 
         def held(*arguments: Any, **named: Any) -> str | None:
             digest = original(*arguments, **named)
@@ -304,7 +304,7 @@ class TestTwoWriters:
             assert may_write.wait(20)
             return digest
 
-        monkeypatch.setattr(fold_module, "_fold_file", held)
+        monkeypatch.setattr(fold_module, "fold_file", held)
         first = threading.Thread(target=fold, args=(workspace, DAYS))
         first.start()
         assert has_read.wait(20)
@@ -326,7 +326,7 @@ class TestTwoWriters:
     ) -> None:
         """An erasure recorded after the lock was taken is applied to no day of that operation, not to some of them."""
         stage_activity(workspace, [("somebody", day) for day in DAYS])
-        original = fold_module._fold_file
+        original = fold_module.fold_file
         done: list[None] = []
 
         def erasing(*arguments: Any, **named: Any) -> str | None:
@@ -335,7 +335,7 @@ class TestTwoWriters:
             done.append(None)
             return original(*arguments, **named)
 
-        monkeypatch.setattr(fold_module, "_fold_file", erasing)
+        monkeypatch.setattr(fold_module, "fold_file", erasing)
         counts = count_trusted(workspace, DAYS.first, DAYS.last)
         assert len(done) > 10
         assert counts == naive_counts([*EVENTS, *(("somebody", day) for day in DAYS)], [], DAYS)

@@ -131,7 +131,7 @@ class TestReach:
     ) -> None:
         """A source that was being read when the erasure came is read again, so that the erased stay out."""
         erase(workspace, "b")
-        original, done = record_batch._erased_before, []
+        original, done = record_batch.erased_before, []
 
         def erasing(*arguments: object) -> object:
             if not done:
@@ -139,7 +139,7 @@ class TestReach:
                 erase(workspace, "a")
             return original(*arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(record_batch, "_erased_before", erasing)
+        monkeypatch.setattr(record_batch, "erased_before", erasing)
         ingest(workspace, tmp_path / "late.jsonl", [("a", OLD), ("c", OLD)])
         assert done
         assert users_of(workspace, OLD) == 1

@@ -43,12 +43,12 @@ class TestErasing:
         self, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Counts that still hold the users of the list are an error, not a fast erasure."""
-        original = erasing._Bench._dpdau
+        original = erasing.ErasingBench.run_dpdau
 
-        def sparing(bench: erasing._Bench, folder: Path, *arguments: str) -> object:
+        def sparing(bench: erasing.ErasingBench, folder: Path, *arguments: str) -> object:
             return original(bench, folder, *(("erasures",) if arguments[0] == "erase" else arguments))
 
-        monkeypatch.setattr(erasing._Bench, "_dpdau", sparing)
+        monkeypatch.setattr(erasing.ErasingBench, "run_dpdau", sparing)
         home = tmp_path / "home"
         home.mkdir()
         with pytest.raises(DataError, match="a day does not have the users"):

@@ -6,12 +6,14 @@ import multiprocessing
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, make_url
 
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent
 from dpdau_assets.errors import StorageError
@@ -29,6 +31,15 @@ EVENT = DiscreteGaussianEvent(13.0)
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__])
+
+
+class DeferredLedger(Ledger):
+    """A ledger whose writers begin as readers do, without asking to be the only one."""
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with self.read() as connection:
+            yield connection
 
 
 def open_folder(folder: str) -> str:
@@ -166,9 +177,7 @@ class TestTwoConnections:
         """With deferred transactions both connections do read before either writes: the test above can fail."""
         ledger = create_or_open(url_of(tmp_path))
         account = open_account(ledger)
-        deferred = [create_or_open(url_of(tmp_path)) for _ in range(2)]
-        for each in deferred:
-            each._writer = each._engine.execution_options(dpdau_begin="BEGIN")
+        deferred = [DeferredLedger(make_url(url_of(tmp_path))) for _ in range(2)]
         outcome: list[str] = []
         both_read = threading.Barrier(2)
 

@@ -114,7 +114,7 @@ class TestDestroyed:
     def test_no_file_and_no_object_can_give_the_key_again(self, path: Path) -> None:
         """Later keys stay, earlier ones are refused, and no secret of an earlier epoch is in any file beside it."""
         store = opened(path)
-        gone = [store._secret(epoch).hex().encode() for epoch in range(5)]
+        gone = [store.without_epochs_below(epoch).document().secrets[epoch].hex().encode() for epoch in range(5)]
         later = {epoch: store.epoch_key(epoch) for epoch in (5, 6, EPOCH)}
         salt_file.put_pending(path, rotated(store).document())  # a rotation that was killed before its commit
         (path.parent / ".salts.json.tmp-1-2-3").write_bytes(gone[0])

@@ -137,9 +137,9 @@ class TestReleasesThatFit:
     def test_needs_few_evaluations(self) -> None:
         """The prediction is close enough that a cold answer takes at most four compositions."""
         event = DiscreteGaussianEvent(11.7)
-        before = pld._composed_epsilon.cache_info().misses
+        before = pld.composed_epsilon.cache_info().misses
         assert releases_that_fit(NO_EVENTS, event, 3.1, **SHARED) > 10
-        assert pld._composed_epsilon.cache_info().misses - before <= 4
+        assert pld.composed_epsilon.cache_info().misses - before <= 4
 
     def test_stops_at_a_limit(self) -> None:
         """Releases that cost next to nothing are counted up to a limit only."""

@@ -90,7 +90,7 @@ class TestSeeded:
         """Every value below a limit occurs, and none at or above it."""
         source = SeededNoise(b"k" * 32)
         for limit in (1, 2, 3, 7, 256):
-            assert {source._uniform_below(limit) for _ in range(60 * limit)} == set(range(limit))
+            assert {source.uniform_below(limit) for _ in range(60 * limit)} == set(range(limit))
 
 
 class TestDrawKey:

@@ -297,7 +297,7 @@ class TestErasures:
         from dpdau_assets.operations.ingest import record_batch
 
         workspace = new_workspace(tmp_path / "data", series_start=date(2026, 6, 1))
-        erased_before = record_batch._erased_before
+        erased_before = record_batch.erased_before
 
         def settling(*arguments: object) -> object:
             with workspace.ledger.read() as connection:
@@ -306,7 +306,7 @@ class TestErasures:
                 request_erasure(workspace, [b"x"], through=date(2026, 6, 1), now=LONG_AFTER)
             return erased_before(*arguments)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(record_batch, "_erased_before", settling)
+        monkeypatch.setattr(record_batch, "erased_before", settling)
         rows: list[Row] = [("a", date(2020, 1, 1), None), ("a", date(2026, 6, 1), None)]
         report = stage_files(workspace, [write_jsonl(tmp_path / "a.jsonl", rows)])
         assert (report.rejected, report.days) == ({"too_old": 1}, (date(2026, 6, 1),))

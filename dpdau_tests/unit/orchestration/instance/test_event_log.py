@@ -85,5 +85,5 @@ class TestPooledEventLog:
             runs = [_job.execute_in_process(instance=instance).run_id for _ in range(4)]
             storage = instance.event_log_storage
             assert isinstance(storage, PooledEventLog)
-            assert len(storage._engines) == 2
+            assert storage.open_shards == 2
             assert all(len(instance.all_logs(run_id)) > 5 for run_id in runs)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from dpdau_assets.errors import DataError, StorageError
 from dpdau_assets.storage.journal import journal
@@ -235,7 +235,7 @@ class TestCrashes:
         ledger.scrub()
         ledger.close()
         (tmp_path / "ledger.sqlite").write_bytes(old)
-        ledger = Ledger(ledger._url, journal=Journal(folder))
+        ledger = Ledger(make_url(f"sqlite:///{tmp_path}/ledger.sqlite"), journal=Journal(folder))
         with pytest.raises(DataError, match="older than its journal") as refused:
             write_fact(ledger, "x", "3")
         assert "dpdau restore" in refused.value.hint
