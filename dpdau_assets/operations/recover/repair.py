@@ -15,7 +15,7 @@ from dpdau_assets.operations.session.session import LakeSession
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.findings import AppliedErasures, Report
 from dpdau_assets.operations.verify.other_places import verify_pages
-from dpdau_assets.storage.disk.durable import file_digest, remove
+from dpdau_assets.storage.disk.durable import has_digest, remove
 from dpdau_assets.storage.lake.layout import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.ledger.batches import StagedFile
@@ -36,15 +36,11 @@ def heal_raw_events(session: LakeSession, days: DayRange) -> int:
         for day in session.known_days(RAW_EVENTS, days):
             for path, digest in partition_files(lake, RAW_EVENTS, day, session.files(RAW_EVENTS, day)).items():
                 copy = lake.partition_folder(ERASURE_REPLAY, day) / path.name
-                if not _holds(path, digest) and _holds(copy, digest):
+                if not has_digest(path, digest) and has_digest(copy, digest):
                     files.link(copy, path)
                     healed += 1
         files.publish()
     return healed
-
-
-def _holds(path: Path, digest: str) -> bool:
-    return path.is_file() and file_digest(path) == digest
 
 
 def give_up_lost(session: LakeSession, days: DayRange) -> int:
@@ -65,11 +61,11 @@ def give_up_lost(session: LakeSession, days: DayRange) -> int:
         kept = {
             epoch: row.files[epoch]
             for epoch, (path, digest) in zip(row.files, paths.items(), strict=True)
-            if _holds(path, digest)
+            if has_digest(path, digest)
         }
         if len(kept) < len(row.files):
             rows.append(replace(row, files=kept, input_digest=""))
-            lost += [path for path, digest in paths.items() if not _holds(path, digest)]
+            lost += [path for path, digest in paths.items() if not has_digest(path, digest)]
     with workspace.ledger.write() as connection:
         partitions.save(connection, rows, now=workspace.clock())
         batches.forget_staged(connection, staged, is_fold=False)
@@ -81,7 +77,7 @@ def give_up_lost(session: LakeSession, days: DayRange) -> int:
 
 
 def _is_lost_staged(session: LakeSession, file: StagedFile) -> bool:
-    return not _holds(session.staged_path(file), file.digest)
+    return not has_digest(session.staged_path(file), file.digest)
 
 
 def drop_unreadable_intent(workspace: Workspace) -> bool:

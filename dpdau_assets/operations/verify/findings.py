@@ -31,6 +31,8 @@ Kind = Literal["erased", "damaged", "unknown", "leftover", "ledger", "budget", "
 """erased: a pseudonym that must be gone; damaged: bytes that are not those recorded, or missing; unknown: a file that
 no row names; leftover: something that a killed process left; the others: what disagrees."""
 
+SALTS = "secrets/salts.json"
+"""The place of every finding about the salt store."""
 HOLDS = "holds the pseudonym of an erased user"
 
 

@@ -30,7 +30,7 @@ from dpdau_assets.operations.verify.findings import (
     rebuild_of,
 )
 from dpdau_assets.operations.verify.sketches import LiveErased, holds_erased_sketch, holds_erased_union
-from dpdau_assets.storage.disk.durable import file_digest
+from dpdau_assets.storage.disk.durable import file_digest, has_digest
 from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.lake.layout import ASSETS, DAILY_SKETCHES, ERASURE_REPLAY, MAU_UNIONS, RAW_EVENTS, STAGING
 from dpdau_assets.storage.ledger import batches
@@ -199,13 +199,9 @@ def _has_copy(looking: _Looking, day: date) -> bool:
     row = rows.get((RAW_EVENTS, day))
     files = partition_files(lake, RAW_EVENTS, day, row.files) if row else {}
     return all(
-        _is_recorded(path, digest) or _is_recorded(lake.partition_folder(ERASURE_REPLAY, day) / path.name, digest)
+        has_digest(path, digest) or has_digest(lake.partition_folder(ERASURE_REPLAY, day) / path.name, digest)
         for path, digest in files.items()
     )
-
-
-def _is_recorded(path: Path, digest: str) -> bool:
-    return path.is_file() and file_digest(path) == digest
 
 
 def _report_staging(looking: _Looking, report: Report) -> None:

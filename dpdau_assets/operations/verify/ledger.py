@@ -22,6 +22,7 @@ from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.findings import (
     APPLY_RETENTION,
     RESTORE,
+    SALTS,
     Action,
     Note,
     NoteKind,
@@ -98,7 +99,7 @@ def _verify_partition_rows(workspace: Workspace, connection: Connection, report:
     if is_foreign:
         report.find(
             "salts",
-            "secrets/salts.json",
+            SALTS,
             "a partition is keyed under an epoch that its day does not have",
             repair=Repair(Action.MEND_SALTS, "dpdau salts import FILE, with the newest export of this data folder"),
         )

@@ -31,7 +31,15 @@ from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Clock, Workspace, utc_now
 from dpdau_assets.operations.verify.backups import verify_backups
-from dpdau_assets.operations.verify.findings import RESTORE, Action, AppliedErasures, Repair, Report, Verification
+from dpdau_assets.operations.verify.findings import (
+    RESTORE,
+    SALTS,
+    Action,
+    AppliedErasures,
+    Repair,
+    Report,
+    Verification,
+)
 from dpdau_assets.operations.verify.journal import verify_journal
 from dpdau_assets.operations.verify.lake import KnownFiles, verify_lake
 from dpdau_assets.operations.verify.ledger import verify_ledger
@@ -44,7 +52,6 @@ from dpdau_assets.storage.lake.layout import ASSETS
 from dpdau_assets.storage.ledger import batches, partitions
 
 STEPS = 4
-SALTS = "secrets/salts.json"
 
 
 def verify(workspace: Workspace, days: DayRange | None = None, *, progress: Progress = no_progress) -> Verification:

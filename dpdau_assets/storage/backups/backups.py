@@ -27,6 +27,7 @@ from typing import Any
 from dpdau_assets.errors import DataError
 from dpdau_assets.storage.disk.durable import (
     file_digest,
+    has_digest,
     make_durable,
     make_names_durable,
     remove,
@@ -236,19 +237,17 @@ def is_sound(backup: Backup) -> bool:
     """Whether a copy holds the bytes that its manifest names, and SQLite finds no fault in them."""
     if backup.is_lake:
         return _is_sound_lake(backup)
-    if not backup.path.is_file() or file_digest(backup.path) != backup.manifest.sha256:
+    if not has_digest(backup.path, backup.manifest.sha256):
         return False
     return fault_in(backup.path) is None
 
 
 def _is_sound_lake(backup: Backup) -> bool:
     listed = backup.path / "files.json"
-    if not listed.is_file() or file_digest(listed) != backup.manifest.sha256:
+    if not has_digest(listed, backup.manifest.sha256):
         return False
     files: dict[str, str] = json.loads(listed.read_bytes())
-    return all(
-        (backup.path / name).is_file() and file_digest(backup.path / name) == digest for name, digest in files.items()
-    )
+    return all(has_digest(backup.path / name, digest) for name, digest in files.items())
 
 
 def listed_files(backup: Backup) -> set[Path]:

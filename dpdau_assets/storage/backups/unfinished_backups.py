@@ -16,7 +16,7 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.storage.backups.backups import Backup, is_sound, manifest_in, read_manifest
 from dpdau_assets.storage.disk.durable import (
     TEMPORARY_MARK,
-    file_digest,
+    has_digest,
     make_durable,
     make_names_durable,
     remove,
@@ -65,7 +65,7 @@ def _finish_ledger(waiting: Path) -> None:
     if manifest is None or place.exists():
         return
     for copy in (path, *sorted(path.parent.glob(f".{path.name}{TEMPORARY_MARK}*"))):
-        if copy.is_file() and file_digest(copy) == manifest.sha256:
+        if has_digest(copy, manifest.sha256):
             if copy != path:
                 replace(copy, path)
             replace(waiting, place)

@@ -119,6 +119,11 @@ def file_digest(path: Path) -> str:
         raise storage_error(error, path, "read") from error
 
 
+def has_digest(path: Path, digest: str) -> bool:
+    """Whether a file is there and holds the recorded bytes; StorageError when it cannot be read."""
+    return path.is_file() and file_digest(path) == digest
+
+
 def remove(paths: Iterable[Path]) -> None:
     """Removes files; one that is gone already is fine, so a repeat after a crash is harmless."""
     for path in paths:
