@@ -19,9 +19,9 @@ from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun
 from dpdau_assets.evaluation.audit.recorder import Recorder
 from dpdau_assets.evaluation.audit.replay import replay_neighbours
 from dpdau_assets.evaluation.audit.run import LONG, SHORT, replay_search, run_audit
-from dpdau_assets.evaluation.audit.scripts import TARGETS, busy_story, lean_story
+from dpdau_assets.evaluation.audit.scenario_run import Erase, Ingest, without
+from dpdau_assets.evaluation.audit.scenarios import TARGETS, busy_scenario, lean_scenario
 from dpdau_assets.evaluation.audit.verdict import Audit, write_verdict
-from dpdau_assets.evaluation.audit.worlds import Erase, Ingest, without
 from dpdau_assets.operations.session.workspace import ReleaseCut
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import erasures
@@ -43,7 +43,7 @@ def short(timed: tuple[Audit, float]) -> Audit:
 
 class TestShortForm:
     def test_the_system_is_as_claimed(self, short: Audit) -> None:
-        """Neighbouring worlds, noise and guessing show nothing beyond the claim."""
+        """Neighbouring runs, noise and guessing show nothing beyond the claim."""
         assert short.findings == []
         assert {each.sketch for each in short.replays} == {"set", "kmv"}
         assert all(change.by in (0, 1) for each in short.replays for one in each.neighbours for change in one.changes)
@@ -104,7 +104,12 @@ class TestControls:
     def test_without_the_fault_the_same_worlds_agree(self, tmp_path: Path) -> None:
         """What the controls' worlds show is the fault: without it they are equal."""
         found, _ = replay_neighbours(
-            Settings(), lean_story(6, users=60), ("erased",), folder=tmp_path, mechanism="gaussian", sketch_impl="set"
+            Settings(),
+            lean_scenario(6, users=60),
+            ("erased",),
+            folder=tmp_path,
+            mechanism="gaussian",
+            sketch_impl="set",
         )
         assert found.findings == []
 
@@ -112,12 +117,12 @@ class TestControls:
 class TestWorlds:
     def test_a_user_left_out_leaves_no_trace_in_the_script(self) -> None:
         """The neighbouring script names the user nowhere, and changes nothing else."""
-        script = busy_story(1, users=20).script
+        steps = busy_scenario(1, users=20).steps
         for user in TARGETS:
-            alone = without(script, user)
-            assert len(alone) == len(script)
+            alone = without(steps, user)
+            assert len(alone) == len(steps)
             assert user not in {name for step in alone if isinstance(step, Erase) for name in step.users}
-            before = sum(len(step.entries) for step in script if isinstance(step, Ingest))
+            before = sum(len(step.entries) for step in steps if isinstance(step, Ingest))
             after = [entry for step in alone if isinstance(step, Ingest) for entry in step.entries]
             assert user not in {entry.user for entry in after} and len(after) < before
 
@@ -126,7 +131,7 @@ class TestWorlds:
         """Where nothing is released, a comparison of nothing is a finding."""
         found, _ = replay_neighbours(
             Settings(mechanism="gaussian", dau_budget_total=0.1, wau_budget_total=0.1, mau_budget_total=0.1),
-            lean_story(6, users=20),
+            lean_scenario(6, users=20),
             ("erased",),
             folder=tmp_path,
             sketch_impl="set",
@@ -137,7 +142,7 @@ class TestWorlds:
         """A status that depends on whether anybody asked to be erased is named by its document."""
         found, _ = replay_neighbours(
             SETTINGS,
-            lean_story(6, users=20),
+            lean_scenario(6, users=20),
             ("erased",),
             folder=tmp_path,
             recorder=_RefusesAfterAnErasure,

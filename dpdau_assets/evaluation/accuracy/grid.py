@@ -1,7 +1,7 @@
 """What an evaluation compares: every mechanism with every sketch at every budget, and the settings that each means.
 
 Belongs here: which combinations exist, which are refused and why, and how a budget is spread over releases. Does not
-belong here: playing one (`trials`).
+belong here: running one (`trials`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What released values are worth: error, interval, coverage, loss and time of one combination, metric by metric.
 
 Belongs here: from released values beside exact counts to the rows of a table. Everything here is of the trusted side:
-an error tells the exact count to whoever knows the released value. Does not belong here: playing a combination
+an error tells the exact count to whoever knows the released value. Does not belong here: running a combination
 (`trials`), files (`results`).
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from dpdau_assets.core.quantities import METRICS
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.evaluation.accuracy.grid import Cell
-from dpdau_assets.evaluation.accuracy.prepared_folders import BuiltGround
+from dpdau_assets.evaluation.accuracy.prepared_folders import BuiltFolder
 from dpdau_assets.evaluation.accuracy.trials import Trial
 
 Exact = Mapping[tuple[str, date], int]
@@ -87,12 +87,12 @@ class Point:
     exact_users_trusted_side: int
 
 
-def rows_of(cell: Cell, built: BuiltGround, trials: Sequence[Trial]) -> list[Row]:
+def rows_of(cell: Cell, built: BuiltFolder, trials: Sequence[Trial]) -> list[Row]:
     """The rows of a combination: all of its trials taken together, one row for each metric.
 
     Args:
         cell: The combination.
-        built: Where it was played.
+        built: Where it was run.
         trials: What became of it, each time with other noise.
     """
     return [_row(cell, metric, built, trials) for metric in METRICS]
@@ -117,8 +117,8 @@ def points_of(cell: Cell, exact: Exact, trial: Trial) -> list[Point]:
     ]
 
 
-def _row(cell: Cell, metric: str, built: BuiltGround, trials: Sequence[Trial]) -> Row:
-    exact = built.ground.exact
+def _row(cell: Cell, metric: str, built: BuiltFolder, trials: Sequence[Trial]) -> Row:
+    exact = built.prepared.exact
     results = [result for trial in trials for result in trial.results if result.metric == metric]
     errors = [result.estimate - exact[metric, result.day] for result in results]
     squares = [result.noise_stddev**2 + result.sampling_stddev**2 for result in results]
@@ -141,7 +141,7 @@ def _row(cell: Cell, metric: str, built: BuiltGround, trials: Sequence[Trial]) -
         mean_users=rounded(mean([exact[metric, result.day] for result in results])),
         epsilon_spent=rounded(max(trial.spent[metric] for trial in trials)),
         epsilon_together=rounded(max(trial.spent_together for trial in trials)),
-        delta=built.ground.common["delta"],
+        delta=built.prepared.common["delta"],
         release_median_ms=milliseconds(release, 50),
         release_p99_ms=milliseconds(release, 99),
         build_median_ms=milliseconds(built.build_seconds, 50),

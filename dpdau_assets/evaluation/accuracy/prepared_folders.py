@@ -1,4 +1,4 @@
-"""The folders that combinations are played in: a staged stream, and copies of it in which every day is built.
+"""The folders that combinations are run in: a staged stream, and copies of it in which every day is built.
 
 Belongs here: making, opening and copying these folders, the exact counts, and how long building takes. Exact counts are
 of the trusted side. Does not belong here: releasing (`trials`).
@@ -18,7 +18,7 @@ from typing import Any
 from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import InputError
-from dpdau_assets.evaluation.audit.worlds import noon
+from dpdau_assets.evaluation.audit.scenario_run import noon
 from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
@@ -70,7 +70,7 @@ class Source:
 
 
 @dataclass(frozen=True, repr=False)
-class Ground:
+class PreparedFolder:
     """A staged stream with its exact counts (trusted side; prints as nothing).
 
     Attributes:
@@ -91,16 +91,16 @@ class Ground:
 
 
 @dataclass(frozen=True, repr=False)
-class BuiltGround:
+class BuiltFolder:
     """A data folder in which every day is built with one sketch, and the seconds that each released day took."""
 
-    ground: Ground
+    prepared: PreparedFolder
     folder: Path
     sketch: Mapping[str, Any]
     build_seconds: tuple[float, ...]
 
 
-def lay_ground(settings: Settings, source: Source, folder: Path, *, days: int) -> Ground:
+def prepare_folder(settings: Settings, source: Source, folder: Path, *, days: int) -> PreparedFolder:
     """Stages a stream in a new synthetic folder and counts the last days of it exactly.
 
     Args:
@@ -132,27 +132,27 @@ def lay_ground(settings: Settings, source: Source, folder: Path, *, days: int) -
         (metric, date.fromisoformat(row["day"])): int(row[metric]) for row in rows for metric in METRICS
     }
     shutil.rmtree(counted)
-    return Ground(folder, common, released, exact, first, report.events)
+    return PreparedFolder(folder, common, released, exact, first, report.events)
 
 
-def build_ground(ground: Ground, **sketch: Any) -> BuiltGround:
-    """A copy of the ground in which every day is built, the released ones day by day and timed.
+def build_folder(prepared: PreparedFolder, **sketch: Any) -> BuiltFolder:
+    """A copy of the prepared folder in which every day is built, the released ones day by day and timed.
 
     Args:
-        ground: The staged stream.
+        prepared: The staged stream.
         sketch: `sketch_impl`, `sketch_k` and `expected_users`.
     """
-    folder = ground.folder.with_name(f"built-{sketch['sketch_impl']}")
-    copy_folder(ground.folder, folder)
+    folder = prepared.folder.with_name(f"built-{sketch['sketch_impl']}")
+    copy_folder(prepared.folder, folder)
     seconds = []
-    now = noon(ground.days.last) + CLOSED_AFTER
-    with closing(open_folder(ground.common, folder, now=now, **sketch)) as workspace:
-        bring_up_to_date(workspace, DayRange.single(ground.days.first - timedelta(days=1)))
-        for day in ground.days:
+    now = noon(prepared.days.last) + CLOSED_AFTER
+    with closing(open_folder(prepared.common, folder, now=now, **sketch)) as workspace:
+        bring_up_to_date(workspace, DayRange.single(prepared.days.first - timedelta(days=1)))
+        for day in prepared.days:
             begun = time.perf_counter()
             bring_up_to_date(workspace, DayRange.single(day))
             seconds.append(time.perf_counter() - begun)
-    return BuiltGround(ground, folder, sketch, tuple(seconds))
+    return BuiltFolder(prepared, folder, sketch, tuple(seconds))
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -39,13 +39,13 @@ from dpdau_assets.evaluation.accuracy.horizon_rows import horizon_rows, over_fil
 from dpdau_assets.evaluation.accuracy.measures import Point, Row, points_of, rows_of
 from dpdau_assets.evaluation.accuracy.prepared_folders import (
     SHARED_SETTINGS,
-    BuiltGround,
-    Ground,
+    BuiltFolder,
+    PreparedFolder,
     Source,
-    build_ground,
-    lay_ground,
+    build_folder,
+    prepare_folder,
 )
-from dpdau_assets.evaluation.accuracy.trials import Trial, noise_seed, play_trial
+from dpdau_assets.evaluation.accuracy.trials import Trial, noise_seed, run_trial
 from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.settings.settings import Settings
@@ -72,7 +72,7 @@ class Plan:
         budgets: Budgets.
         days: How many of the stream's last days to release.
         timed_days: How many of these one by one, and timed.
-        repeats: How often each combination is played, each time with other noise.
+        repeats: How often each combination is run, each time with other noise.
         users: Users of the simulated stream.
         sketch_k: SKETCH_K: smaller than the default, so that a stream of this size is sampled.
     """
@@ -120,14 +120,14 @@ def run_evaluation(
     allow: Callable[[dict[str, Any]], None] = lambda _configuration: None,
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """Plays every combination of a plan over a stream.
+    """Runs every combination of a plan over a stream.
 
     Args:
         settings: Budgets and privacy parameters in force, NOISE_SOURCE among them; data folder and secrets are not
             used.
         plan: How much to do.
         source: A stream in a file; None simulates one.
-        allow: Called with the configuration before anything is played; raises to refuse it.
+        allow: Called with the configuration before anything is run; raises to refuse it.
         progress: Told how many trials are done.
 
     Raises:
@@ -139,10 +139,10 @@ def run_evaluation(
         stream = source or _simulated(plan, folder / "simulated.jsonl")
         configuration = configuration_of(settings, plan, stream, is_simulated=source is None)
         allow(configuration)
-        ground = lay_ground(settings, stream, folder / "staged", days=plan.days)
-        run = _Run(settings, plan, ground, progress)
-        run.play()
-        run.play_horizons(is_simulated=source is None)
+        prepared = prepare_folder(settings, stream, folder / "staged", days=plan.days)
+        run = _Run(settings, plan, prepared, progress)
+        run.run()
+        run.run_horizons(is_simulated=source is None)
     return Evaluation(
         configuration, tuple(run.rows), tuple(run.points), tuple(run.unsupported), time.monotonic() - begun
     )
@@ -202,8 +202,8 @@ def _simulated(plan: Plan, path: Path) -> Source:
 class _Run:
     """An evaluation under way."""
 
-    def __init__(self, settings: Settings, plan: Plan, ground: Ground, progress: Progress) -> None:
-        self._settings, self._plan, self._ground, self._progress = settings, plan, ground, progress
+    def __init__(self, settings: Settings, plan: Plan, prepared: PreparedFolder, progress: Progress) -> None:
+        self._settings, self._plan, self._prepared, self._progress = settings, plan, prepared, progress
         self._cells, refused = grid(plan.mechanisms, plan.sketches, plan.budgets, sketch_k=plan.sketch_k)
         self._done, self._total = 0, len(self._cells) * plan.repeats
         self._rows: dict[Cell, list[Row]] = {}
@@ -221,12 +221,12 @@ class _Run:
         """Released values in the order of the grid."""
         return [*(point for cell in self._cells for point in self._points.get(cell, [])), *self._beside[1]]
 
-    def play(self) -> None:
-        """Plays every combination, sketch by sketch."""
+    def run(self) -> None:
+        """Runs every combination, sketch by sketch."""
         PldAccountant().bound(WARM_UP, delta=self._settings.delta)  # loaded at first use, which is not to be timed
         for sketch in dict.fromkeys(cell.sketch for cell in self._cells):
-            built = build_ground(
-                self._ground,
+            built = build_folder(
+                self._prepared,
                 sketch_impl=sketch,
                 sketch_k=self._plan.sketch_k,
                 expected_users=self._settings.expected_users or (self._stated_users() if sketch == "theta" else None),
@@ -238,11 +238,11 @@ class _Run:
                     self.unsupported.append(Unsupported(cell.mechanism, cell.sketch, cell.budget.name, refusal.message))
                     continue
                 self._rows[cell] = rows_of(cell, built, trials)
-                self._points[cell] = points_of(cell, self._ground.exact, trials[0])
+                self._points[cell] = points_of(cell, self._prepared.exact, trials[0])
             shutil.rmtree(built.folder)
         self._progress("evaluate", self._total, self._total)
 
-    def play_horizons(self, *, is_simulated: bool) -> None:
+    def run_horizons(self, *, is_simulated: bool) -> None:
         """Runs the mechanisms that the release path refuses, on the series of the simulated stream."""
         plan, mechanisms = self._plan, [name for name in self._plan.mechanisms if name in LONG_HORIZON]
         if not is_simulated:
@@ -250,8 +250,8 @@ class _Run:
         elif mechanisms:
             self._beside = horizon_rows(
                 _stream_of(plan),
-                self._ground.days,
-                self._ground.exact,
+                self._prepared.days,
+                self._prepared.exact,
                 mechanisms=mechanisms,
                 budgets=plan.budgets,
                 settings=self._settings,
@@ -259,17 +259,17 @@ class _Run:
                 repeats=plan.repeats,
             )
 
-    def _trial(self, built: BuiltGround, cell: Cell, repeat: int) -> Trial:
+    def _trial(self, built: BuiltFolder, cell: Cell, repeat: int) -> Trial:
         self._progress("evaluate", self._done, self._total)
         self._done += 1
         releases = LONGEST_MONTH + self._settings.revision_reserve
         privacy = privacy_of(cell, self._settings, releases=releases)
         seed = noise_seed(self._plan.seed, cell, repeat)
-        return play_trial(built, cell, privacy, seed=seed, timed_days=self._plan.timed_days)
+        return run_trial(built, cell, privacy, seed=seed, timed_days=self._plan.timed_days)
 
     def _stated_users(self) -> int:
         """The largest exact count to one significant digit: theta keeps everybody unless it is told a size."""
-        largest = max(1, *self._ground.exact.values())
+        largest = max(1, *self._prepared.exact.values())
         unit = int(10 ** int(math.log10(largest)))
         return round(largest / unit) * unit
 

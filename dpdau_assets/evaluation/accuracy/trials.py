@@ -1,6 +1,6 @@
-"""One combination of mechanism, sketch and budget, played through the real release path over one stream.
+"""One combination of mechanism, sketch and budget, run through the real release path over one stream.
 
-Each trial gets a copy of the folder in which its sketch is built (`grounds`), so that two differ in nothing else.
+Each trial gets a copy of the folder in which its sketch is built (`prepared_folders`), so that two differ in nothing else.
 
 Belongs here: the calls and their times, and what is read off the ledger afterwards. Does not belong here: which
 combinations there are (`grid`), what is made of the numbers (`accuracy`), files (`results`).
@@ -27,12 +27,12 @@ from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.evaluation.accuracy.grid import Cell
 from dpdau_assets.evaluation.accuracy.prepared_folders import (
     CLOSED_AFTER,
-    BuiltGround,
+    BuiltFolder,
     Clock,
     copy_folder,
     open_folder,
 )
-from dpdau_assets.evaluation.audit.worlds import noon
+from dpdau_assets.evaluation.audit.scenario_run import noon
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import NoiseFactory, Workspace
@@ -57,7 +57,7 @@ class Trial:
     release_seconds: Mapping[str, tuple[float, ...]]
 
 
-def play_trial(built: BuiltGround, cell: Cell, privacy: Mapping[str, Any], *, seed: int, timed_days: int) -> Trial:
+def run_trial(built: BuiltFolder, cell: Cell, privacy: Mapping[str, Any], *, seed: int, timed_days: int) -> Trial:
     """Releases every day of a stream by one combination, through the operations that real releases go through.
 
     Days are released month by month, the last of them one by one and timed, as a daily schedule does it. With seeded
@@ -77,12 +77,12 @@ def play_trial(built: BuiltGround, cell: Cell, privacy: Mapping[str, Any], *, se
     shutil.rmtree(folder, ignore_errors=True)
     copy_folder(built.folder, folder)
     clock = Clock()
-    common, overrides = built.ground.common, {**built.sketch, **privacy}
+    common, overrides = built.prepared.common, {**built.sketch, **privacy}
     noise = _repeatable_noise(seed) if common["noise_source"] == "seeded" else None
     try:
         opened = open_folder(common, folder, clock=clock, noise=noise, **overrides)
         with closing(opened) as workspace:
-            return _released(workspace, clock, built.ground.days, cell, timed_days=timed_days)
+            return _released(workspace, clock, built.prepared.days, cell, timed_days=timed_days)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -30,13 +30,13 @@ from dpdau_assets.core.mechanisms.interface import Mechanism, NoiseSource
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric, days_of_period
 from dpdau_assets.core.release.counts import Counts, StoredCount
 from dpdau_assets.evaluation.audit.claims import Change, claimed_squared_mu, short_runs, worst_pattern_days
-from dpdau_assets.evaluation.audit.game import play_game
+from dpdau_assets.evaluation.audit.game import run_game
 from dpdau_assets.evaluation.audit.noise_fit import fit_noise
 from dpdau_assets.evaluation.audit.recorder import RecordedCounts, Recorder
 from dpdau_assets.evaluation.audit.replay import overspent, replay_neighbours
-from dpdau_assets.evaluation.audit.scripts import lean_story, month_story, only
+from dpdau_assets.evaluation.audit.scenario_run import Release, ScenarioRun, run_scenario, run_settings
+from dpdau_assets.evaluation.audit.scenarios import lean_scenario, month_scenario, only
 from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, LessOffsetNoise, exact_noise
-from dpdau_assets.evaluation.audit.worlds import Release, World, play, world_settings
 from dpdau_assets.operations.release.counts_snapshot import count_partitions
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.session import lake_session
@@ -76,19 +76,21 @@ class Control:
 def half_scale_noise(settings: Settings, *, folder: Path, mechanism: str = "gaussian") -> Control:
     """Draws of half the scale, seen by the law of the noise."""
     half = HalfScaleNoise(exact_noise(1))
-    world = _month_world(settings, folder, mechanism, Recorder(source=lambda _asked: half), metrics=METRICS)
+    scenario_run = _month_run(settings, folder, mechanism, Recorder(source=lambda _asked: half), metrics=METRICS)
     return Control(
-        "half-scale noise", "noise fit", tuple(fit_noise(world, mechanism=mechanism, level=LEVEL, seed=1).findings)
+        "half-scale noise",
+        "noise fit",
+        tuple(fit_noise(scenario_run, mechanism=mechanism, level=LEVEL, seed=1).findings),
     )
 
 
 def half_scale_guesses(settings: Settings, *, folder: Path, mechanism: str = "gaussian", runs: int = 2000) -> Control:
     """The same, seen by guessing alone: without any knowledge of what was drawn."""
-    account = _month_world(settings, folder, mechanism, Recorder()).accounts[0]
+    account = _month_run(settings, folder, mechanism, Recorder()).accounts[0]
     noise = mechanism_from_parameters(account.mechanism, account.parameters)
     days = len(days_of_period(account.period))
     active = worst_pattern_days(noise, days) if isinstance(noise, CorrelatedGaussian) else days
-    game = play_game(
+    game = run_game(
         noise,
         [1] * active + [0] * (days - active),
         [0] * days,
@@ -105,7 +107,7 @@ def kmv_estimate(settings: Settings, *, folder: Path) -> Control:
     """Laplace noise on a bottom-k estimate, seen by neighbouring worlds."""
     result, _ = replay_neighbours(
         settings,
-        lean_story(5, users=900),
+        lean_scenario(5, users=900),
         ("daily", "random"),
         folder=folder,
         recorder=partial(Recorder, reader=_estimate),
@@ -122,20 +124,22 @@ def missing_offset(settings: Settings, *, folder: Path) -> Control:
     noise = exact_noise(2)
     less = defaultdict[int, LessOffsetNoise](lambda: LessOffsetNoise(noise))
     recorder = Recorder(source=lambda asked: less[asked.account])
-    world = _month_world(settings, folder, "correlated", recorder, metrics=METRICS, months=2)
+    scenario_run = _month_run(settings, folder, "correlated", recorder, metrics=METRICS, months=2)
     return Control(
-        "missing offset", "noise fit", tuple(fit_noise(world, mechanism="correlated", level=LEVEL, seed=1).findings)
+        "missing offset",
+        "noise fit",
+        tuple(fit_noise(scenario_run, mechanism="correlated", level=LEVEL, seed=1).findings),
     )
 
 
 def missing_offset_guesses(settings: Settings, *, folder: Path, runs: int = 2000) -> Control:
     """The same, seen by guessing: the every-day user shows what the worst pattern hides."""
-    account = _month_world(settings, folder, "correlated", Recorder()).accounts[0]
+    account = _month_run(settings, folder, "correlated", Recorder()).accounts[0]
     stated = mechanism_from_parameters(account.mechanism, account.parameters)
     assert isinstance(stated, CorrelatedGaussian)
     noise = _OffsetlessGaussian(*astuple(stated))
     days = len(days_of_period(account.period))
-    game = play_game(
+    game = run_game(
         noise,
         [1] * days,
         [0] * days,
@@ -153,12 +157,12 @@ def half_scale_offset(settings: Settings, *, folder: Path) -> Control:
     noise = exact_noise(5)
     half = HalfScaleNoise(noise)
     recorder = Recorder(source=lambda asked: half if asked.is_shared else noise)
-    story = month_story(month=MONTH, months=OFFSET_MONTHS, patterns={}, users=1)
-    firsts = [day for day in DayRange(MONTH, story.start.date() - timedelta(days=2)) if day.day == 1]
+    scenario = month_scenario(month=MONTH, months=OFFSET_MONTHS, patterns={}, users=1)
+    firsts = [day for day in DayRange(MONTH, scenario.start.date() - timedelta(days=2)) if day.day == 1]
     asked = [Release(DayRange.single(day)) for day in [*firsts, firsts[-1]]]
-    chosen = world_settings(settings, folder / "world", series_start=MONTH, mechanism="correlated", sketch_impl="set")
-    world = play((story.script[0], *asked), chosen, recorder, start=story.start)
-    fit = fit_noise(world, mechanism="correlated", level=LEVEL, seed=1)
+    chosen = run_settings(settings, folder / "world", series_start=MONTH, mechanism="correlated", sketch_impl="set")
+    scenario_run = run_scenario((scenario.steps[0], *asked), chosen, recorder, start=scenario.start)
+    fit = fit_noise(scenario_run, mechanism="correlated", level=LEVEL, seed=1)
     return Control("half-scale offset", "noise fit", tuple(each for each in fit.findings if "offsets" in each))
 
 
@@ -166,7 +170,7 @@ def stale_partitions(settings: Settings, *, folder: Path) -> Control:
     """Counting what happens to be built, seen by neighbouring worlds."""
     result, _ = replay_neighbours(
         settings,
-        lean_story(6, users=200),
+        lean_scenario(6, users=200),
         ("erased",),
         folder=folder,
         recorder=_StaleRecorder,
@@ -178,17 +182,17 @@ def stale_partitions(settings: Settings, *, folder: Path) -> Control:
 
 def unenforced_cap(settings: Settings, *, folder: Path) -> Control:
     """Releases beyond the cap, seen by recomputing what was spent from the stored events."""
-    story = lean_story(7, users=20, days=12)
-    chosen = world_settings(
+    scenario = lean_scenario(7, users=20, days=12)
+    chosen = run_settings(
         settings,
         folder / "world",
-        series_start=story.series_start,
+        series_start=scenario.series_start,
         mechanism="laplace",
         sketch_impl="set",
         **dict.fromkeys(CAPS, NO_CAP),
     )
-    world = play(story.script, chosen, Recorder(), start=story.start)
-    return Control("unenforced cap", "recomputed losses", tuple(overspent(world, settings)))
+    scenario_run = run_scenario(scenario.steps, chosen, Recorder(), start=scenario.start)
+    return Control("unenforced cap", "recomputed losses", tuple(overspent(scenario_run, settings)))
 
 
 def unenforced_runs(changes: Sequence[Change]) -> Control:
@@ -197,7 +201,7 @@ def unenforced_runs(changes: Sequence[Change]) -> Control:
     return Control("unenforced runs", "neighbouring worlds", tuple(found))
 
 
-def _month_world(
+def _month_run(
     settings: Settings,
     folder: Path,
     mechanism: str,
@@ -205,12 +209,12 @@ def _month_world(
     *,
     metrics: Sequence[Metric] = ("dau",),
     months: int = 1,
-) -> World:
+) -> ScenarioRun:
     """February and perhaps March, exact counts, a few users."""
-    story = month_story(month=MONTH, months=months, patterns={})
-    chosen = world_settings(settings, folder / "world", series_start=MONTH, mechanism=mechanism, sketch_impl="set")
-    asked = DayRange(MONTH, story.start.date() - timedelta(days=2))
-    return play(only(story, metrics, asked).script, chosen, recorder, start=story.start)
+    scenario = month_scenario(month=MONTH, months=months, patterns={})
+    chosen = run_settings(settings, folder / "world", series_start=MONTH, mechanism=mechanism, sketch_impl="set")
+    asked = DayRange(MONTH, scenario.start.date() - timedelta(days=2))
+    return run_scenario(only(scenario, metrics, asked).steps, chosen, recorder, start=scenario.start)
 
 
 def _month_mu(noise: Mechanism, releases: int) -> float:
@@ -250,4 +254,4 @@ CONTROLS: tuple[ControlRun, ...] = (
     stale_partitions,
     unenforced_cap,
 )
-"""Every fault that is put into worlds of its own, but for `half_scale_offset`, which takes longer."""
+"""Every fault that is put into a run of its own, but for `half_scale_offset`, which takes longer."""

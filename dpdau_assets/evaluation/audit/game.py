@@ -7,7 +7,7 @@ on mu is compared with the claim. A bound on epsilon directly is blind to noise 
 
 The score is linear, P v: the best there is against Gaussian noise of covariance P^-1 and a change v.
 
-Belongs here: the game for any mechanism. The patterns v come from worlds played with and without a user.
+Belongs here: the game for any mechanism. The patterns v come from scenarios run with and without a user.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class GameResult:
         ]
 
 
-def play_game(
+def run_game(
     mechanism: Mechanism,
     with_user: Sequence[int],
     without_user: Sequence[int],
@@ -103,7 +103,7 @@ def play_game(
     )
 
 
-def play_joint_game(
+def run_joint_game(
     mechanism: JointGaussian,
     with_user: Sequence[IntegerRow],
     without_user: Sequence[IntegerRow],
@@ -114,7 +114,7 @@ def play_joint_game(
     confidence: float,
     source: NoiseSource,
 ) -> GameResult:
-    """As `play_game` for vectors of three counts."""
+    """As `run_game` for vectors of three counts."""
     moved = np.array(
         [
             np.subtract(mechanism.shape.apply(one), mechanism.shape.apply(other))

@@ -5,7 +5,7 @@ has one, leaves the fresh noise, whose law is known to the last digit: chi-squar
 exact pmf, and the second moment, two-sided, which sees a wrong scale sooner. The second moment judges the offsets, too,
 of which every account has one. Missing offsets, shared noise and repeated draws show in the correlations.
 
-Belongs here: those tests on one world with real noise. Does not belong here: guessing (`game`).
+Belongs here: those tests on one run with real noise. Does not belong here: guessing (`game`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.probability.distributions import Pmf, discrete_gaussian_pmf
 from dpdau_assets.core.quantities import METRICS, period_of
 from dpdau_assets.evaluation.audit.chances import NORMAL, chi_squared_tail, normal_tail
-from dpdau_assets.evaluation.audit.worlds import World
+from dpdau_assets.evaluation.audit.scenario_run import ScenarioRun
 from dpdau_assets.storage.ledger import accounts
 
 BINS = 11
@@ -57,7 +57,7 @@ class FreshNoise:
 
 @dataclass(frozen=True)
 class NoiseFit:
-    """What was found about the noise of one world.
+    """What was found about the noise of one run.
 
     Attributes:
         mechanism: MECHANISM.
@@ -106,22 +106,22 @@ class NoiseFit:
         return found
 
 
-def fit_noise(world: World, *, mechanism: str, level: float, seed: int) -> NoiseFit:
-    """Tests the noise of every release of a world.
+def fit_noise(scenario_run: ScenarioRun, *, mechanism: str, level: float, seed: int) -> NoiseFit:
+    """Tests the noise of every release of a run.
 
     Args:
-        world: Played with real noise and without revisions; its last step asked for everything once more.
-        mechanism: MECHANISM of the world.
+        scenario_run: Made with real noise and without revisions; its last step asked for everything once more.
+        mechanism: MECHANISM of the run.
         level: Largest probability of a false alarm of each test.
         seed: Breaks ties between bins.
     """
-    parts = [part for account in world.accounts for part in fresh_noise(world, account)]
+    parts = [part for account in scenario_run.accounts for part in fresh_noise(scenario_run, account)]
     offsets = [
-        (world.offsets[account.account], float(account.parameters["offset_stddev"]))
-        for account in world.accounts
-        if account.account in world.offsets
+        (scenario_run.offsets[account.account], float(account.parameters["offset_stddev"]))
+        for account in scenario_run.accounts
+        if account.account in scenario_run.offsets
     ]
-    return judge_noise(parts, offsets, mechanism=mechanism, level=level, seed=seed, repeats=_repeats(world))
+    return judge_noise(parts, offsets, mechanism=mechanism, level=level, seed=seed, repeats=_repeats(scenario_run))
 
 
 def judge_noise(
@@ -138,7 +138,7 @@ def judge_noise(
     Args:
         parts: The fresh noise.
         offsets: The offset of each account that has one, with its stated standard deviation, in its own units.
-        mechanism: MECHANISM of the world.
+        mechanism: MECHANISM of the run.
         level: Largest probability of a false alarm of each test.
         seed: Breaks ties.
         repeats: Draws that were made again.
@@ -168,16 +168,16 @@ def judge_noise(
     )
 
 
-def fresh_noise(world: World, account: accounts.Account) -> list[FreshNoise]:
+def fresh_noise(scenario_run: ScenarioRun, account: accounts.Account) -> list[FreshNoise]:
     """The fresh noise of an account; three parts for joint noise, one for each coordinate."""
-    read: Read = {(reading.metric, reading.day): reading.value for reading in world.readings}
-    offset = world.offsets.get(account.account, 0)
+    read: Read = {(reading.metric, reading.day): reading.value for reading in scenario_run.readings}
+    offset = scenario_run.offsets.get(account.account, 0)
     if account.mechanism == "joint":
-        return _joint_noise(world, account, read, offset)
+        return _joint_noise(scenario_run, account, read, offset)
     mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
     values = [
         release.drawn - mechanism.units_per_user * read[account.metric, release.day] - offset
-        for release in world.releases
+        for release in scenario_run.releases
         if release.metric == account.metric and period_of(release.day) == account.period
     ]
     if isinstance(mechanism, CorrelatedGaussian):
@@ -187,10 +187,10 @@ def fresh_noise(world: World, account: accounts.Account) -> list[FreshNoise]:
     return [FreshNoise(np.array(values, dtype=np.int64), pmf, _stddev(pmf), offset, shared)]
 
 
-def _joint_noise(world: World, account: accounts.Account, read: Read, offset: int) -> list[FreshNoise]:
+def _joint_noise(scenario_run: ScenarioRun, account: accounts.Account, read: Read, offset: int) -> list[FreshNoise]:
     joint = joint_from_parameters(account.parameters)
     rows = []
-    for release in world.releases:
+    for release in scenario_run.releases:
         if release.metric == METRICS[0] and period_of(release.day) == account.period:
             counts = tuple(read[metric, release.day] for metric in METRICS)
             mixed = joint.shape.apply((counts[0], counts[1], counts[2]))
@@ -242,11 +242,11 @@ def _offset_chance(parts: Sequence[FreshNoise]) -> float | None:
     return normal_tail(float(weights @ values) / math.sqrt(float(weights @ weights)))
 
 
-def _repeats(world: World) -> int:
+def _repeats(scenario_run: ScenarioRun) -> int:
     """Values that a second question changed or drew again."""
-    first, second = (json.loads(document.content) for document in world.outside[-2:])
+    first, second = (json.loads(document.content) for document in scenario_run.outside[-2:])
     changed = sum(one != other for one, other in zip(first["bodies"], second["bodies"], strict=True))
-    return int(changed) + len(second["newly_released"]) + len(world.readings) - len(world.releases)
+    return int(changed) + len(second["newly_released"]) + len(scenario_run.readings) - len(scenario_run.releases)
 
 
 def _stddev(pmf: Pmf) -> float:

@@ -1,6 +1,6 @@
 """Recording what releases are made from, while an audit runs: exact counts before noise, and the noise itself.
 
-Belongs here: the recorder and the noise that the audit hands to the workspaces of its worlds. This is the only place
+Belongs here: the recorder and the noise that the audit hands to the workspaces of its runs. This is the only place
 where exact counts of a release are kept. A workspace takes it in folders created as synthetic alone, and no setting,
 option of a command or file leads here.
 """
@@ -25,7 +25,7 @@ Reader = Callable[[StoredCount, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One number that noise was added to. Of made users; in a real folder it would be sensitive.
+    """One number that noise was added to. Of synthetic users; in a real folder it would be sensitive.
 
     Attributes:
         metric: The metric.
@@ -49,10 +49,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class AskedDraw:
-    """One draw that a world asks noise for.
+    """One draw that a run asks noise for.
 
     Attributes:
-        number: Which draw of the world it is, from 1.
+        number: Which draw of the run it is, from 1.
         account: Number of the budget account.
         draw: Number within the account, as for `NoiseFactory`.
     """
@@ -68,15 +68,15 @@ class AskedDraw:
 
 
 def coupled_noise(asked: AskedDraw) -> NoiseSource:
-    """The same noise in two worlds, so that their outsides can be compared byte by byte; never for people."""
+    """The same noise in two runs, so that their outsides can be compared byte by byte; never for people."""
     return SeededNoise(b"noise of the audit" + asked.number.to_bytes(8, "big"))
 
 
 class Recorder:
-    """What one world's releases read, in order.
+    """What one run's releases read, in order.
 
     Args:
-        follow: Readings of a neighbouring world. Each draw is then given that world's number while this world's own is
+        follow: Readings of a neighbouring run. Each draw is then given that run's number while this run's own is
             recorded: what leaves can differ only by something else than the numbers.
         reader: Makes the numbers; a control replaces it.
         source: Makes the noise of each draw; None leaves the workspace its own.

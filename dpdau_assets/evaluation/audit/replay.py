@@ -1,10 +1,10 @@
-"""Part 1: a world with a user and the same world without, compared number by number and byte by byte.
+"""Part 1: a run with a user and the same run without, compared number by number and byte by byte.
 
-The world without the user is given the noisy numbers of the other one, so that whatever else differs outside has
+The run without the user is given the noisy numbers of the other one, so that whatever else differs outside has
 leaked by another way: a status, a refusal, a threshold, a file. Its own numbers before noise are recorded and
 subtracted: the difference is what the user moved, and must be one of the changes that the noise covers.
 
-Belongs here: playing neighbours and comparing them. Which changes are covered is said in `claims`.
+Belongs here: running neighbouring inputs and comparing them. Which changes are covered is said in `claims`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from dpdau_assets.evaluation.audit.claims import (
     uncovered,
 )
 from dpdau_assets.evaluation.audit.recorder import Recorder
-from dpdau_assets.evaluation.audit.scripts import ROTATION_DAYS, Story
-from dpdau_assets.evaluation.audit.worlds import World, play, without, world_settings
+from dpdau_assets.evaluation.audit.scenario_run import ScenarioRun, run_scenario, run_settings, without
+from dpdau_assets.evaluation.audit.scenarios import ROTATION_DAYS, Scenario
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts
 
@@ -83,38 +83,38 @@ class Replay:
 
 def replay_neighbours(
     settings: Settings,
-    story: Story,
+    scenario: Scenario,
     users: Sequence[str],
     *,
     folder: Path,
     recorder: Callable[..., Recorder] = Recorder,
     **overrides: object,
-) -> tuple[Replay, dict[str, World]]:
-    """Plays the story with everybody, and without each of some users.
+) -> tuple[Replay, dict[str, ScenarioRun]]:
+    """Runs the scenario with everybody, and without each of some users.
 
     Args:
         settings: The privacy parameters to audit.
-        story: What happens.
+        scenario: What happens.
         users: Targets to leave out.
-        folder: An empty folder to play in.
+        folder: An empty folder to run in.
         recorder: Makes the recorders; a control replaces it.
-        **overrides: Settings of these worlds alone.
+        **overrides: Settings of these runs alone.
 
     Returns:
-        The comparison, and the worlds by the user left out (`""`: nobody).
+        The comparison, and the runs by the user left out (`""`: nobody).
     """
-    chosen = world_settings(
+    chosen = run_settings(
         settings,
         folder / "world",
-        series_start=story.series_start,
+        series_start=scenario.series_start,
         **{"hash_salt_rotation_days": ROTATION_DAYS, **overrides},
     )
-    everybody = play(story.script, chosen, recorder(), start=story.start)
-    worlds = {"": everybody}
+    everybody = run_scenario(scenario.steps, chosen, recorder(), start=scenario.start)
+    scenario_runs = {"": everybody}
     for user in users:
         follower = recorder(everybody.readings)
-        worlds[user] = play(without(story.script, user), chosen, follower, start=story.start)
-    neighbours = tuple(compare(everybody, worlds[user], user=user) for user in users)
+        scenario_runs[user] = run_scenario(without(scenario.steps, user), chosen, follower, start=scenario.start)
+    neighbours = tuple(compare(everybody, scenario_runs[user], user=user) for user in users)
     result = Replay(
         mechanism=chosen.mechanism,
         sketch=chosen.sketch_impl,
@@ -124,11 +124,11 @@ def replay_neighbours(
         overspent=tuple(overspent(everybody, chosen)),
         neighbours=neighbours,
     )
-    return result, worlds
+    return result, scenario_runs
 
 
-def compare(everybody: World, alone: World, *, user: str) -> Neighbour:
-    """One world against its neighbour without `user`."""
+def compare(everybody: ScenarioRun, alone: ScenarioRun, *, user: str) -> Neighbour:
+    """One run against its neighbour without `user`."""
     leaks = [*_differing_documents(everybody, alone), *_differing_books(everybody, alone)]
     changes = changes_between(everybody.readings, alone.readings)
     if isinstance(changes, str):
@@ -150,11 +150,11 @@ def compare(everybody: World, alone: World, *, user: str) -> Neighbour:
     return Neighbour(user, tuple(changes), tuple(leaks), math.sqrt(observed), math.sqrt(claimed))
 
 
-def overspent(world: World, settings: Settings) -> Iterable[str]:
+def overspent(scenario_run: ScenarioRun, settings: Settings) -> Iterable[str]:
     """Accounts and months whose loss, recomputed from the stored events, lies above the cap that was set."""
-    for account in world.accounts:
+    for account in scenario_run.accounts:
         loss = smallest_epsilon(
-            world.spent[account.account],
+            scenario_run.spent[account.account],
             delta=settings.delta,
             advanced_delta=settings.advanced_delta,
             rdp_orders=settings.rdp_orders,
@@ -164,8 +164,8 @@ def overspent(world: World, settings: Settings) -> Iterable[str]:
             yield f"{account.metric} of {account.period} has spent {loss:.4f} of {cap:g}"
 
 
-def _differing_documents(everybody: World, alone: World) -> list[str]:
-    names = [[document.name for document in world.outside] for world in (everybody, alone)]
+def _differing_documents(everybody: ScenarioRun, alone: ScenarioRun) -> list[str]:
+    names = [[document.name for document in scenario_run.outside] for scenario_run in (everybody, alone)]
     if names[0] != names[1]:
         return ["other documents left"]
     return [
@@ -175,7 +175,7 @@ def _differing_documents(everybody: World, alone: World) -> list[str]:
     ]
 
 
-def _differing_books(everybody: World, alone: World) -> list[str]:
+def _differing_books(everybody: ScenarioRun, alone: ScenarioRun) -> list[str]:
     """What was charged and how often noise was drawn, both public."""
     found = [] if everybody.draws == alone.draws else ["another number of draws"]
     return found if everybody.spent == alone.spent else [*found, "other charges"]

@@ -1,4 +1,4 @@
-"""One audit from beginning to end: which worlds, draws and games each form plays.
+"""One audit from beginning to end: which runs, draws and games each form makes.
 
 Belongs here: the two forms, and the order of the parts. Does not belong here: any test (`replay`, `noise_fit`, `game`,
 `controls`).
@@ -26,14 +26,14 @@ from dpdau_assets.core.sketches.apache import is_installed
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.evaluation.audit.claims import claimed_squared_mu
 from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, half_scale_offset, unenforced_runs
-from dpdau_assets.evaluation.audit.game import GameResult, play_game, play_joint_game
+from dpdau_assets.evaluation.audit.game import GameResult, run_game, run_joint_game
 from dpdau_assets.evaluation.audit.noise_fit import NoiseFit, fit_noise
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
 from dpdau_assets.evaluation.audit.replay import Replay, replay_neighbours
-from dpdau_assets.evaluation.audit.scripts import TARGETS, Story, busy_story, month_story, only
+from dpdau_assets.evaluation.audit.scenario_run import KEPT_SETTINGS, run_scenario, run_settings, without
+from dpdau_assets.evaluation.audit.scenarios import TARGETS, Scenario, busy_scenario, month_scenario, only
 from dpdau_assets.evaluation.audit.sources import secure_noise
 from dpdau_assets.evaluation.audit.verdict import Audit
-from dpdau_assets.evaluation.audit.worlds import KEPT_SETTINGS, play, without, world_settings
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.settings.combinations import SKETCHES_OF_MECHANISM
 from dpdau_assets.settings.settings import Settings
@@ -56,19 +56,19 @@ class Form:
     Attributes:
         name: `short` or `long`.
         pairs: Mechanisms and sketches of part 1, with the users left out; None takes MECHANISM or SKETCH_IMPL.
-        stories: Different stories for each of them.
+        scenarios: Different scenarios for each of them.
         months: Months with real noise.
         mechanisms: Mechanisms of parts 2 and 3; None takes MECHANISM.
         runs: Months drawn on each side of a game.
         confidence: Of a game's bound.
         level: Largest probability of a false alarm of a test of noise.
         controls: Faults put in on purpose; without any, part 4 is left out.
-        searched: Users left out of a world that has to search for its first thresholds; none for no such world.
+        searched: Users left out of a run that has to search for its first thresholds; none for no such run.
     """
 
     name: str
     pairs: tuple[tuple[str | None, str | None, tuple[str, ...]], ...]
-    stories: int
+    scenarios: int
     months: int
     mechanisms: tuple[str | None, ...]
     runs: int
@@ -85,7 +85,7 @@ def _all_pairs() -> list[tuple[str, str]]:
 SHORT = Form(
     name="short",
     pairs=((None, "set", ("erased", "short")), (None, None, ("daily",))),
-    stories=1,
+    scenarios=1,
     months=1,
     mechanisms=(None,),
     runs=1000,
@@ -96,7 +96,7 @@ SHORT = Form(
 LONG = Form(
     name="long",
     pairs=tuple((mechanism, sketch, TARGETS) for mechanism, sketch in _all_pairs()),
-    stories=1,
+    scenarios=1,
     months=6,
     mechanisms=("gaussian", "laplace", "correlated", "joint"),
     runs=5000,
@@ -114,14 +114,14 @@ def run_audit(settings: Settings, *, form: Form = SHORT, seed: int = 0, progress
     Args:
         settings: The parameters in force; data folder and secrets in them are not used.
         form: How much to do.
-        seed: Selects the made users' activity.
+        seed: Selects the synthetic users' activity.
         progress: Told how many parts are done.
 
     Raises:
         DpdauError: The pipeline failed where it must not.
     """
     began, done = time.monotonic(), 0
-    total = len(form.pairs) * form.stories + 2 * len(form.mechanisms) + len(form.controls) + bool(form.searched)
+    total = len(form.pairs) * form.scenarios + 2 * len(form.mechanisms) + len(form.controls) + bool(form.searched)
     replays: list[Replay] = []
     fits: list[NoiseFit] = []
     games: list[tuple[str, GameResult]] = []
@@ -135,10 +135,12 @@ def run_audit(settings: Settings, *, form: Form = SHORT, seed: int = 0, progress
     with tempfile.TemporaryDirectory(prefix="dpdau-audit-") as name:
         folder = Path(name)
         for mechanism, sketch, users in _supported(settings, form):
-            for story in range(form.stories):
+            for scenario in range(form.scenarios):
                 step()
                 replays.append(
-                    _replay(settings, mechanism, sketch, users, story=seed * form.stories + story, folder=folder)
+                    _replay(
+                        settings, mechanism, sketch, users, scenario=seed * form.scenarios + scenario, folder=folder
+                    )
                 )
         if form.searched:
             step()
@@ -146,7 +148,7 @@ def run_audit(settings: Settings, *, form: Form = SHORT, seed: int = 0, progress
         for mechanism in dict.fromkeys(chosen or settings.mechanism for chosen in form.mechanisms):
             step()
             month = _Month(settings, mechanism, form, folder)
-            fits.append(fit_noise(month.world, mechanism=mechanism, level=form.level, seed=form.runs))
+            fits.append(fit_noise(month.scenario_run, mechanism=mechanism, level=form.level, seed=form.runs))
             step()
             games += [(mechanism, game) for game in month.games()]
         for control in form.controls:
@@ -171,23 +173,21 @@ def _supported(settings: Settings, form: Form) -> list[tuple[str, str, tuple[str
 
 
 def _replay(
-    settings: Settings, mechanism: str, sketch: str, users: tuple[str, ...], *, story: int, folder: Path
+    settings: Settings, mechanism: str, sketch: str, users: tuple[str, ...], *, scenario: int, folder: Path
 ) -> Replay:
     size = 0 if sketch == "set" else _smallest_size(settings, mechanism, sketch)
     made = min(MOST_USERS, round(ACTUAL_SHARE * size)) if size else EXACT_USERS
     small: dict[str, Any] = {"sketch_k": size, "expected_users": round(EXPECTED_SHARE * size)} if size else {}
-    played = busy_story(story + 1, users=made)
-    return replay_neighbours(settings, played, users, folder=folder, mechanism=mechanism, sketch_impl=sketch, **small)[
-        0
-    ]
+    busy = busy_scenario(scenario + 1, users=made)
+    return replay_neighbours(settings, busy, users, folder=folder, mechanism=mechanism, sketch_impl=sketch, **small)[0]
 
 
 def replay_search(settings: Settings, users: tuple[str, ...], *, seed: int, folder: Path) -> Replay:
-    """Worlds of kmv under correlated noise without a size known beforehand: first thresholds are searched for."""
+    """Runs of kmv under correlated noise without a size known beforehand: first thresholds are searched for."""
     size = max(SMALLEST_SKETCH_OF_A_SEARCH, _smallest_size(settings, "correlated", "kmv"))
-    story = busy_story(seed + 1, users=MOST_USERS)
+    scenario = busy_scenario(seed + 1, users=MOST_USERS)
     named: dict[str, Any] = {"mechanism": "correlated", "sketch_impl": "kmv", "sketch_k": size, "expected_users": None}
-    found, _ = replay_neighbours(settings, story, users, folder=folder, **named)
+    found, _ = replay_neighbours(settings, scenario, users, folder=folder, **named)
     return replace(found, sketch="kmv, first search")
 
 
@@ -225,52 +225,54 @@ class _Month:
 
     def __init__(self, settings: Settings, mechanism: str, form: Form, folder: Path) -> None:
         self._form, self._folder = form, folder
-        self._settings = world_settings(
+        self._settings = run_settings(
             settings, folder / "world", series_start=MONTH, mechanism=mechanism, sketch_impl="set"
         )
         days = len(days_of_period(period_of(MONTH)))
         self._patterns = {"every-day": range(days), "worst": range(WORST_DAYS)}
-        self._story = month_story(month=MONTH, months=form.months, patterns=self._patterns)
-        self.world = play(self._story.script, self._settings, Recorder(source=None), start=self._story.start)
+        self._scenario = month_scenario(month=MONTH, months=form.months, patterns=self._patterns)
+        self.scenario_run = run_scenario(
+            self._scenario.steps, self._settings, Recorder(source=None), start=self._scenario.start
+        )
 
     def games(self) -> list[GameResult]:
         """One game for each user whose absence the mechanism could show."""
-        if not self.world.accounts:
+        if not self.scenario_run.accounts:
             return []  # nothing was released, which the fit of the noise reports
-        account = self.world.accounts[0]
+        account = self.scenario_run.accounts[0]
         is_shared = account.mechanism in ("correlated", "joint")
         return [self._game(user) for user in self._patterns if is_shared or user == "every-day"]
 
     def _game(self, user: str) -> GameResult:
-        account = self.world.accounts[0]
+        account = self.scenario_run.accounts[0]
         metrics = METRICS if account.mechanism == "joint" else METRICS[:1]
-        asked = only(_first_ask(self._story), metrics, days_of_period(period_of(MONTH)))
-        alone = play(without(asked.script, user), self._settings, Recorder(), start=self._story.start)
-        sides = _both_sides(self.world.readings, alone.readings)
+        asked = only(_first_ask(self._scenario), metrics, days_of_period(period_of(MONTH)))
+        alone = run_scenario(without(asked.steps, user), self._settings, Recorder(), start=self._scenario.start)
+        sides = _both_sides(self.scenario_run.readings, alone.readings)
         stated: dict[str, Any] = {
             "pattern": user,
-            "claimed_mu": math.sqrt(claimed_squared_mu(self.world.spent[account.account])),
+            "claimed_mu": math.sqrt(claimed_squared_mu(self.scenario_run.spent[account.account])),
             "runs": self._form.runs,
             "confidence": self._form.confidence,
             "source": secure_noise(),
         }
         if account.mechanism == "joint":
             rows = [[_row(side, start) for start in range(0, len(side), len(METRICS))] for side in sides]
-            return play_joint_game(joint_from_parameters(account.parameters), rows[0], rows[1], **stated)
+            return run_joint_game(joint_from_parameters(account.parameters), rows[0], rows[1], **stated)
         noise = mechanism_from_parameters(account.mechanism, account.parameters)
-        return play_game(noise, sides[0], sides[1], **stated)
+        return run_game(noise, sides[0], sides[1], **stated)
 
 
 def _both_sides(everybody: Sequence[Reading], alone: Sequence[Reading]) -> tuple[list[int], list[int]]:
-    """The numbers of the windows that both worlds read, in the order in which they were drawn."""
+    """The numbers of the windows that both runs read, in the order in which they were drawn."""
     others = {reading.asked: reading.value for reading in alone}
     shared = [reading for reading in everybody if reading.asked in others]
     return [reading.value for reading in shared], [others[reading.asked] for reading in shared]
 
 
-def _first_ask(story: Story) -> Story:
-    """The story without asking for everything a second time."""
-    return Story(story.script[:-1], story.series_start, story.start)
+def _first_ask(scenario: Scenario) -> Scenario:
+    """The scenario without asking for everything a second time."""
+    return Scenario(scenario.steps[:-1], scenario.series_start, scenario.start)
 
 
 def _row(numbers: Sequence[int], start: int) -> IntegerRow:

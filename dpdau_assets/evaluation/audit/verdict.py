@@ -1,7 +1,7 @@
 """The verdict of an audit: what was claimed, what was observed, in words, numbers and two figures.
 
-Belongs here: the written form. Everything in it is about made users and may be shown to anybody. Does not belong here:
-running anything (`run`).
+Belongs here: the written form. Everything in it is about synthetic users and may be shown to anybody. Does not belong
+here: running anything (`run`).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _summary(audit: Audit) -> str:
     documents = sum(each.documents * len(each.neighbours) for each in audit.replays)
     caught = sum(each.is_caught for each in audit.controls)
     return (
-        f"{neighbours} worlds without one user were compared with the world that has it, {documents} documents byte by "
+        f"{neighbours} runs without one user were compared with the run that has the user, {documents} documents byte by "
         f"byte; {sum(each.draws for each in audit.fits)} draws were fitted; {len(audit.games)} guessing games were "
         f"played; {caught} of {len(audit.controls)} faults put in on purpose were seen."
     )
@@ -146,11 +146,11 @@ def _replay_section(replays: Sequence[Replay]) -> list[str]:
     ]
     headers = ["mechanism", "sketch", "left out", "numbers / documents", "moved by", "mu", "claimed", "outside"]
     return [
-        "## 1. Neighbouring worlds",
+        "## 1. Neighbouring inputs",
         "",
-        "The same script with and without one user, other users' late events and erasures pending. `moved by`: what "
+        "The same scenario with and without one user, other users' late events and erasures pending. `moved by`: what "
         "the user changed in numbers before noise. `mu`: the square root of v'Pv; claimed: of all that was charged. "
-        "`outside`: bodies, refusals, exit codes, exports, report and budgets of both worlds, which publish the same "
+        "`outside`: bodies, refusals, exit codes, exports, report and budgets of both runs, which publish the same "
         "noisy numbers.",
         "",
         *_table(headers, rows),

@@ -10,7 +10,7 @@ from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.joint import joint_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.evaluation.audit.claims import squared_mu
-from dpdau_assets.evaluation.audit.game import GameResult, judge, play_game, play_joint_game
+from dpdau_assets.evaluation.audit.game import GameResult, judge, run_game, run_joint_game
 from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, exact_noise, secure_noise
 
 PLAN = PeriodPlan(30, 3.0, 1e-6)
@@ -19,7 +19,7 @@ DAYS = 28
 
 def game(mechanism: Mechanism, active: int, *, is_halved: bool, runs: int = 3000) -> GameResult:
     source = exact_noise(11)
-    return play_game(
+    return run_game(
         mechanism,
         [201] * active + [200] * (DAYS - active),
         [200] * DAYS,
@@ -69,7 +69,7 @@ class TestGame:
         joint = joint_gaussian(PeriodPlan(30, 5.9, 1e-6))
         found = []
         for source in (secure_noise(), HalfScaleNoise(exact_noise(3))):
-            result = play_joint_game(
+            result = run_joint_game(
                 joint,
                 [(51, 51, 51)] * 8 + [(50, 51, 51)] * 6,
                 [(50, 50, 50)] * 14,

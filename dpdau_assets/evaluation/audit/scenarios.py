@@ -1,8 +1,8 @@
-"""The stories that audits play: many made users, among them a few whose absence must not be noticed.
+"""The scenarios that audits run: many synthetic users, among them a few whose absence must not be noticed.
 
-Belongs here: which entries arrive when, drawn from a seed. Does not belong here: playing them (`worlds`).
+Belongs here: which entries arrive when, drawn from a seed. Does not belong here: running them (`scenario_run`).
 
-The story of `busy_script`, S the first day of the series:
+What happens in `busy_scenario`, S the first day of the series:
 
     a  activity of everybody arrives, and every closed day is built
     b  late events of others arrive and wait; so do erasures of theirs that came as rows
@@ -22,7 +22,7 @@ import numpy as np
 
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import DayRange, Metric, period_of
-from dpdau_assets.evaluation.audit.worlds import (
+from dpdau_assets.evaluation.audit.scenario_run import (
     Build,
     Entry,
     Erase,
@@ -30,36 +30,36 @@ from dpdau_assets.evaluation.audit.worlds import (
     Publish,
     React,
     Release,
-    Script,
+    Steps,
     Wait,
     noon,
 )
 
 ROTATION_DAYS = 20
-"""Salt epochs of the worlds: short, so that windows begin in several."""
+"""Salt epochs of the runs: short, so that windows begin in several."""
 HISTORY_DAYS = 34
 """Days of activity before the series: the first month-long window is full."""
 TARGETS = ("daily", "late", "erased", "short", "rows", "rotation", "random")
-"""Users that worlds are played with and without."""
+"""Users that scenarios are run with and without."""
 REVISION_REASON = "an audit"
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """A script with what is needed to play it.
+class Scenario:
+    """Steps with what is needed to run them.
 
     Attributes:
-        script: What happens.
+        steps: What happens.
         series_start: First day of the series.
         start: The time at its beginning.
     """
 
-    script: Script
+    steps: Steps
     series_start: date
     start: datetime
 
 
-def busy_story(seed: int, *, users: int, series_start: date = date(2025, 3, 10)) -> Story:
+def busy_scenario(seed: int, *, users: int, series_start: date = date(2025, 3, 10)) -> Scenario:
     """Releases while late events and erasures of others are pending; every kind of target is in it.
 
     Args:
@@ -73,7 +73,7 @@ def busy_story(seed: int, *, users: int, series_start: date = date(2025, 3, 10))
     activity = [*_activity(source, others, at.span(-HISTORY_DAYS, 9), chance=0.15), *_target_activity(source, at)]
     late = _activity(source, others[: users // 2], at.span(-20, 9), chance=0.03)
     later = _activity(source, others, at.span(-20, 9), chance=0.02)
-    script: Script = (
+    steps: Steps = (
         Ingest(_shuffled(source, activity)),
         Build(at.span(0, 9)),
         Ingest(_shuffled(source, [*late, *_rows(others[:8], at.day(4)), *_target_rows(at)])),
@@ -92,10 +92,10 @@ def busy_story(seed: int, *, users: int, series_start: date = date(2025, 3, 10))
         Release(at.span(9, 10)),
         Publish(period_of(series_start)),
     )
-    return Story(script, series_start, noon(at.day(10)))
+    return Scenario(steps, series_start, noon(at.day(10)))
 
 
-def lean_story(seed: int, *, users: int, days: int = 3, series_start: date = date(2025, 3, 10)) -> Story:
+def lean_scenario(seed: int, *, users: int, days: int = 3, series_start: date = date(2025, 3, 10)) -> Scenario:
     """Built days, late events of others, one target's erasure and the reaction to it, then releases; for controls.
 
     Args:
@@ -109,7 +109,7 @@ def lean_story(seed: int, *, users: int, days: int = 3, series_start: date = dat
     others = [f"user-{number:05d}" for number in range(users)]
     activity = [*_activity(source, others, at.span(-9, 9), chance=0.15), *_target_activity(source, at)]
     late = _activity(source, others, at.span(-5, 2), chance=0.05)
-    script: Script = (
+    steps: Steps = (
         Ingest(_shuffled(source, activity)),
         Build(at.span(0, days - 1)),
         Ingest(_shuffled(source, late)),
@@ -117,10 +117,10 @@ def lean_story(seed: int, *, users: int, days: int = 3, series_start: date = dat
         React(at.span(0, days - 1)),
         Release(at.span(0, days - 1)),
     )
-    return Story(script, series_start, noon(at.day(days + 1)))
+    return Scenario(steps, series_start, noon(at.day(days + 1)))
 
 
-def month_story(*, month: date, months: int, patterns: Mapping[str, Iterable[int]], users: int = 40) -> Story:
+def month_scenario(*, month: date, months: int, patterns: Mapping[str, Iterable[int]], users: int = 40) -> Scenario:
     """Whole months released in order, then asked for once more: for the law of the noise and for guessing.
 
     Args:
@@ -139,13 +139,13 @@ def month_story(*, month: date, months: int, patterns: Mapping[str, Iterable[int
     ]
     activity += [Entry(name, days[offset]) for name, offsets in patterns.items() for offset in offsets]
     asked = Release(DayRange(month, last))
-    return Story((Ingest(tuple(activity)), asked, asked), month, noon(last + timedelta(days=2)))
+    return Scenario((Ingest(tuple(activity)), asked, asked), month, noon(last + timedelta(days=2)))
 
 
-def only(story: Story, metrics: Sequence[Metric], days: DayRange) -> Story:
-    """The story with fewer releases: those of some metrics and days."""
-    steps = tuple(Release(days, tuple(metrics)) if isinstance(step, Release) else step for step in story.script)
-    return Story(steps, story.series_start, story.start)
+def only(scenario: Scenario, metrics: Sequence[Metric], days: DayRange) -> Scenario:
+    """The scenario with fewer releases: those of some metrics and days."""
+    steps = tuple(Release(days, tuple(metrics)) if isinstance(step, Release) else step for step in scenario.steps)
+    return Scenario(steps, scenario.series_start, scenario.start)
 
 
 def _last_of(month: date, months: int) -> date:

@@ -1,6 +1,6 @@
-"""Worlds: a script of what arrives and what is asked, played through the real operations in a folder of its own.
+"""Runs of a scenario: what arrives and what is asked goes through the real operations in a folder of its own.
 
-Belongs here: the steps, removing one user from a script, and collecting everything that leaves. Nothing here looks at
+Belongs here: the steps, removing one user from a scenario, and collecting everything that leaves. Nothing here looks at
 a number before noise (`recorder`).
 """
 
@@ -35,8 +35,8 @@ from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger import erasures, releases
 from dpdau_assets.storage.ledger.releases import Release as StoredRelease
 
-WORLD_SALT = "the salt of the audit's made users"
-"""Both worlds hash users alike: a sketch depends on the salt, and the salt is not what is compared."""
+RUN_SALT = "the salt of the audit's made users"
+"""Both runs hash users alike: a sketch depends on the salt, and the salt is not what is compared."""
 KEPT_SETTINGS = (
     "delta",
     "advanced_delta",
@@ -119,13 +119,13 @@ class Wait:
 
 
 Step: TypeAlias = Ingest | Erase | Build | React | Release | Publish | Wait
-Script: TypeAlias = tuple[Step, ...]
+Steps: TypeAlias = tuple[Step, ...]
 
 
-def without(script: Script, user: str) -> Script:
-    """The neighbouring script: the same, but this user never existed."""
+def without(steps: Steps, user: str) -> Steps:
+    """The neighbouring scenario: the same, but this user never existed."""
     steps: list[Step] = []
-    for step in script:
+    for step in steps:
         if isinstance(step, Ingest):
             steps.append(replace(step, entries=tuple(entry for entry in step.entries if entry.user != user)))
         elif isinstance(step, Erase):
@@ -137,15 +137,15 @@ def without(script: Script, user: str) -> Script:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One thing that left a world: its name, and its bytes."""
+    """One thing that left a run: its name, and its bytes."""
 
     name: str
     content: bytes
 
 
 @dataclass(frozen=True)
-class World:
-    """What became of a script.
+class ScenarioRun:
+    """What came of a scenario.
 
     Attributes:
         outside: Everything that left, in order: bodies, refusals, errors with exit codes, files.
@@ -166,19 +166,19 @@ class World:
     offsets: dict[int, int] = field(repr=False)
 
 
-def world_settings(settings: Settings, folder: Path, *, series_start: date, **overrides: Any) -> Settings:
-    """Settings of a world: the privacy parameters in force, everything else as audits need it."""
+def run_settings(settings: Settings, folder: Path, *, series_start: date, **overrides: Any) -> Settings:
+    """Settings of a run: the privacy parameters in force, everything else as audits need it."""
     kept = {name: getattr(settings, name) for name in KEPT_SETTINGS}
-    made = {"data_dir": folder, "series_start": series_start, "hash_salt_secret": WORLD_SALT, "duckdb_threads": 1}
+    made = {"data_dir": folder, "series_start": series_start, "hash_salt_secret": RUN_SALT, "duckdb_threads": 1}
     return Settings(**{**kept, **made, **overrides})
 
 
-def play(script: Script, settings: Settings, recorder: Recorder, *, start: datetime) -> World:
-    """Plays a script in the folder of `settings`, which is removed before and after.
+def run_scenario(steps: Steps, settings: Settings, recorder: Recorder, *, start: datetime) -> ScenarioRun:
+    """Runs the steps in the folder of `settings`, which is removed before and after.
 
     Args:
-        script: What happens.
-        settings: From `world_settings`.
+        steps: What happens.
+        settings: From `run_settings`.
         recorder: Takes the numbers before noise, and may give the noise.
         start: The time until the first `Wait`.
 
@@ -188,16 +188,16 @@ def play(script: Script, settings: Settings, recorder: Recorder, *, start: datet
     shutil.rmtree(settings.root, ignore_errors=True)
     stage = _Stage(settings, start, recorder)
     try:
-        for number, step in enumerate(script):
+        for number, step in enumerate(steps):
             stage.take(number, step)
-        return stage.world(recorder)
+        return stage.scenario_run(recorder)
     finally:
         stage.workspace.close()
         shutil.rmtree(settings.root, ignore_errors=True)
 
 
 class _Stage:
-    """A world under way."""
+    """A run under way."""
 
     def __init__(self, settings: Settings, start: datetime, recorder: Recorder) -> None:
         self._now = start
@@ -264,7 +264,7 @@ class _Stage:
             document = _as_error(error)
         self._outside.append(Document(name, json.dumps(document, default=str).encode()))
 
-    def world(self, recorder: Recorder) -> World:
+    def scenario_run(self, recorder: Recorder) -> ScenarioRun:
         """What became of it."""
         workspace = self.workspace
         with workspace.ledger.read() as connection:
@@ -272,7 +272,7 @@ class _Stage:
             accounts = [each for period in periods for each in budget.accounts_of_period(connection, period)]
             spent = {each.account: budget.events_of_account(connection, each) for each in accounts}
             published = releases.releases_between(connection, all_revisions=True)
-        return World(
+        return ScenarioRun(
             tuple(self._outside),
             tuple(recorder.readings),
             recorder.draws,
