@@ -1,6 +1,7 @@
 """One combination of mechanism, sketch and budget, run through the real release path over one stream.
 
-Each trial gets a copy of the folder in which its sketch is built (`prepared_folders`), so that two differ in nothing else.
+Each trial gets a copy of the folder in which its sketch is built (`prepared_folders`), so that two differ in nothing
+else.
 
 Belongs here: the calls and their times, and what is read off the ledger afterwards. Does not belong here: which
 combinations there are (`grid`), what is made of the numbers (`accuracy`), files (`results`).

@@ -124,15 +124,15 @@ Steps: TypeAlias = tuple[Step, ...]
 
 def without(steps: Steps, user: str) -> Steps:
     """The neighbouring scenario: the same, but this user never existed."""
-    steps: list[Step] = []
+    kept: list[Step] = []
     for step in steps:
         if isinstance(step, Ingest):
-            steps.append(replace(step, entries=tuple(entry for entry in step.entries if entry.user != user)))
+            kept.append(replace(step, entries=tuple(entry for entry in step.entries if entry.user != user)))
         elif isinstance(step, Erase):
-            steps.append(replace(step, users=tuple(name for name in step.users if name != user)))
+            kept.append(replace(step, users=tuple(name for name in step.users if name != user)))
         else:
-            steps.append(step)
-    return tuple(steps)
+            kept.append(step)
+    return tuple(kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,8 +123,8 @@ def _summary(audit: Audit) -> str:
     documents = sum(each.documents * len(each.neighbours) for each in audit.replays)
     caught = sum(each.is_caught for each in audit.controls)
     return (
-        f"{neighbours} runs without one user were compared with the run that has the user, {documents} documents byte by "
-        f"byte; {sum(each.draws for each in audit.fits)} draws were fitted; {len(audit.games)} guessing games were "
+        f"{neighbours} runs without one user were compared with the run that has the user, {documents} documents byte "
+        f"by byte; {sum(each.draws for each in audit.fits)} draws were fitted; {len(audit.games)} guessing games were "
         f"played; {caught} of {len(audit.controls)} faults put in on purpose were seen."
     )
 
