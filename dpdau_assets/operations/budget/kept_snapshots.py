@@ -51,7 +51,7 @@ class KeptSnapshots:
             day: A day of the month.
 
         Returns:
-            What `report_budget` returns and what `earlier_names` adds; not to be changed.
+            The document of what `report_budget` returns, and what `earlier_names` adds; not to be changed.
         """
         while True:
             version = self.version()
