@@ -19,6 +19,7 @@ from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import InputError
 from dpdau_assets.evaluation.audit.scenario_run import noon
+from dpdau_assets.evaluation.privacy_settings import PRIVACY_SETTINGS
 from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted
@@ -31,19 +32,7 @@ SHARED_SETTINGS = (
     "timezone",
     "mau_window_days",
     "day_close_delay_hours",
-    "delta",
-    "advanced_delta",
-    "rdp_orders",
-    "epsilon_dau",
-    "epsilon_wau",
-    "epsilon_mau",
-    "dau_budget_total",
-    "wau_budget_total",
-    "mau_budget_total",
-    "joint_budget_total",
-    "total_budget_month",
-    "total_budget_365d",
-    "revision_reserve",
+    *PRIVACY_SETTINGS,
     "hash_salt_rotation_days",
 )
 """What trials take over from the settings that are in force."""

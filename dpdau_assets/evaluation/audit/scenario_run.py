@@ -19,6 +19,7 @@ from dpdau_assets.core.dp_events import EventCounts
 from dpdau_assets.core.quantities import METRICS, DayRange, Metric
 from dpdau_assets.errors import BudgetExhaustedError, DpdauError
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
+from dpdau_assets.evaluation.privacy_settings import PRIVACY_SETTINGS
 from dpdau_assets.evaluation.streams.simulate import event_line
 from dpdau_assets.operations.budget.shared_noise import offset_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
@@ -38,19 +39,7 @@ from dpdau_assets.storage.ledger.releases import Release as StoredRelease
 RUN_SALT = "the salt of the audit's made users"
 """Both runs hash users alike: a sketch depends on the salt, and the salt is not what is compared."""
 KEPT_SETTINGS = (
-    "delta",
-    "advanced_delta",
-    "rdp_orders",
-    "epsilon_dau",
-    "epsilon_wau",
-    "epsilon_mau",
-    "dau_budget_total",
-    "wau_budget_total",
-    "mau_budget_total",
-    "joint_budget_total",
-    "total_budget_month",
-    "total_budget_365d",
-    "revision_reserve",
+    *PRIVACY_SETTINGS,
     "mechanism",
     "sketch_impl",
 )
