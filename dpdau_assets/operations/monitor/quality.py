@@ -55,8 +55,9 @@ class SketchAccuracy:
     """How far the sketches of some days are off.
 
     Attributes:
-        worst_error: Largest |estimate - exact| / exact; 0 where every sketch is complete.
-        bound: What sampling explains for such a sketch; 0 for complete ones.
+        worst_error: |estimate - exact| / exact of the sketch that exceeds its bound by most. It is 0 while no sketch
+            does, so that the check's result tells nothing about an ordinary day.
+        bound: What sampling explains for that sketch; 0 for a complete one, and while no sketch exceeds its bound.
     """
 
     worst_error: float
