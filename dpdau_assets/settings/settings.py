@@ -18,6 +18,7 @@ from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 import dpdau_assets
+from dpdau_assets.core.accounting.options import AccountingOptions
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
 from dpdau_assets.settings.addresses import SmtpUrl, WebhookUrl
 from dpdau_assets.settings.combinations import refuse_equal_keys, refuse_unsound_sketch
@@ -147,6 +148,11 @@ class Settings(BaseModel):
         """JOURNAL_MIRROR_DIR, absolute; None when it is not set."""
         given = self.journal_mirror_dir
         return None if given is None else project_root() / given
+
+    @property
+    def accounting(self) -> AccountingOptions:
+        """What every accountant takes besides a delta."""
+        return {"advanced_delta": self.advanced_delta, "rdp_orders": self.rdp_orders}
 
     def epsilon_of(self, metric: str) -> float:
         """Epsilon of one release of `metric` (`dau`, `wau` or `mau`)."""

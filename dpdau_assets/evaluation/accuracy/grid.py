@@ -143,8 +143,7 @@ def privacy_of(cell: Cell, settings: Settings, *, releases: int) -> dict[str, An
             value,
             releases=releases,
             delta=settings.delta,
-            advanced_delta=settings.advanced_delta,
-            rdp_orders=settings.rdp_orders,
+            **settings.accounting,
         )
         chosen |= {f"epsilon_{metric}": epsilon for metric in METRICS}
     return chosen

@@ -142,9 +142,7 @@ def _spent(workspace: Workspace, days: DayRange) -> tuple[dict[str, float], floa
     def epsilon(events: EventCounts) -> float:
         if not events:
             return 0.0
-        return smallest_epsilon(
-            events, delta=settings.delta, advanced_delta=settings.advanced_delta, rdp_orders=settings.rdp_orders
-        )
+        return smallest_epsilon(events, delta=settings.delta, **settings.accounting)
 
     periods = list(dict.fromkeys(period_of(day) for day in days))
     spent: dict[str, float] = {}

@@ -156,8 +156,7 @@ def overspent(scenario_run: ScenarioRun, settings: Settings) -> Iterable[str]:
         loss = smallest_epsilon(
             scenario_run.spent[account.account],
             delta=settings.delta,
-            advanced_delta=settings.advanced_delta,
-            rdp_orders=settings.rdp_orders,
+            **settings.accounting,
         )
         cap = settings.cap_of(account.metric)
         if loss > cap:

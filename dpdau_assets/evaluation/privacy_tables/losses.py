@@ -83,8 +83,7 @@ def accountants() -> Table:
             found = bounds(
                 month_of(name, metric, revisions=0),
                 delta=DELTA,
-                advanced_delta=DEFAULTS.advanced_delta,
-                rdp_orders=DEFAULTS.rdp_orders,
+                **DEFAULTS.accounting,
             )
             shown = [f"{bound.epsilon:.2f}" if bound else "none" for bound in found.values()]
             rows.append((f"`{name}`, {metric.upper()}", *shown, f"{DEFAULTS.cap_of(metric):.1f}"))

@@ -71,8 +71,7 @@ def releases_made(name: str, metric: Metric, days: int, *, revisions: int = 0) -
         metric_noise(name, metric, days).event(),
         DEFAULTS.cap_of(metric),
         delta=DELTA,
-        advanced_delta=DEFAULTS.advanced_delta,
-        rdp_orders=DEFAULTS.rdp_orders,
+        **DEFAULTS.accounting,
     )
     return min(planned, fit)
 

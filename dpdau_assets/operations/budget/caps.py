@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import TypedDict
+from typing import Literal, get_args
 
 from sqlalchemy import Connection
 
@@ -33,6 +33,10 @@ from dpdau_assets.storage.ledger import releases
 from dpdau_assets.storage.ledger.ledger import Ledger
 from dpdau_assets.storage.ledger.releases import Release
 from dpdau_assets.storage.ledger.shared_noise_charges import openings_between
+
+Scope = Literal["metric", "month", "trailing_365d"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""The caps, in the order in which they are asked."""
 
 FUNDED_WITHIN_DAYS = 800
 """How far ahead the next funded day is looked for: no window of 365 days stays full for longer."""
@@ -77,13 +81,6 @@ def open_account(connection: Connection, terms: Terms, totals: Totals, *, period
     )
 
 
-class AccountingOptions(TypedDict):
-    """Public parameters that every bound takes besides its delta."""
-
-    advanced_delta: float
-    rdp_orders: tuple[float, ...]
-
-
 class BudgetBook:
     """What has been charged, as of `version` of the ledger or later; read when first needed, then kept in step.
 
@@ -101,10 +98,6 @@ class BudgetBook:
         self._settings = settings
         self._searched = searched
         self._keys = OffsetKeys(Lake(settings.root).offsets_folder, ledger.ledger_id)
-        self._options: AccountingOptions = {
-            "advanced_delta": settings.advanced_delta,
-            "rdp_orders": settings.rdp_orders,
-        }
         self.refresh()
 
     def refresh(self) -> None:
@@ -214,6 +207,35 @@ class BudgetBook:
                 self._released_days[metric] = frozenset(releases.released_days(connection, metric))
         return self._released_days[metric]
 
+    def refused_by(
+        self, metric: str, day: date, events: EventCounts, *, scopes: Sequence[Scope] = SCOPES
+    ) -> Scope | None:
+        """The first of some caps under which `events` charged for `day` do not fit; None for none.
+
+        Args:
+            metric: The metric.
+            day: The day to release.
+            events: What the release would charge.
+            scopes: The caps to ask; the caller knows that the others allow it.
+        """
+        for scope in scopes:
+            if scope == "trailing_365d":
+                is_within = self.trailing(day).fits(day, events, cap=self.totals(period_of(day)).year_cap)
+            else:
+                spent, cap, delta = self._account_or_month(scope, metric, period_of(day))
+                is_within = fits(merge_events(spent, events), cap, delta=delta, **self._settings.accounting)
+            if not is_within:
+                return scope
+        return None
+
+    def _account_or_month(self, scope: Scope, metric: str, period: str) -> tuple[EventCounts, float, float]:
+        """What is charged under the cap of an account or a month, the cap, and the delta at which it is compared."""
+        if scope == "metric":
+            terms = self.terms(metric, period)
+            return terms.events, terms.cap, terms.cap_delta
+        totals = self.totals(period)
+        return self.month_events(period), totals.month_cap, totals.month_delta
+
     def refusal(self, metric: str, day: date, events: EventCounts) -> Refusal | None:
         """Why `events` may not be charged for `day`, or None when they fit under every cap.
 
@@ -222,23 +244,19 @@ class BudgetBook:
             day: The day to release.
             events: What the release would charge.
         """
-        terms, period = self.terms(metric, period_of(day)), period_of(day)
-        totals = self.totals(period)
-        caps = (
-            ("metric", terms.events, terms.cap, terms.cap_delta),
-            ("month", self.month_events(period), totals.month_cap, totals.month_delta),
-        )
-        for scope, spent, cap, delta in caps:
-            needed = merge_events(spent, events)
-            if not fits(needed, cap, delta=delta, **self._options):
-                amounts = (smallest_epsilon(part, delta=delta, **self._options) for part in (spent, needed))
-                return Refusal(metric, day, period, scope, next(amounts), cap, next(amounts), delta, None)
-        if self.trailing(day).fits(day, events, cap=totals.year_cap):
+        period, scope = period_of(day), self.refused_by(metric, day, events)
+        if scope is None:
             return None
-        before, after = self.trailing(day).worst_window(day, events)
-        return Refusal(
-            metric, day, period, "trailing_365d", before, totals.year_cap, after, self.trailing(day).delta, None
-        )
+        if scope == "trailing_365d":
+            trailing, cap = self.trailing(day), self.totals(period).year_cap
+            (before, after), delta = trailing.worst_window(day, events), trailing.delta
+        else:
+            spent, cap, delta = self._account_or_month(scope, metric, period)
+            options = self._settings.accounting
+            before, after = (
+                smallest_epsilon(part, delta=delta, **options) for part in (spent, merge_events(spent, events))
+            )
+        return Refusal(metric, day, period, scope, before, cap, after, delta, None)
 
     def charged(
         self,
@@ -265,12 +283,7 @@ class BudgetBook:
         self._terms[account.metric, period] = self._terms_of(
             account.metric, period, account, [account.delta], merge_events(known.events, paid)
         )
-        if period in self._months:
-            self._months[period] = merge_events(self._months[period], paid)
-        if self._trailing is not None:
-            self._trailing.add(day, events)
-            if opening:
-                self._trailing.add_opening(period, opening)
+        self._add_to_totals(day, opening=opening, events=events)
         if any(self._last_releases.get(release.metric) is None for release in releases):
             self._terms = {key: terms for key, terms in self._terms.items() if terms.account}  # no search any more
         for release in releases:
@@ -278,17 +291,40 @@ class BudgetBook:
             self._released_days.pop(release.metric, None)
         self.version = version
 
+    def plan_charge(self, metric: str, day: date, *, opening: EventCounts, events: EventCounts) -> None:
+        """Counts a charge that is only planned: what is asked from now on is as if it had been made.
+
+        Args:
+            metric: The metric.
+            day: The released day.
+            opening: What is charged for an offset.
+            events: What else is charged.
+        """
+        terms, period = self.terms(metric, period_of(day)), period_of(day)
+        spent = merge_events(terms.events, opening, events)
+        self._terms[terms.name, period] = replace(terms, opening=NO_EVENTS, events=spent)
+        self.month_events(period)
+        self.trailing(day)
+        self._add_to_totals(day, opening=opening, events=events)
+        self._searched = {*self._searched, terms.name}
+
+    def _add_to_totals(self, day: date, *, opening: EventCounts, events: EventCounts) -> None:
+        """Keeps what was read of the month and of the trailing days in step with a charge."""
+        period = period_of(day)
+        if period in self._months:
+            self._months[period] = merge_events(self._months[period], opening, events)
+        if self._trailing is not None:
+            self._trailing.add(day, events)
+            if opening:
+                self._trailing.add_opening(period, opening)
+
     def releases_under_totals(self, metric: str, day: date, *, at_most: int) -> int:
         """How many further releases of `metric` for `day` the two totals allow, up to `at_most`."""
         terms = self.terms(metric, period_of(day))
-        month, totals = self.month_events(period_of(day)), self.totals(period_of(day))
 
         def enough(releases: int) -> bool:
             more = merge_events(terms.opening, repeat_event(terms.mechanism.event(), releases))
-            if not self.trailing(day).fits(day, more, cap=totals.year_cap):
-                return False
-            total = merge_events(month, more)
-            return fits(total, totals.month_cap, delta=totals.month_delta, **self._options)
+            return self.refused_by(metric, day, more, scopes=SCOPES[1:]) is None
 
         if enough(at_most):
             return at_most
@@ -299,16 +335,15 @@ class BudgetBook:
 
         None when there is none within 800 days. Whether the day is closed, or in the series, is not asked.
         """
-        day, end = first, first + timedelta(days=FUNDED_WITHIN_DAYS)
-        released, cap = self.released_days(metric), self._settings.total_budget_365d
+        day, end, released = first, first + timedelta(days=FUNDED_WITHIN_DAYS), self.released_days(metric)
         while day <= end:
             events = self.terms(metric, period_of(day)).next_charge
-            if day in released or not self.trailing(day).fits(day, events, cap=cap):
+            if day in released or self.refused_by(metric, day, events, scopes=SCOPES[2:]):
                 day += ONE_DAY
-                continue
-            if self.refusal(metric, day, events) is None:
+            elif self.refused_by(metric, day, events, scopes=SCOPES[:2]):
+                day = days_of_period(period_of(day)).last + ONE_DAY  # they refuse the rest of the month as well
+            else:
                 return day
-            day = days_of_period(period_of(day)).last + ONE_DAY
         return None
 
     def with_next_funded_days(self, refused: Sequence[Refusal]) -> tuple[Refusal, ...]:

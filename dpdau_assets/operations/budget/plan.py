@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from dpdau_assets.core.accounting.snapshot import fits, releases_that_fit, smallest_epsilon
+from dpdau_assets.core.accounting.snapshot import releases_that_fit, smallest_epsilon
 from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts, merge_events, repeat_event
 from dpdau_assets.core.quantities import METRICS, Metric, days_of_period, period_of
 from dpdau_assets.errors import UsageError
-from dpdau_assets.operations.budget.caps import BudgetBook
+from dpdau_assets.operations.budget.caps import SCOPES, BudgetBook, Scope
 from dpdau_assets.operations.budget.precision import Precision, next_precision
-from dpdau_assets.operations.budget.terms import JOINT, Terms
+from dpdau_assets.operations.budget.terms import JOINT
 from dpdau_assets.operations.session.calendar import days_of_series
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.settings.settings import Settings
@@ -65,7 +65,7 @@ class MetricPlan:
     releases_planned: int
     releases_funded: int
     runs_out_on: date | None
-    refused_by: str | None
+    refused_by: Scope | None
 
     def to_json(self) -> dict[str, Any]:
         """The plan as a document, JSON types only; the precision's fields among its own."""
@@ -131,91 +131,62 @@ class _Course:
 
     def __init__(self, book: BudgetBook, settings: Settings, period: str, days: Sequence[date]) -> None:
         self.book, self.settings, self.period = book, settings, period
-        self.names = list(dict.fromkeys(book.account_name(metric, period) for metric in METRICS))
-        self.terms: dict[str, Terms] = {
-            name: book.terms(METRICS[0] if name == JOINT else name, period) for name in self.names
+        names = dict.fromkeys(book.account_name(metric, period) for metric in METRICS)
+        self.metrics = {name: METRICS[0] if name == JOINT else name for name in names}
+        self.terms = {name: book.terms(metric, period) for name, metric in self.metrics.items()}
+        # what an account's next release pays beside its own event
+        self.extra = {name: merge_events(terms.opening, book.search_charge(name)) for name, terms in self.terms.items()}
+        self.planned = {
+            name: [day for day in days if day not in book.released_days(metric)]
+            for name, metric in self.metrics.items()
         }
-        self.planned: dict[str, list[date]] = {name: self._unreleased(name, days) for name in self.names}
-        self.funded = dict.fromkeys(self.names, 0)
-        self.refused: dict[str, tuple[date, str]] = {}
-        self.spent: dict[str, EventCounts] = {name: terms.events for name, terms in self.terms.items()}
-        self._month = book.month_events(period)
-        self._totals = book.totals(period)
-        self._is_roomy = False
+        self.funded = dict.fromkeys(names, 0)
+        self.refused: dict[str, tuple[date, Scope]] = {}
 
     def run(self) -> None:
         """Plays the month, in the order in which releases are made."""
-        self._is_roomy = self._fits_whole()
+        scopes = SCOPES[2:] if self._fits_whole() else SCOPES
         for day in sorted({day for days in self.planned.values() for day in days}):
-            for name in self.names:
+            for name in self.metrics:
                 if day in self.planned[name]:
-                    self._charge(name, day)
-
-    def options(self, delta: float) -> dict[str, Any]:
-        """What the accountants take."""
-        settings = self.settings
-        return {"delta": delta, "advanced_delta": settings.advanced_delta, "rdp_orders": settings.rdp_orders}
-
-    def extra(self, name: str) -> EventCounts:
-        """What the account's next release pays beside its own event: an offset, a search for a threshold."""
-        return merge_events(self.terms[name].opening, self.book.search_charge(name))
-
-    def _unreleased(self, name: str, days: Sequence[date]) -> list[date]:
-        released = self.book.released_days(METRICS[0] if name == JOINT else name)
-        return [day for day in days if day not in released]
+                    self._charge(name, day, scopes)
 
     def _fits_whole(self) -> bool:
         """Whether everything planned fits under the accounts' caps and the month's: then no part need be asked."""
-        month = self._month
+        first, everything = days_of_period(self.period).first, NO_EVENTS
         for name, terms in self.terms.items():
             planned = repeat_event(terms.mechanism.event(), len(self.planned[name]))
-            whole = merge_events(self.extra(name) if planned else NO_EVENTS, planned)
-            month = merge_events(month, whole)
-            if not fits(merge_events(terms.events, whole), terms.cap, **self.options(terms.cap_delta)):
+            whole = merge_events(self.extra[name] if planned else NO_EVENTS, planned)
+            everything = merge_events(everything, whole)
+            if self.book.refused_by(self.metrics[name], first, whole, scopes=SCOPES[:1]):
                 return False
-        return fits(month, self._totals.month_cap, **self.options(self._totals.month_delta))
+        return self.book.refused_by(METRICS[0], first, everything, scopes=SCOPES[1:2]) is None
 
-    def _charge(self, name: str, day: date) -> None:
+    def _charge(self, name: str, day: date, scopes: Sequence[Scope]) -> None:
         """Makes the charge of one day, or notes which cap refuses it."""
-        opening, own = self._parts(name)
-        charge = merge_events(opening, own)
-        scope = self._refusing(name, day, charge)
-        if scope is not None:
-            self.refused.setdefault(name, (day, scope))
-            return
-        self.funded[name] += 1
-        self.spent[name] = merge_events(self.spent[name], charge)
-        self._month = merge_events(self._month, charge)
-        self.book.trailing(day).add(day, own)
-        if opening:
-            self.book.trailing(day).add_opening(self.period, opening)
-
-    def _parts(self, name: str) -> tuple[EventCounts, EventCounts]:
-        """What the next release pays for an offset, and what it pays otherwise."""
-        terms, is_first = self.terms[name], self.funded[name] == 0
-        search = self.book.search_charge(name) if is_first else NO_EVENTS
-        own = merge_events(search, repeat_event(terms.mechanism.event(), 1))
-        return terms.opening if is_first else NO_EVENTS, own
-
-    def _refusing(self, name: str, day: date, charge: EventCounts) -> str | None:
-        terms, totals = self.terms[name], self._totals
-        known = self.refused.get(name)
+        known, metric = self.refused.get(name), self.metrics[name]
         if known is not None and known[1] != "trailing_365d":
-            return known[1]  # spending only grows, so that the same charge does not fit later in the month either
-        if not self._is_roomy:
-            if not fits(merge_events(self.spent[name], charge), terms.cap, **self.options(terms.cap_delta)):
-                return "metric"
-            if not fits(merge_events(self._month, charge), totals.month_cap, **self.options(totals.month_delta)):
-                return "month"
-        return None if self.book.trailing(day).fits(day, charge, cap=totals.year_cap) else "trailing_365d"
+            return  # spending only grows, so that the same charge does not fit later in the month either
+        terms = self.book.terms(metric, self.period)
+        own = merge_events(self.book.search_charge(name), repeat_event(terms.mechanism.event(), 1))
+        scope = self.book.refused_by(metric, day, merge_events(terms.opening, own), scopes=scopes)
+        if scope is None:
+            self.funded[name] += 1
+            self.book.plan_charge(metric, day, opening=terms.opening, events=own)
+        else:
+            self.refused.setdefault(name, (day, scope))
 
 
 def _plan(course: _Course, metric: Metric) -> MetricPlan:
     name = JOINT if JOINT in course.terms else metric
     terms = course.terms[name]
-    options = course.options(terms.cap_delta)
-    charged = merge_events(terms.events, course.extra(name))
-    fitting = releases_that_fit(charged, terms.mechanism.event(), terms.cap, **options)
+    charged = merge_events(terms.events, course.extra[name])
+    options = course.settings.accounting
+    fitting = releases_that_fit(charged, terms.mechanism.event(), terms.cap, delta=terms.cap_delta, **options)
+
+    def epsilon(events: EventCounts) -> float:
+        return smallest_epsilon(events, delta=terms.cap_delta, **options) if events else 0.0
+
     day, scope = course.refused.get(name, (None, None))
     last = course.book.last_release(metric)
     return MetricPlan(
@@ -228,8 +199,8 @@ def _plan(course: _Course, metric: Metric) -> MetricPlan:
         delta=terms.mechanism.delta,
         precision=next_precision(course.settings, terms.mechanism, last, metric=metric, period=course.period),
         epsilon_cap=terms.cap,
-        epsilon_spent=smallest_epsilon(terms.events, **options) if terms.events else 0.0,
-        epsilon_at_end=smallest_epsilon(course.spent[name], **options) if course.spent[name] else 0.0,
+        epsilon_spent=epsilon(terms.events),
+        epsilon_at_end=epsilon(course.book.terms(metric, course.period).events),
         releases_that_fit=fitting,
         releases_planned=len(course.planned[name]),
         releases_funded=course.funded[name],

@@ -54,8 +54,7 @@ def spent_after(workspace: Workspace, metric: str, period: str, *, releases: int
         releases: How many more, at least 0.
         is_searched: Whether earlier releases that are planned as well have found the sampling threshold.
     """
-    settings = workspace.settings
-    book = BudgetBook(workspace.ledger, settings, searched=[metric] if is_searched else [])
+    book = BudgetBook(workspace.ledger, workspace.settings, searched=[metric] if is_searched else [])
     terms = book.terms(metric, period)
     with workspace.ledger.read() as connection:
         spent = merge_events(
@@ -66,8 +65,7 @@ def spent_after(workspace: Workspace, metric: str, period: str, *, releases: int
     return smallest_epsilon(
         merge_events(spent, more),
         delta=terms.cap_delta,
-        advanced_delta=settings.advanced_delta,
-        rdp_orders=settings.rdp_orders,
+        **workspace.settings.accounting,
     )
 
 

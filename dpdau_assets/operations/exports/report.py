@@ -98,10 +98,9 @@ def _month(workspace: Workspace, book: BudgetBook, period: str, results: Sequenc
 
 
 def _epsilon(workspace: Workspace, events: EventCounts, *, delta: float) -> float:
-    settings = workspace.settings
     if not events:
         return 0.0
-    return smallest_epsilon(events, delta=delta, advanced_delta=settings.advanced_delta, rdp_orders=settings.rdp_orders)
+    return smallest_epsilon(events, delta=delta, **workspace.settings.accounting)
 
 
 def true_positive_rate(events: EventCounts) -> float | None:

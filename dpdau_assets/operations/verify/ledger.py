@@ -15,7 +15,6 @@ from sqlalchemy import Connection, select
 from dpdau_assets.core.accounting.snapshot import fits
 from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts
 from dpdau_assets.core.quantities import DayRange, period_of
-from dpdau_assets.operations.budget.caps import AccountingOptions
 from dpdau_assets.operations.budget.lost_releases import unaccounted
 from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
 from dpdau_assets.operations.session.workspace import Workspace
@@ -169,12 +168,11 @@ def _verify_caps(settings: Settings, connection: Connection, report: Report) -> 
     a cap only by values that were charged as lost is no fault of this folder's, and a note.
     """
     opened = [Account(**row._mapping) for row in connection.execute(select(accounts).order_by(accounts.c.account))]
-    options: AccountingOptions = {"advanced_delta": settings.advanced_delta, "rdp_orders": settings.rdp_orders}
     months: dict[str, list[Account]] = {}
 
     def check(place: str, cap: float, delta: float, events: Callable[..., EventCounts]) -> None:
-        if not fits(events(), cap, delta=delta, **options):
-            _above(report, place, is_drawn=not fits(events(kinds=DRAWN), cap, delta=delta, **options))
+        if not fits(events(), cap, delta=delta, **settings.accounting):
+            _above(report, place, is_drawn=not fits(events(kinds=DRAWN), cap, delta=delta, **settings.accounting))
 
     for account in opened:
         months.setdefault(account.period, []).append(account)

@@ -1,0 +1,12 @@
+"""The public parameters that accountants share; imports nothing heavy, so that settings can name them."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class AccountingOptions(TypedDict):
+    """Public parameters that every bound of a loss takes besides its delta."""
+
+    advanced_delta: float
+    rdp_orders: tuple[float, ...]
