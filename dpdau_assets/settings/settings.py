@@ -18,8 +18,8 @@ from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 import dpdau_assets
-from dpdau_assets.core.accounting.options import AccountingOptions
 from dpdau_assets.errors import ConfigurationError, InputError, UnknownSettingError
+from dpdau_assets.settings.accounting_options import AccountingOptions
 from dpdau_assets.settings.addresses import SmtpUrl, WebhookUrl
 from dpdau_assets.settings.combinations import refuse_equal_keys, refuse_unsound_sketch
 from dpdau_assets.settings.written_values import (
@@ -38,12 +38,7 @@ PRIVATE_PREFIXES = ("DAGSTER_", "OTEL_")
 WORKSPACE_FILE = "workspace.yaml"
 """What marks a project folder: Dagster's own file."""
 
-WORKSPACE = """\
-load_from:
-  - python_module:
-      module_name: dpdau_assets.definitions
-      attribute: defs
-"""
+WORKSPACE = "load_from:\n  - python_module:\n      module_name: dpdau_assets.definitions\n      attribute: defs\n"
 
 SMALL_SKETCH_K = 2048
 """Below this a sketch is too coarse for production traffic."""

@@ -72,3 +72,29 @@ class TestSchemas:
             if module.name.split(".")[1] in ("storage", "operations")
         }
         assert found == {"dpdau_assets.storage.lake.tables"}
+
+
+class TestBudget:
+    def test_one_module_decides_the_sampling_threshold(self) -> None:
+        """Releases, plans and charges of lost values ask it; none of them chooses a threshold of its own."""
+        found = _importers({"next_threshold", "threshold_for"}, "dpdau_assets.core.release.release")
+        assert _of_operations(found) == {"dpdau_assets.operations.budget.sampling_threshold"}
+
+    def test_one_module_asks_the_caps(self) -> None:
+        """Only verification asks again, because it checks what was decided."""
+        found = _importers({"fits"}, "dpdau_assets.core.accounting.snapshot")
+        assert _of_operations(found) == {"dpdau_assets.operations.budget.caps", "dpdau_assets.operations.verify.ledger"}
+
+    def test_one_module_opens_accounts(self) -> None:
+        """What an account freezes at its opening is put together in one place."""
+        found = {
+            module.name
+            for module in modules()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Attribute) and node.attr == "open_account"
+        }
+        assert _of_operations(found) == {"dpdau_assets.operations.budget.caps"}
+
+
+def _of_operations(names: set[str]) -> set[str]:
+    return {name for name in names if name.startswith("dpdau_assets.operations.")}

@@ -1,4 +1,4 @@
-"""The public parameters that accountants share; imports nothing heavy, so that settings can name them."""
+"""The public parameters that every accountant takes, as the settings hand them out."""
 
 from __future__ import annotations
 
