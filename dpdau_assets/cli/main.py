@@ -28,14 +28,14 @@ from dpdau_assets.cli.commands import (
     release,
     retention,
     salts,
-    serve,
     status,
     streams,
     verify,
 )
+from dpdau_assets.cli.launch import serve
 from dpdau_assets.cli.output import exit_code_of, fail, fail_with, say, wait_line, where_it_broke
 from dpdau_assets.errors import DpdauError, UsageError
-from dpdau_assets.storage.disk.lock import waits_told_to
+from dpdau_assets.operations.session.progress import waits_shown_by
 
 INTERRUPTED = 130
 
@@ -87,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
 def guarded(action: Callable[[], Any], *, as_json: bool) -> int:
     """The exit code after `action`: every failure becomes one line without a traceback or a value of the data."""
     try:
-        with waits_told_to(wait_line):
+        with waits_shown_by(wait_line):
             result = action()
         sys.stdout.flush()
         return result if isinstance(result, int) else 0

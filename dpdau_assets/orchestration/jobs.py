@@ -12,9 +12,8 @@ import dagster as dg
 from dpdau_assets.operations.ingest.stage import stage_inbox
 from dpdau_assets.orchestration.assets.erasure_replay import EVERYWHERE_JOB
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
+from dpdau_assets.orchestration.partitions import BUILT
 from dpdau_assets.orchestration.resources import LakeResource
-
-BUILT = ("raw_events", "erasure_replay", "daily_sketches", "mau_unions")
 
 
 class InboxFiles(dg.Config):

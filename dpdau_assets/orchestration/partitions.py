@@ -15,6 +15,8 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.session.calendar import days_of_series, until_series_end
 from dpdau_assets.settings.settings import Settings
 
+BUILT = ("raw_events", "erasure_replay", "daily_sketches", "mau_unions")
+"""The assets that a range of days builds before it is released."""
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 

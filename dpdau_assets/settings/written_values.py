@@ -6,6 +6,8 @@ values go together is in `combinations`; names, defaults and ranges are in `sett
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import re
 from datetime import date
@@ -13,6 +15,8 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import SecretStr
+
+from dpdau_assets.errors import ConfigurationError
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
 """Years of a series, and of a day in a command: pseudonyms exist from 1970 on, and a window or a month further must
@@ -73,3 +77,20 @@ def header_key(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
         raise ValueError("needs visible ASCII characters without spaces")
     return value
+
+
+def secret_from_text(text: str, *, name: str = "HASH_SALT_SECRET") -> bytes:
+    """A secret as bytes: the UTF-8 of any text, or the decoded rest of `b64:...`; messages call it `name`.
+
+    Raises:
+        ConfigurationError: It is empty, or not base64 after `b64:`.
+    """
+    try:
+        secret = base64.b64decode(text[4:], validate=True) if text.startswith("b64:") else text.encode("utf-8")
+    except (binascii.Error, ValueError):
+        raise ConfigurationError(
+            f"{name} is not valid base64 after b64:", hint="for example b64:$(openssl rand -base64 32)"
+        ) from None
+    if not secret:
+        raise ConfigurationError(f"{name} is empty", hint="remove it, or give it a value")
+    return secret

@@ -71,7 +71,7 @@ def _secret(text: str | None) -> bytes | None:
     """The given secret; plain text on a command line would be seen by every user of the machine."""
     if text is None:
         return None
-    from dpdau_assets.storage.keys.salt_store import secret_from_text
+    from dpdau_assets.settings.written_values import secret_from_text
 
     if text == "-":
         return secret_from_text(_first_line("the secret"), name="the secret")

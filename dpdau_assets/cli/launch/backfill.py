@@ -14,7 +14,7 @@ import typer
 from dpdau_assets.cli.main import guarded, leave
 from dpdau_assets.cli.options import day_range, open_existing, parse_day
 from dpdau_assets.cli.output import say, table
-from dpdau_assets.core.quantities import METRICS, DayRange, period_of
+from dpdau_assets.core.quantities import DayRange, period_of
 from dpdau_assets.errors import InputError, OperatorError, UsageError
 
 if TYPE_CHECKING:
@@ -71,11 +71,9 @@ def check_calendar(workspace: Workspace, days: DayRange) -> None:
 def cost(workspace: Workspace, days: DayRange) -> str:
     """What the missing releases of `days` would spend: a table by month and metric."""
     from dpdau_assets.operations.budget.snapshot import report_budget, spent_after
-    from dpdau_assets.storage.ledger.releases import releases_between
+    from dpdau_assets.operations.monitor.due_work import missing_releases
 
-    with workspace.ledger.read() as connection:
-        made = {(one.metric, one.day) for one in releases_between(connection, days.first, days.last)}
-    missing = Counter((period_of(day), metric) for day in days for metric in METRICS if (metric, day) not in made)
+    missing = Counter((period_of(day), metric) for metric, day in missing_releases(workspace, days))
     rows = []
     begun: set[str] = set()  # metrics whose first releases are counted in a row above
     for (period, metric), count in sorted(missing.items()):

@@ -19,7 +19,7 @@ import numpy as np
 from dpdau_assets.core.mechanisms.intervals import NORMAL_975
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.evaluation.accuracy.grid import Budget, Unsupported
-from dpdau_assets.evaluation.accuracy.measures import Point, Row, mean, rounded
+from dpdau_assets.evaluation.accuracy.rows import Point, Row, mean, rounded
 from dpdau_assets.evaluation.horizon.enforcement import CountingRules, counted_series, simulated_entries
 from dpdau_assets.evaluation.horizon.long_horizon import RUNNERS, HorizonRun
 from dpdau_assets.evaluation.streams.simulate import SimulatedStream

@@ -9,82 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-
-import numpy as np
 
 from dpdau_assets.core.quantities import METRICS
 from dpdau_assets.core.release.release import ReleaseResult
 from dpdau_assets.evaluation.accuracy.grid import Cell
 from dpdau_assets.evaluation.accuracy.prepared_folders import BuiltFolder
+from dpdau_assets.evaluation.accuracy.rows import Point, Row, mean, milliseconds, rounded
 from dpdau_assets.evaluation.accuracy.trials import Trial
 
 Exact = Mapping[tuple[str, date], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One combination and metric (trusted side).
-
-    Attributes:
-        mechanism: Which noise.
-        sketch: Which sketch; `exact` where no sketch is involved.
-        budget: Name of the budget.
-        metric: `dau`, `wau` or `mau`.
-        released: Releases made.
-        refused: Releases that the budget refused.
-        lower_bounds: Releases that say `at least`, because their sketch may have been full.
-        rmse: Root mean square error, in users; None without a release.
-        expected_rmse: What the stored standard deviations of noise and sampling predict for it.
-        bias: Mean of released minus exact, in users.
-        coverage: Share of the intervals that hold the exact count.
-        mean_width: Mean width of the intervals with an upper end, in users.
-        mean_users: Mean of the exact counts of the released days.
-        epsilon_spent: Epsilon of the metric's account at the end of the month that spent most.
-        epsilon_together: The same of all three metrics.
-        delta: Delta at which both are stated.
-        release_median_ms: Median time of a call that releases one day.
-        release_p99_ms: Its 99th percentile: of few calls, nearly the longest.
-        build_median_ms: Median time of bringing one day and its windows up to date; no noise is involved.
-        build_p99_ms: Its 99th percentile.
-    """
-
-    mechanism: str
-    sketch: str
-    budget: str
-    metric: str
-    released: int
-    refused: int
-    lower_bounds: int
-    rmse: float | None
-    expected_rmse: float | None
-    bias: float | None
-    coverage: float | None
-    mean_width: float | None
-    mean_users: float | None
-    epsilon_spent: float | None
-    epsilon_together: float | None
-    delta: float
-    release_median_ms: float | None
-    release_p99_ms: float | None
-    build_median_ms: float | None
-    build_p99_ms: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One released value beside the exact count (trusted side)."""
-
-    mechanism: str
-    sketch: str
-    budget: str
-    metric: str
-    day: str
-    estimate: float
-    lower_95: int
-    upper_95: int | None
-    exact_users_trusted_side: int
 
 
 def rows_of(cell: Cell, built: BuiltFolder, trials: Sequence[Trial]) -> list[Row]:
@@ -151,18 +85,3 @@ def _row(cell: Cell, metric: str, built: BuiltFolder, trials: Sequence[Trial]) -
 
 def _holds(result: ReleaseResult, users: int) -> bool:
     return result.lower_95 <= users and (result.upper_95 is None or users <= result.upper_95)
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """The mean; None of nothing."""
-    return math.fsum(values) / len(values) if values else None
-
-
-def milliseconds(seconds: Sequence[float], percentile: float) -> float | None:
-    """A percentile in milliseconds, to a hundredth; None of nothing."""
-    return round(1000 * float(np.percentile(seconds, percentile)), 2) if len(seconds) else None
-
-
-def rounded(value: float | None) -> float | None:
-    """To four decimals, which is beyond what a simulation tells; None stays."""
-    return None if value is None else round(value, 4)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from dpdau_assets.core.quantities import METRICS
 from dpdau_assets.errors import ConfigurationError, InputError, StorageError
 from dpdau_assets.evaluation.accuracy.grid import AS_SET
-from dpdau_assets.evaluation.accuracy.measures import Row
 from dpdau_assets.evaluation.accuracy.results import Results
+from dpdau_assets.evaluation.accuracy.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,8 +18,8 @@ from typing import Any
 from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import InputError
-from dpdau_assets.evaluation.audit.scenario_run import noon
 from dpdau_assets.evaluation.privacy_settings import PRIVACY_SETTINGS
+from dpdau_assets.evaluation.streams.clock import noon
 from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
 from dpdau_assets.operations.pipeline.trusted_counts import count_trusted

@@ -25,8 +25,7 @@ from typing import Any
 
 from dpdau_assets.errors import ConfigurationError, DataError, InputError, StorageError
 from dpdau_assets.evaluation.accuracy.grid import Unsupported
-from dpdau_assets.evaluation.accuracy.measures import Point, Row
-from dpdau_assets.evaluation.accuracy.run import Evaluation
+from dpdau_assets.evaluation.accuracy.rows import Evaluation, Point, Row
 
 CONFIG_FILE, RESULTS_FILE, ROWS_FILE, SERIES_FILE, SUMMARY_FILE = (
     "config.json",

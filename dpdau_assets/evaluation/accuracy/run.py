@@ -36,7 +36,7 @@ from dpdau_assets.evaluation.accuracy.grid import (
     privacy_of,
 )
 from dpdau_assets.evaluation.accuracy.horizon_rows import horizon_rows, over_files
-from dpdau_assets.evaluation.accuracy.measures import Point, Row, points_of, rows_of
+from dpdau_assets.evaluation.accuracy.measures import points_of, rows_of
 from dpdau_assets.evaluation.accuracy.prepared_folders import (
     SHARED_SETTINGS,
     BuiltFolder,
@@ -45,6 +45,7 @@ from dpdau_assets.evaluation.accuracy.prepared_folders import (
     build_folder,
     prepare_folder,
 )
+from dpdau_assets.evaluation.accuracy.rows import Evaluation, Point, Row
 from dpdau_assets.evaluation.accuracy.trials import Trial, noise_seed, run_trial
 from dpdau_assets.evaluation.streams.simulate import SimulatedStream
 from dpdau_assets.operations.session.progress import Progress, no_progress
@@ -91,25 +92,6 @@ class Plan:
 def quick(plan: Plan) -> Plan:
     """The same in seconds: fewer days, users and budgets; for trying it out."""
     return replace(plan, budgets=plan.budgets[:2], days=min(plan.days, 6), timed_days=2, repeats=1, users=400)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was found (trusted side).
-
-    Attributes:
-        configuration: Everything that the numbers depend on.
-        rows: A row for each combination and metric.
-        points: The released values of the first trial of each combination.
-        unsupported: What was not evaluated, and why.
-        seconds: How long it took.
-    """
-
-    configuration: dict[str, Any]
-    rows: tuple[Row, ...]
-    points: tuple[Point, ...]
-    unsupported: tuple[Unsupported, ...]
-    seconds: float
 
 
 def run_evaluation(

@@ -33,7 +33,7 @@ from dpdau_assets.evaluation.accuracy.prepared_folders import (
     copy_folder,
     open_folder,
 )
-from dpdau_assets.evaluation.audit.scenario_run import noon
+from dpdau_assets.evaluation.streams.clock import noon
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import NoiseFactory, Workspace

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -281,8 +281,3 @@ def _offsets(workspace: Workspace, accounts: Sequence[budget.Account]) -> dict[i
 
 def _as_error(error: DpdauError) -> dict[str, Any]:
     return {"error": error.code, "message": error.message, "hint": error.hint}
-
-
-def noon(day: date) -> datetime:
-    """Twelve o'clock UTC of a day."""
-    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)

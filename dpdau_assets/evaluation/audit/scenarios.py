@@ -32,8 +32,8 @@ from dpdau_assets.evaluation.audit.scenario_run import (
     Release,
     Steps,
     Wait,
-    noon,
 )
+from dpdau_assets.evaluation.streams.clock import noon
 
 ROTATION_DAYS = 20
 """Salt epochs of the runs: short, so that windows begin in several."""

@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.operations.session.pieces import in_chunks, in_threads
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.session.removals import Removal
-from dpdau_assets.operations.session.session import LakeSession, in_chunks, in_threads
+from dpdau_assets.operations.session.session import LakeSession
 from dpdau_assets.storage.lake.key_search import holds_any, is_worth_searching
 from dpdau_assets.storage.lake.layout import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.storage.ledger.partitions import Partition

@@ -20,7 +20,7 @@ from dpdau_assets.operations.ingest.staging_area import StagedRow, StagingArea
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import remove
-from dpdau_assets.storage.ledger import batches, erasures, salt_facts
+from dpdau_assets.storage.ledger import batches, erasures
 from dpdau_assets.storage.ledger.erasures import Tombstones
 
 
@@ -89,7 +89,7 @@ def record_batch(
 
 def _still_holds(workspace: Workspace, connection: Connection, terms: Terms, counts: RowCounts) -> bool:
     """Whether reading the source now would accept the same days and leave out the same users."""
-    floor = salt_facts.acceptance_floor(connection)
+    floor = erasures.acceptance_floor(connection)
     if floor > terms.limits.oldest_day and any(day < floor for day in counts.days):
         return False
     knows_all = erasures.last_seq(connection) <= terms.erasure_seq

@@ -35,7 +35,7 @@ from dpdau_assets.operations.ingest.report import StageReport, duplicate, report
 from dpdau_assets.operations.ingest.staging_area import StagingArea, staging_area
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.storage.ledger import batches, erasures, salt_facts
+from dpdau_assets.storage.ledger import batches, erasures
 
 MOST_ATTEMPTS = 3
 """The first erasure ever may settle, while a source is read, which days are too old; then it is read once more."""
@@ -157,7 +157,7 @@ def _terms(workspace: Workspace) -> Terms:
     window_days = workspace.settings.mau_window_days
     oldest = calendar.first_day(lowest) + timedelta(days=window_days - 1) if lowest else EARLIEST_DAY
     with workspace.ledger.read() as connection:
-        floor = max(salt_facts.acceptance_floor(connection), workspace.retained_from(connection))
+        floor = max(erasures.acceptance_floor(connection), workspace.retained_from(connection))
         limits = RowLimits(workspace.settings.zone, workspace.today(), max(oldest, floor))
         return Terms(limits, door_of(workspace, connection), erasures.last_seq(connection))
 

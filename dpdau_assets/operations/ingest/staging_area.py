@@ -18,8 +18,9 @@ import numpy as np
 from dpdau_assets.engines.protocol import DayKeys, Keys
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.storage.disk.durable import write_new
-from dpdau_assets.storage.lake.key_files import key_bytes, read_keys
+from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.lake.lake import Lake
+from dpdau_assets.storage.lake.parquet_bytes import key_bytes
 from dpdau_assets.storage.lake.write_batch import WriteBatch
 
 WRITE_THREADS = 2

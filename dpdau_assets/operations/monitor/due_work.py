@@ -191,6 +191,13 @@ def releases_made(workspace: Workspace, *, above: int, upto: int, limit: int) ->
     return [MadeRelease(row.charge, parse_time(row.released_at), body) for row, body in zip(rows, bodies, strict=True)]
 
 
+def missing_releases(workspace: Workspace, days: DayRange) -> list[tuple[Metric, date]]:
+    """The metrics and days of `days` that are not released, metric by metric."""
+    with workspace.ledger.read() as connection:
+        made = {(one.metric, one.day) for one in releases.releases_between(connection, days.first, days.last)}
+    return [(metric, day) for metric in METRICS for day in days if (metric, day) not in made]
+
+
 def due_releases(workspace: Workspace, days: DayRange) -> DueReleases:
     """What of `days` can still be released: calendar and budget only, whatever is built, staged or pending.
 
@@ -198,13 +205,12 @@ def due_releases(workspace: Workspace, days: DayRange) -> DueReleases:
         workspace: The open data folder.
         days: Closed days of the series (public).
     """
-    with workspace.ledger.read() as connection:
-        made = {(one.metric, one.day) for one in releases.releases_between(connection, days.first, days.last)}
+    missing = missing_releases(workspace, days)
     due: dict[Metric, list[date]] = {}
     unfunded: list[UnfundedMonth] = []
     for metric in METRICS:
-        missing = [day for day in days if (metric, day) not in made]
-        for period, group in groupby(missing, key=period_of):
+        of_metric = [day for each, day in missing if each == metric]
+        for period, group in groupby(of_metric, key=period_of):
             wanted = list(group)
             funded = report_budget(workspace, metric, period).releases_remaining
             due.setdefault(metric, []).extend(wanted[:funded])

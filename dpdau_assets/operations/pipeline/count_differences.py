@@ -19,9 +19,9 @@ import numpy as np
 from dpdau_assets.core.windows import Window
 from dpdau_assets.operations.pipeline.exact_counts import count_windows
 from dpdau_assets.operations.session.session import LakeSession
-from dpdau_assets.storage.lake.key_files import Keys
 from dpdau_assets.storage.lake.key_search import found_keys, is_worth_searching, key_count_at_most
 from dpdau_assets.storage.lake.layout import ERASURE_REPLAY
+from dpdau_assets.storage.lake.parquet_bytes import Keys
 from dpdau_assets.storage.ledger.erasures import Tombstones
 
 

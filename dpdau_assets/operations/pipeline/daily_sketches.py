@@ -20,9 +20,10 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.operations.erase.live_users import replay_locked
 from dpdau_assets.operations.pipeline.raw_events import fold_locked
 from dpdau_assets.operations.session.lineage import sketch_inputs
+from dpdau_assets.operations.session.pieces import in_chunks
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import DAYS_PER_PUBLICATION, Publication
-from dpdau_assets.operations.session.session import LakeSession, in_chunks, lake_session
+from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.lake.columns import variable_width
 from dpdau_assets.storage.lake.key_files import read_table

@@ -18,9 +18,9 @@ from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.core.windows import WORD_DAYS, Window, distinct_per_window
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.session.session import READ_THREADS, in_threads
+from dpdau_assets.operations.session.pieces import READ_THREADS, in_threads
 from dpdau_assets.storage.lake.day_bitmaps import merge_days
-from dpdau_assets.storage.lake.key_files import Keys
+from dpdau_assets.storage.lake.parquet_bytes import Keys
 
 MAX_DAYS = 2 * WORD_DAYS
 """Days counted from one reading: an epoch of 90 days and the windows that start in it."""

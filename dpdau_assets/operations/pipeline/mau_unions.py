@@ -23,10 +23,11 @@ from dpdau_assets.operations.pipeline.count_differences import is_small, left_pe
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch, sketches_up_to_date
 from dpdau_assets.operations.pipeline.exact_counts import count_windows
 from dpdau_assets.operations.session.lineage import by_epoch, days_behind_windows, union_inputs, union_windows
+from dpdau_assets.operations.session.pieces import in_chunks, in_threads
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import Publication
 from dpdau_assets.operations.session.removals import files_before
-from dpdau_assets.operations.session.session import LakeSession, in_chunks, in_threads, lake_session
+from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.lake.columns import fixed_width, variable_width
 from dpdau_assets.storage.lake.key_files import read_table

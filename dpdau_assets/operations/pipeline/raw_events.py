@@ -12,9 +12,10 @@ from datetime import date
 import numpy as np
 
 from dpdau_assets.core.quantities import DayRange
+from dpdau_assets.operations.session.pieces import in_chunks
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import DAYS_PER_PUBLICATION, Publication
-from dpdau_assets.operations.session.session import LakeSession, in_chunks, lake_session
+from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.lake.layout import RAW_EVENTS
 from dpdau_assets.storage.ledger.batches import StagedFile

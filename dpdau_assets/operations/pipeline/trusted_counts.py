@@ -21,8 +21,8 @@ from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.storage.lake.key_files import Keys
 from dpdau_assets.storage.lake.layout import ERASURE_REPLAY
+from dpdau_assets.storage.lake.parquet_bytes import Keys
 from dpdau_assets.storage.ledger import frozen_windows
 
 

@@ -21,11 +21,12 @@ from dpdau_assets.operations.session.workspace import (
     utc_now,
 )
 from dpdau_assets.settings.settings import Settings
+from dpdau_assets.settings.written_values import secret_from_text
 from dpdau_assets.storage.disk.durable import read_bytes
 from dpdau_assets.storage.journal.journal import Journal, anchor_of
 from dpdau_assets.storage.journal.lines import Anchor, files_in, last_line
 from dpdau_assets.storage.journal.replay import Replay
-from dpdau_assets.storage.keys.salt_store import SaltStore, secret_from_text
+from dpdau_assets.storage.keys.salt_store import SaltStore
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import salt_facts
 from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open, facts, get_meta, open_existing, set_meta

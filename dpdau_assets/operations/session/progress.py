@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dpdau_assets.storage.disk.lock import waits_told_to
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the step, the units done and the units in all; never with a value of the data."""
@@ -10,3 +13,10 @@ Progress = Callable[[str, int, int], None]
 
 def no_progress(step: str, done: int, total: int) -> None:
     """Shows nothing."""
+
+
+@contextmanager
+def waits_shown_by(show: Callable[[str], None]) -> Iterator[None]:
+    """Within the block `show` gets one line about every wait for a lock that lasts longer than a moment."""
+    with waits_told_to(show):
+        yield

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from dpdau_assets.storage.lake.key_files import Keys
+from dpdau_assets.storage.lake.parquet_bytes import Keys
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -9,32 +9,27 @@ everything built and counted in the session is a function of one log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.session.calendar import last_closed_day
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
+from dpdau_assets.operations.session.pieces import in_threads
 from dpdau_assets.operations.session.publication import Publication, partition_files, publication, publish, recover
 from dpdau_assets.operations.session.removals import Removal
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import file_digest
-from dpdau_assets.storage.lake.key_files import Keys, read_keys
+from dpdau_assets.storage.lake.key_files import read_keys
 from dpdau_assets.storage.lake.layout import ASSETS, ERASURE_REPLAY
+from dpdau_assets.storage.lake.parquet_bytes import Keys
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
 from dpdau_assets.storage.ledger.batches import StagedFile
 from dpdau_assets.storage.ledger.partitions import Partition
-
-READ_THREADS = 2
-ITEMS_PER_TURN = 64
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -202,11 +197,6 @@ def lake_session(
         yield LakeSession(workspace, held, closed, batch_seq, erasure_seq, staged, erased, rows, is_thorough, floor)
 
 
-def in_chunks(days: list[date], size: int) -> Iterator[list[date]]:
-    """`days` in pieces of at most `size`."""
-    return (days[start : start + size] for start in range(0, len(days), size))
-
-
 def _range_of(days: list[date], *, default: date) -> DayRange:
     return DayRange(min(days), max(days)) if days else DayRange.single(default)
 
@@ -216,16 +206,6 @@ def _epochs_of(workspace: Workspace, days: DayRange) -> range:
     calendar, length = workspace.salts.calendar, workspace.settings.mau_window_days
     first, last = max(days.first, EARLIEST_DAY), max(days.last, EARLIEST_DAY)
     return range(calendar.keyed_epochs(first, length).start, calendar.keyed_epochs(last, length).stop)
-
-
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """`function` of each item, in order, in a few threads; many small items share one turn of a thread."""
-    size = max(1, min(ITEMS_PER_TURN, len(items) // (4 * READ_THREADS)))
-    pieces = [items[start : start + size] for start in range(0, len(items), size)]
-    with ThreadPoolExecutor(READ_THREADS) as pool:
-        return [
-            result for piece in pool.map(lambda piece: [function(item) for item in piece], pieces) for result in piece
-        ]
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:

@@ -15,8 +15,8 @@ import numpy as np
 
 from dpdau_assets.core.quantities import DayRange, contiguous_ranges
 from dpdau_assets.errors import DataError
+from dpdau_assets.operations.session.pieces import in_threads
 from dpdau_assets.operations.session.publication import is_readable, partition_files
-from dpdau_assets.operations.session.session import in_threads
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.file_scan import holds_any
 from dpdau_assets.operations.verify.findings import (

@@ -13,8 +13,7 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.operations.monitor.due_work import DueReleases, due_releases
 from dpdau_assets.operations.session.calendar import close_time, days_to_release, last_closed_day
 from dpdau_assets.orchestration.assets.releases import release_key
-from dpdau_assets.orchestration.jobs import BUILT
-from dpdau_assets.orchestration.partitions import DailyPartitions, range_tags
+from dpdau_assets.orchestration.partitions import BUILT, DailyPartitions, range_tags
 from dpdau_assets.orchestration.resources import LedgerResource
 from dpdau_assets.settings.settings import Settings
 

@@ -10,8 +10,6 @@ one follows from the nearest of them by the ratchet, no earlier one can be deriv
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -285,23 +283,6 @@ class SaltStore:
                 "HASH_SALT_SECRET is not the secret that this data folder was created with",
                 hint="remove HASH_SALT_SECRET from .env and the environment: it is read at creation only",
             )
-
-
-def secret_from_text(text: str, *, name: str = "HASH_SALT_SECRET") -> bytes:
-    """A secret as bytes: the UTF-8 of any text, or the decoded rest of `b64:...`; messages call it `name`.
-
-    Raises:
-        ConfigurationError: It is empty, or not base64 after `b64:`.
-    """
-    try:
-        secret = base64.b64decode(text[4:], validate=True) if text.startswith("b64:") else text.encode("utf-8")
-    except (binascii.Error, ValueError):
-        raise ConfigurationError(
-            f"{name} is not valid base64 after b64:", hint="for example b64:$(openssl rand -base64 32)"
-        ) from None
-    if not secret:
-        raise ConfigurationError(f"{name} is empty", hint="remove it, or give it a value")
-    return secret
 
 
 def first_secret(create_secret: bytes) -> bytes:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.errors import StorageError
-from dpdau_assets.storage.disk.durable import replace, temporary_name
+from dpdau_assets.storage.disk.durable import replace, temporary_name, write_bytes
 from dpdau_assets.storage.disk.os_errors import make_folder
-from dpdau_assets.storage.lake.key_files import write_table
 from dpdau_assets.storage.lake.layout import (
     DAY_MARK,
     ERASURE_REPLAY,
@@ -28,6 +27,7 @@ from dpdau_assets.storage.lake.layout import (
     day_name,
     partition_name,
 )
+from dpdau_assets.storage.lake.parquet_bytes import table_bytes
 from dpdau_assets.storage.lake.tables import KEY_SCHEMA, METRIC_SCHEMA, UNION_SCHEMA
 
 KEY_VIEWS = (RAW_EVENTS, ERASURE_REPLAY)
@@ -71,9 +71,11 @@ def _write_placeholders(root: Path) -> None:
     folder = root / PLACEHOLDERS
     day = day_name(EARLIEST_DAY)
     for name in KEY_VIEWS:
-        write_table(folder / name / day / partition_name(name, "0"), KEY_SCHEMA.empty_table())
-    write_table(folder / MAU_UNIONS / day / partition_name(MAU_UNIONS, WINDOWS), UNION_SCHEMA.empty_table())
-    write_table(folder / Path(METRICS).name, METRIC_SCHEMA.empty_table())
+        write_bytes(folder / name / day / partition_name(name, "0"), table_bytes(KEY_SCHEMA.empty_table()))
+    write_bytes(
+        folder / MAU_UNIONS / day / partition_name(MAU_UNIONS, WINDOWS), table_bytes(UNION_SCHEMA.empty_table())
+    )
+    write_bytes(folder / Path(METRICS).name, table_bytes(METRIC_SCHEMA.empty_table()))
 
 
 def _views(root: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from dpdau_assets.storage.lake.key_files import Keys
+from dpdau_assets.storage.lake.parquet_bytes import Keys
 
 Words = npt.NDArray[np.uint64]
 

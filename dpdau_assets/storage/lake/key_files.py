@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, with deterministic bytes.
+"""Key files and tables on disk: written whole or not at all, read with their digest.
 
-Belongs here: writing key files and tables as Parquet, atomic replacement, links, digests, durability.
-Does not belong here: where a file lives (`lake`), what the ledger says about it (`partitions`).
+Belongs here: reading and writing one file. Does not belong here: its bytes (`parquet_bytes`), where it lies (`layout`),
+what the ledger says about it (`partitions`).
 
 Nothing here prints or raises a value of the data.
 """
@@ -14,50 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpdau_assets.errors import DataError
 from dpdau_assets.storage.disk.durable import read_bytes, write_bytes
-from dpdau_assets.storage.lake.columns import fixed_width
+from dpdau_assets.storage.lake.parquet_bytes import Keys, key_bytes, table_bytes
 from dpdau_assets.storage.lake.plain_pages import plain_page
-from dpdau_assets.storage.lake.tables import KEY_COLUMN, KEY_SCHEMA
+from dpdau_assets.storage.lake.tables import KEY_COLUMN
 
-Keys = npt.NDArray[np.uint64]
-
-ROW_GROUP_ROWS = 131_072
 MAGIC = b"PAR1"
 """How every Parquet file starts and ends."""
-
-
-def key_bytes(keys: Keys) -> pa.Buffer:
-    """The Parquet bytes of a key file; the same keys always give the same bytes.
-
-    Args:
-        keys: uint64[n], sorted, unique; sensitive.
-    """
-    array = fixed_width(keys.astype(np.uint64, copy=False), pa.uint64())
-    return table_bytes(pa.Table.from_arrays([array], schema=KEY_SCHEMA))
-
-
-def table_bytes(table: pa.Table) -> pa.Buffer:
-    """The Parquet bytes of `table` under fixed writer options, so that equal content is equal bytes."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=ROW_GROUP_ROWS,
-        version="2.6",
-        use_dictionary=False,
-        compression="NONE",
-        write_statistics=True,
-        data_page_size=ROW_GROUP_ROWS * 8 * 2,
-        max_rows_per_page=ROW_GROUP_ROWS,
-        write_page_checksum=True,
-        store_schema=False,
-    )
-    return sink.getvalue()
 
 
 def write_keys(path: Path, keys: Keys) -> str:

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from dpdau_assets.storage.disk.durable import missing_file
 from dpdau_assets.storage.disk.os_errors import storage_error
-from dpdau_assets.storage.lake.key_files import Keys, read_keys, single_page
+from dpdau_assets.storage.lake.key_files import read_keys, single_page
+from dpdau_assets.storage.lake.parquet_bytes import Keys
 from dpdau_assets.storage.lake.plain_pages import plain_page
 
 KEYS_PER_READ = 256

@@ -23,7 +23,7 @@ from dpdau_assets.storage.disk.durable import (
     write_new,
 )
 from dpdau_assets.storage.disk.os_errors import make_folder
-from dpdau_assets.storage.lake.key_files import Keys, key_bytes, table_bytes
+from dpdau_assets.storage.lake.parquet_bytes import Keys, key_bytes, table_bytes
 
 MOVE_THREADS = 8
 

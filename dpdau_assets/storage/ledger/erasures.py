@@ -19,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, delete, func, insert, or_, select
 
+from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.storage.ledger.journal_entries import Sealed, note
 from dpdau_assets.storage.ledger.ledger import get_meta, inserted_number, set_meta, time_text
+from dpdau_assets.storage.ledger.salt_facts import retention_floor
 from dpdau_assets.storage.ledger.schema import erasure_log, erasure_requests
 
 Keys = npt.NDArray[np.uint64]
@@ -297,6 +299,11 @@ def tombstone_floor(connection: Connection) -> date | None:
     """The first day that tombstones cover, None before the first erasure; earlier days are closed for good."""
     value = get_meta(connection, FLOOR_KEY)
     return None if value is None else date.fromisoformat(value)
+
+
+def acceptance_floor(connection: Connection) -> date:
+    """The first day whose activity can be accepted: erasures reach back to it and nothing of it was dropped."""
+    return max(tombstone_floor(connection) or EARLIEST_DAY, retention_floor(connection))
 
 
 def set_tombstone_floor(connection: Connection, day: date) -> None:

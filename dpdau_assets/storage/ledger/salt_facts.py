@@ -11,7 +11,6 @@ from datetime import date
 from sqlalchemy import Connection
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.ledger import get_meta, set_meta
 
 FINGERPRINT_KEY = "salts_fingerprint"
@@ -51,8 +50,3 @@ def raise_retention_floor(connection: Connection, day: date) -> date:
     if floor > EARLIEST_DAY:
         set_meta(connection, RETENTION_KEY, floor.isoformat())
     return floor
-
-
-def acceptance_floor(connection: Connection) -> date:
-    """The first day whose activity can be accepted: erasures reach back to it and nothing of it was dropped."""
-    return max(erasures.tombstone_floor(connection) or EARLIEST_DAY, retention_floor(connection))

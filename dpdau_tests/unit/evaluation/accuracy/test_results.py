@@ -11,9 +11,8 @@ import pytest
 
 from dpdau_assets.errors import ConfigurationError, DataError, InputError, StorageError
 from dpdau_assets.evaluation.accuracy.grid import Unsupported
-from dpdau_assets.evaluation.accuracy.measures import Point, Row
 from dpdau_assets.evaluation.accuracy.results import read_results, require_same_configuration, write_results
-from dpdau_assets.evaluation.accuracy.run import Evaluation
+from dpdau_assets.evaluation.accuracy.rows import Evaluation, Point, Row
 
 ROW = Row(
     mechanism="gaussian",

@@ -11,7 +11,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.raw_events import fold
-from dpdau_assets.operations.session.session import in_chunks, in_threads, lake_session
+from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.workspaces import new_workspace, stage_activity
 
@@ -58,17 +58,3 @@ class TestLakeSession:
             path.unlink()
             with pytest.raises(DataError, match="does not exist"):
                 session.check({path: file.digest})
-
-
-class TestPieces:
-    @pytest.mark.parametrize("count", [0, 1, 7, 500])
-    def test_threads_keep_the_order(self, count: int) -> None:
-        """Results come in the order of the items, however many there are."""
-        assert in_threads(lambda number: number * 2, range(count)) == [number * 2 for number in range(count)]
-
-    def test_chunks_hold_every_day_once(self) -> None:
-        """Pieces have at most the size asked for, and together they are the days."""
-        days = DayRange(FOLDED, STAGED).days()
-        pieces = list(in_chunks(days, 4))
-        assert [len(piece) for piece in pieces] == [4, 4, 1]
-        assert [day for piece in pieces for day in piece] == days

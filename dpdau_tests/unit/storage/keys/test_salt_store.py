@@ -11,7 +11,8 @@ import pytest
 
 from dpdau_assets.core import hashing
 from dpdau_assets.errors import ConfigurationError, DataError
-from dpdau_assets.storage.keys.salt_store import SaltStore, first_secret, secret_from_text
+from dpdau_assets.settings.written_values import secret_from_text
+from dpdau_assets.storage.keys.salt_store import SaltStore, first_secret
 
 SECRET = b"correct horse battery staple"
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage.lake import key_files, key_search
+from dpdau_assets.storage.lake import key_files, key_search, parquet_bytes
 from dpdau_assets.storage.lake.key_search import found_keys, holds_any, key_count_at_most
 from dpdau_assets.storage.lake.plain_pages import PlainPage, plain_page
 from dpdau_assets.storage.lake.tables import KEY_SCHEMA
@@ -46,7 +46,7 @@ class TestLayout:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
     ) -> None:
         """What a search relies on: a row group's only column is one plain page, its keys as they are in memory."""
-        monkeypatch.setattr(key_files, "ROW_GROUP_ROWS", 1000)
+        monkeypatch.setattr(parquet_bytes, "ROW_GROUP_ROWS", 1000)
         path, keys = tmp_path / "keys.parquet", np.arange(1, count + 1, dtype=np.uint64) * np.uint64(2**50 + 7)
         key_files.write_keys(path, keys)
         content, footer = path.read_bytes(), pq.read_metadata(path)
@@ -89,7 +89,7 @@ class TestFoundKeys:
     def test_it_is_the_intersection(self, held: set[int], wanted: set[int], group_rows: int) -> None:
         """Over any keys, in one page or many, exactly the keys that file and question share are found."""
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(key_files, "ROW_GROUP_ROWS", group_rows)
+            patch.setattr(parquet_bytes, "ROW_GROUP_ROWS", group_rows)
             path = Path(folder) / "keys.parquet"
             key_files.write_keys(path, sorted_keys(held))
             some = sorted_keys(wanted | set(sorted(held)[::3]))
@@ -98,7 +98,7 @@ class TestFoundKeys:
 
     def test_a_large_file_is_not_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys are found in a file of several pages, at its ends and across them, without reading it whole."""
-        held = np.arange(1, 3 * key_files.ROW_GROUP_ROWS, dtype=np.uint64) * np.uint64(7)
+        held = np.arange(1, 3 * parquet_bytes.ROW_GROUP_ROWS, dtype=np.uint64) * np.uint64(7)
         path = tmp_path / "keys.parquet"
         key_files.write_keys(path, held)
         monkeypatch.setattr(key_search, "read_keys", lambda _path: pytest.fail("the file was read"))
@@ -106,7 +106,7 @@ class TestFoundKeys:
             7,
             int(held[-1]),
         ]
-        edges = held[[key_files.ROW_GROUP_ROWS - 1, key_files.ROW_GROUP_ROWS, 2 * key_files.ROW_GROUP_ROWS]]
+        edges = held[[parquet_bytes.ROW_GROUP_ROWS - 1, parquet_bytes.ROW_GROUP_ROWS, 2 * parquet_bytes.ROW_GROUP_ROWS]]
         assert found_keys(path, edges).tolist() == edges.tolist()
         assert not holds_any(path, np.array([0, 1, 2**64 - 1], np.uint64))
 

@@ -17,7 +17,7 @@ class TestEpochFacts:
             assert salt_facts.fingerprint(connection) is None
             assert salt_facts.destroyed_below(connection) == 0
             assert salt_facts.retention_floor(connection) == date(1970, 1, 1)
-            assert salt_facts.acceptance_floor(connection) == date(1970, 1, 1)
+            assert erasures.acceptance_floor(connection) == date(1970, 1, 1)
 
     def test_the_floor_only_rises(self, ledger: Ledger) -> None:
         """An earlier day leaves it where it is."""
@@ -37,6 +37,6 @@ class TestEpochFacts:
         """What erasures cannot reach and what was dropped are refused alike."""
         with ledger.write() as connection:
             erasures.set_tombstone_floor(connection, EARLIER)
-            assert salt_facts.acceptance_floor(connection) == EARLIER
+            assert erasures.acceptance_floor(connection) == EARLIER
             salt_facts.raise_retention_floor(connection, LATER)
-            assert salt_facts.acceptance_floor(connection) == LATER
+            assert erasures.acceptance_floor(connection) == LATER
