@@ -9,13 +9,15 @@ INSTALLED := .venv/.installed
 # As every setting: the environment, else .env, else the default.
 COVERAGE_THRESHOLD ?= $(or $(shell sed -n 's/^COVERAGE_THRESHOLD=//p' .env 2>/dev/null),85)
 PORT ?= 3000
+SERVICE_PORT ?= 8000
+WORKERS ?= 1
 # Tests wait for thousands of fsyncs and never for a power cut: memory is disk enough where it has 6 GB to spare.
 export PYTEST_DEBUG_TEMPROOT ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 6000000 {print "/dev/shm"}')
 
 # Compiled once, not again in each of the hundreds of processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo ui backfill test test-slow architecture bench audit evaluate privacy-tables plots backup-ledger lint types check clean
+.PHONY: help setup demo ui run backfill test test-slow architecture bench audit evaluate privacy-tables plots backup-ledger lint types check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +41,9 @@ demo: $(INSTALLED) ## 90 days of synthetic activity through the whole graph, in 
 
 ui: $(INSTALLED) ## Dagster's pages and its daemon on your data; on the demo with DEMO=1 or while there is no other
 	@$(PY) -m dpdau_assets.cli.launch.ui $(if $(DEMO),--demo) --port $(PORT)
+
+run: $(INSTALLED) ## the service: counts over HTTP; SERVICE_PORT=8000, WORKERS=1, RELOAD=1 starts again when code changes
+	@$(PY) -m dpdau_assets.cli.main serve --port $(SERVICE_PORT) --workers $(WORKERS) $(if $(RELOAD),--reload)
 
 backfill: $(INSTALLED) ## START=2026-01-01 END=2026-01-31: print the cost, then build and release those days
 	@$(PY) -m dpdau_assets.cli.launch.backfill --start "$(START)" --end "$(END)"

@@ -22,7 +22,7 @@ from dpdau_assets.service.folder import Folder
 from dpdau_assets.service.metrics import Measured
 from dpdau_assets.service.problems import on_bad_request, on_dpdau_error, on_http_error
 from dpdau_assets.service.routes import budgets, documentation, health, values
-from dpdau_assets.service.schemas import components
+from dpdau_assets.service.schemas import fill_in
 from dpdau_assets.settings.settings import Settings
 
 ROUTERS = (values.router, budgets.router, health.router, documentation.router)
@@ -73,7 +73,6 @@ def _description(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, made once."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(components())
+        fill_in(document)
         app.openapi_schema = document
     return app.openapi_schema

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -91,7 +92,7 @@ def exposition(folder: Folder) -> bytes:
     """Everything in Prometheus' text format."""
     registry = CollectorRegistry()
     try:
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     except ValueError:  # not started by `dpdau serve`: there is one process, and its counts are all there is
         registry = requests_registry
     ledger = CollectorRegistry()
@@ -108,7 +109,7 @@ class _Ledger(Collector):
     def collect(self) -> Iterator[Metric]:
         gauges = read_gauges(self._folder.workspace)
         yield from _days(gauges)
-        yield _by_metric("dpdau_releases", "Released days.", dict(gauges.released_days))
+        yield _by_metric("dpdau_releases", "Released days.", gauges.released_days)
         yield GaugeMetricFamily("dpdau_erasures_pending", "Erasure requests not complete.", gauges.erasures_pending)
         yield GaugeMetricFamily(
             "dpdau_erasures_oldest_age_seconds", "Age of the oldest pending one.", gauges.oldest_erasure_seconds
@@ -130,7 +131,7 @@ def _days(gauges: Gauges) -> Iterator[Metric]:
     yield _by_metric("dpdau_last_released_day_seconds", "Last released day, as seconds since 1970.", released)
 
 
-def _by_metric(name: str, text: str, values: dict[str, float]) -> GaugeMetricFamily:
+def _by_metric(name: str, text: str, values: Mapping[Any, float | None]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=["metric"])
     for metric, value in values.items():
         if value is not None:

@@ -5,6 +5,7 @@ Belongs here: shapes. Routes answer with documents of operations as they are; te
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -220,23 +221,21 @@ MODELS: dict[type[Document] | type[Problem], dict[str, Any]] = {
     Exhausted: EXHAUSTED,
 }
 """Every document with its example."""
-PROBLEMS: dict[int, tuple[str, str, str, str]] = {
-    401: ("Unauthorized", "this needs a key that opens it", "unauthorized", "send one in the header X-API-Key"),
-    404: ("Not Found", "2026-01-02 is not released", "not_released", "it is once its operator has released it"),
-    409: ("Conflict", "2026-01-31 is not closed yet", "not_closed", "the last closed day is 2026-01-30"),
-    422: ("Unprocessable Content", "day: needs a day written as YYYY-MM-DD", "bad_input", "correct day"),
-    500: ("Internal Server Error", "the service failed to answer", "internal", "a fault of dpdau"),
-    503: ("Service Unavailable", "the service cannot answer now", "storage", "/readyz names the part concerned"),
+PROBLEMS: dict[int, tuple[str, str, str]] = {
+    401: ("this needs a key that opens it", "unauthorized", "send one in the header X-API-Key"),
+    404: ("2026-01-02 is not released", "not_released", "it is once its operator has released it"),
+    409: ("2026-01-31 is not closed yet", "not_closed", "the last closed day is 2026-01-30"),
+    422: ("day: needs a day written as YYYY-MM-DD", "bad_input", "correct day"),
+    500: ("the service failed to answer", "internal", "a fault of dpdau"),
+    503: ("the service cannot answer now", "storage", "/readyz names the part concerned"),
 }
-"""Title, detail, error and hint of each status's example."""
+"""Detail, error and hint of each status's example."""
 
 
 def one_of(model: type[Document], *, is_list: bool = False) -> dict[str, Any]:
     """The 200 of a route that answers with `model`, or with a list of them."""
     schema: dict[str, Any] = {"$ref": REFERENCE.format(model=model.__name__)}
-    example = MODELS[model]
-    shown = {"schema": {"type": "array", "items": schema}, "example": [example]} if is_list else None
-    content = {"application/json": shown or {"schema": schema, "example": example}}
+    content = {"application/json": {"schema": {"type": "array", "items": schema} if is_list else schema}}
     return {"description": (model.__doc__ or "").split(".")[0], "content": content}
 
 
@@ -246,20 +245,18 @@ def text(media_type: str, description: str, example: str) -> dict[str, Any]:
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The other statuses of a route, each with its schema and an example."""
+    """The other statuses of a route, each with its schema."""
     found: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        model = Exhausted if status == 429 else Problem
-        example = EXHAUSTED if status == 429 else problem_example(status)
-        schema = {"$ref": REFERENCE.format(model=model.__name__)}
-        description = "Too Many Requests" if status == 429 else PROBLEMS[status][0]
-        found[status] = {"description": description, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
+        schema = {"$ref": REFERENCE.format(model=(Exhausted if status == 429 else Problem).__name__)}
+        found[status] = {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
     return found
 
 
 def problem_example(status: int) -> dict[str, Any]:
     """The example of a problem document."""
-    title, detail, error, hint = PROBLEMS[status]
+    detail, error, hint = PROBLEMS[status]
+    title = HTTPStatus(status).phrase
     example = {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": error, "hint": hint}
     return {**example, "field": "day"} if status == 422 else example
 
@@ -270,3 +267,21 @@ def components() -> dict[str, Any]:
     _, definitions = models_json_schema(models, ref_template=REFERENCE)  # type: ignore[arg-type]
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas
+
+
+def fill_in(description: dict[str, Any]) -> None:
+    """Adds to an OpenAPI document the schemas and examples that its routes refer to.
+
+    Examples come last because FastAPI leaves nulls out of what it is given, and here a null is an answer.
+    """
+    description.setdefault("components", {}).setdefault("schemas", {}).update(components())
+    by_name = {REFERENCE.format(model=model.__name__): example for model, example in MODELS.items()}
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                for content in answer.get("content", {}).values():
+                    schema = content["schema"]
+                    name = schema.get("items", schema).get("$ref")
+                    if name is not None:
+                        example = by_name[name] if name in by_name else problem_example(int(status))
+                        content["example"] = [example] if "items" in schema else example

@@ -176,6 +176,13 @@ class TestRefusals:
         assert "hunter2" not in repr(load_settings())
         assert "hunter2" not in str(describe_settings())
 
+    @pytest.mark.parametrize("key", ["with space", "line\nbreak", "k\u00e9y"])
+    def test_a_key_that_fits_no_header_is_refused(self, project: Path, key: str) -> None:
+        """Only visible ASCII characters make a key; the message does not repeat it."""
+        with pytest.raises(InputError, match="READ_API_KEY") as caught:
+            load_settings(read_api_key=key)
+        assert key not in caught.value.message
+
     @pytest.mark.parametrize("value", ["tree", "matrix"])
     def test_an_unaudited_mechanism_is_refused(self, project: Path, value: str) -> None:
         """Mechanisms of later versions are refused at start, never approximated."""
@@ -188,6 +195,8 @@ class TestRefusals:
             {"sketch_impl": "hll", "sketch_k": 5000},
             {"advanced_delta": 1e-6},
             {"series_start": "2026-02-01", "series_end": "2026-01-01"},
+            {"service_api_key": "one", "read_api_key": "one"},
+            {"metrics_api_key": "one", "ingest_api_key": "one", "read_api_key": "two"},
         ],
     )
     def test_settings_that_disagree_are_refused(self, project: Path, overrides: dict[str, object]) -> None:

@@ -1,0 +1,1 @@
+"""The service over HTTP, as a process of its own."""

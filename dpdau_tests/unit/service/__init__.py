@@ -1,0 +1,1 @@
+"""Mirrors dpdau_assets/service."""
