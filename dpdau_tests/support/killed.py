@@ -53,18 +53,18 @@ CALLS: dict[str, tuple[Place, ...]] = {
     ),
     "fold": (
         Place("dpdau_assets.operations.pipeline.raw_events", "fold_day"),
-        Place("dpdau_assets.operations.pipeline.raw_events", "fold_locked", "after"),
+        Place("dpdau_assets.operations.pipeline.raw_events", "fold_in_session", "after"),
     ),
     "replay": (
-        Place("dpdau_assets.operations.erase.live_users", "clean_staged_locked"),
+        Place("dpdau_assets.operations.erase.live_users", "clean_staged_in_session"),
         Place("dpdau_assets.operations.erase.live_users", "without_erased"),
         Place("dpdau_assets.operations.erase.live_users", "refer_to_raw_events"),
-        Place("dpdau_assets.operations.erase.live_users", "replay_locked", "after"),
+        Place("dpdau_assets.operations.erase.live_users", "replay_in_session", "after"),
     ),
     "build": (
-        Place("dpdau_assets.operations.pipeline.daily_sketches", "build_sketches_locked"),
-        Place("dpdau_assets.operations.pipeline.mau_unions", "build_unions_locked"),
-        Place("dpdau_assets.operations.pipeline.mau_unions", "build_unions_locked", "after"),
+        Place("dpdau_assets.operations.pipeline.daily_sketches", "build_sketches_in_session"),
+        Place("dpdau_assets.operations.pipeline.mau_unions", "build_unions_in_session"),
+        Place("dpdau_assets.operations.pipeline.mau_unions", "build_unions_in_session", "after"),
     ),
     "mark": (
         Place("dpdau_assets.storage.ledger.partitions", "save"),

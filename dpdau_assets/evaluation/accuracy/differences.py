@@ -15,7 +15,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.difference import Difference, a_not_b
 from dpdau_assets.core.sketches.protocol import KEY_SPACE, Keys, merge
 from dpdau_assets.errors import UsageError
-from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_locked
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_in_session
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 
@@ -57,7 +57,7 @@ def count_lost_users(
             hint=f"compare days that lie within {settings.mau_window_days} days of each other",
         )
     with lake_session(workspace, days) as session:
-        bring_up_to_date_locked(session, days, through="live_users")
+        bring_up_to_date_in_session(session, days, through="live_users")
         keys = [_users_of(session, part, epoch=epoch) for part in (first, second)]
     fp_rate = settings.bloom_fp_rate if settings.use_bloom_for_diff else None
     exact = a_not_b(keys[0], keys[1])

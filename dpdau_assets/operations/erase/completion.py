@@ -13,7 +13,7 @@ from dpdau_assets.operations.session.session import LakeSession
 from dpdau_assets.storage.ledger import batches, erasures, partitions
 
 
-def complete_locked(session: LakeSession) -> int:
+def complete_in_session(session: LakeSession) -> int:
     """Completes the requests of the cut, which has been applied everywhere; how many they were. Errors as above."""
     done = _complete(session)
     session.workspace.ledger.scrub()

@@ -25,7 +25,7 @@ from dpdau_assets.storage.lake.layout import ERASURE_REPLAY, RAW_EVENTS
 from dpdau_assets.storage.ledger.partitions import Partition
 
 
-def replay_locked(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
+def replay_in_session(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
     """Applies the erasures of the cut to raw events and brings live users up to date; the days whose users changed."""
     known = session.known_days(RAW_EVENTS, days)
     behind = [day for day in known if session.is_thorough or _is_behind(session, day)]
@@ -45,7 +45,7 @@ def replay_locked(session: LakeSession, days: DayRange, *, progress: Progress = 
     return changed
 
 
-def clean_staged_locked(session: LakeSession) -> None:
+def clean_staged_in_session(session: LakeSession) -> None:
     """Rewrites every staged file of the session that holds an erased pseudonym."""
     files = [
         file

@@ -26,7 +26,7 @@ from dpdau_assets.core.quantities import EARLIEST_DAY, METRICS, ONE_DAY, window_
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets
 from dpdau_assets.operations.pipeline.exact_counts import count_keys
-from dpdau_assets.operations.pipeline.mau_unions import build_unions_locked, read_unions
+from dpdau_assets.operations.pipeline.mau_unions import build_unions_in_session, read_unions
 from dpdau_assets.operations.recover.backup import remove_expired_backups
 from dpdau_assets.operations.session.lineage import WAU_WINDOW_DAYS
 from dpdau_assets.operations.session.progress import Progress, no_progress
@@ -99,7 +99,7 @@ def apply_retention(
         waiting = destroy_epochs(workspace, session.floor)
         workspace.ledger.scrub(repeat="dpdau apply-retention")
         rest = session.known_days(MAU_UNIONS, session.days)
-        build_unions_locked(session, [day for day in rest if day < _all_live_from(session)], progress=progress)
+        build_unions_in_session(session, [day for day in rest if day < _all_live_from(session)], progress=progress)
     destroy_closed_offsets(workspace)
     return Retained(
         session.floor if session.floor > EARLIEST_DAY else None,

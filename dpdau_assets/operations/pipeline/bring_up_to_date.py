@@ -12,10 +12,10 @@ from typing import Literal
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.erase.completion import complete_if_reached
-from dpdau_assets.operations.erase.live_users import replay_locked
-from dpdau_assets.operations.pipeline.daily_sketches import build_sketches_locked
-from dpdau_assets.operations.pipeline.mau_unions import build_unions_locked
-from dpdau_assets.operations.pipeline.raw_events import fold_locked
+from dpdau_assets.operations.erase.live_users import replay_in_session
+from dpdau_assets.operations.pipeline.daily_sketches import build_sketches_in_session
+from dpdau_assets.operations.pipeline.mau_unions import build_unions_in_session
+from dpdau_assets.operations.pipeline.raw_events import fold_in_session
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session
@@ -67,21 +67,21 @@ def bring_up_to_date(
     """
     behind = days_behind_windows(days, workspace.settings.mau_window_days)
     with lake_session(workspace, behind, on_wait=on_wait) as session:
-        return bring_up_to_date_locked(session, days, through=through, progress=progress)
+        return bring_up_to_date_in_session(session, days, through=through, progress=progress)
 
 
-def bring_up_to_date_locked(
+def bring_up_to_date_in_session(
     session: LakeSession, days: DayRange, *, through: Through = "unions", progress: Progress = no_progress
 ) -> Built:
     """As `bring_up_to_date` within a session."""
     behind = days_behind_windows(days, session.workspace.settings.mau_window_days)
-    raw_events = fold_locked(session, behind, progress=progress)
-    live_users = replay_locked(session, behind, progress=progress)
+    raw_events = fold_in_session(session, behind, progress=progress)
+    live_users = replay_in_session(session, behind, progress=progress)
     sketches: set[date] = set()
     unions: set[date] = set()
     if through != "live_users":
-        sketches = build_sketches_locked(session, session.closed(behind), progress=progress)
+        sketches = build_sketches_in_session(session, session.closed(behind), progress=progress)
     if through == "unions":
-        unions = build_unions_locked(session, session.closed(days), progress=progress)
+        unions = build_unions_in_session(session, session.closed(days), progress=progress)
     complete_if_reached(session)
     return Built(*(frozenset(changed) for changed in (raw_events, live_users, sketches, unions)))

@@ -17,8 +17,8 @@ import pyarrow as pa
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.core.sketches.protocol import DistinctSketch
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.erase.live_users import replay_locked
-from dpdau_assets.operations.pipeline.raw_events import fold_locked
+from dpdau_assets.operations.erase.live_users import replay_in_session
+from dpdau_assets.operations.pipeline.raw_events import fold_in_session
 from dpdau_assets.operations.session.lineage import sketch_inputs
 from dpdau_assets.operations.session.pieces import in_chunks
 from dpdau_assets.operations.session.progress import Progress, no_progress
@@ -55,12 +55,14 @@ def build_sketches(workspace: Workspace, days: DayRange, *, progress: Progress =
 
 def sketches_up_to_date(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
     """Folds, replays and builds the sketches of `days` at the session's cut; the days whose sketches changed."""
-    fold_locked(session, days, progress=progress)
-    replay_locked(session, days, progress=progress)
-    return build_sketches_locked(session, session.closed(days), progress=progress)
+    fold_in_session(session, days, progress=progress)
+    replay_in_session(session, days, progress=progress)
+    return build_sketches_in_session(session, session.closed(days), progress=progress)
 
 
-def build_sketches_locked(session: LakeSession, days: Sequence[date], *, progress: Progress = no_progress) -> set[date]:
+def build_sketches_in_session(
+    session: LakeSession, days: Sequence[date], *, progress: Progress = no_progress
+) -> set[date]:
     """Builds the sketches of `days` that are not current with the live users; the days that changed."""
     stale = [day for day in days if not _is_current(session, day)]
     changed: set[date] = set()

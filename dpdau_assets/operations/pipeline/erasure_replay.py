@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import date
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.erase.completion import complete_locked
-from dpdau_assets.operations.erase.live_users import clean_staged_locked, replay_locked
-from dpdau_assets.operations.pipeline.daily_sketches import build_sketches_locked
-from dpdau_assets.operations.pipeline.mau_unions import build_unions_locked
+from dpdau_assets.operations.erase.completion import complete_in_session
+from dpdau_assets.operations.erase.live_users import clean_staged_in_session, replay_in_session
+from dpdau_assets.operations.pipeline.daily_sketches import build_sketches_in_session
+from dpdau_assets.operations.pipeline.mau_unions import build_unions_in_session
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
@@ -38,8 +38,8 @@ def replay_erasures(workspace: Workspace, days: DayRange, *, progress: Progress 
         StorageError: The disk or the ledger refused.
     """
     with lake_session(workspace, days) as session:
-        clean_staged_locked(session)
-        return replay_locked(session, days, progress=progress)
+        clean_staged_in_session(session)
+        return replay_in_session(session, days, progress=progress)
 
 
 def flush_deletes(workspace: Workspace, *, progress: Progress = no_progress) -> int:
@@ -64,8 +64,8 @@ def flush_deletes(workspace: Workspace, *, progress: Progress = no_progress) -> 
         if not is_pending:
             workspace.ledger.scrub()  # a completion may have been killed before it
             return 0
-        clean_staged_locked(session)
-        replay_locked(session, session.days, progress=progress)
-        build_sketches_locked(session, session.known_days(DAILY_SKETCHES, session.days), progress=progress)
-        build_unions_locked(session, session.known_days(MAU_UNIONS, session.days), progress=progress)
-        return complete_locked(session)
+        clean_staged_in_session(session)
+        replay_in_session(session, session.days, progress=progress)
+        build_sketches_in_session(session, session.known_days(DAILY_SKETCHES, session.days), progress=progress)
+        build_unions_in_session(session, session.known_days(MAU_UNIONS, session.days), progress=progress)
+        return complete_in_session(session)

@@ -84,10 +84,12 @@ def unions_up_to_date(session: LakeSession, days: DayRange, *, progress: Progres
     sketches_up_to_date(
         session, days_behind_windows(days, session.workspace.settings.mau_window_days), progress=progress
     )
-    return build_unions_locked(session, session.closed(days), progress=progress)
+    return build_unions_in_session(session, session.closed(days), progress=progress)
 
 
-def build_unions_locked(session: LakeSession, days: Sequence[date], *, progress: Progress = no_progress) -> set[date]:
+def build_unions_in_session(
+    session: LakeSession, days: Sequence[date], *, progress: Progress = no_progress
+) -> set[date]:
     """Builds the unions of `days` that are not current with the sketches; the days that changed.
 
     Windows that hold a day that retention has dropped are left out: their counts are frozen in the ledger.

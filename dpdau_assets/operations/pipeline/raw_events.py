@@ -41,10 +41,10 @@ def fold(workspace: Workspace, days: DayRange, *, progress: Progress = no_progre
         StorageError: The disk or the ledger refused.
     """
     with lake_session(workspace, days) as session:
-        return fold_locked(session, days, progress=progress)
+        return fold_in_session(session, days, progress=progress)
 
 
-def fold_locked(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
+def fold_in_session(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
     """As `fold`, within a session; every closed day of `days` has a row afterwards, empty days included."""
     closed = session.closed(days)
     todo = [day for day in closed if session.staged.get(day) or session.partition(RAW_EVENTS, day) is None]

@@ -15,7 +15,7 @@ import numpy as np
 
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.core.windows import Window, window_of
-from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_locked
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_in_session
 from dpdau_assets.operations.pipeline.exact_counts import count_windows
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
@@ -53,7 +53,7 @@ def count_trusted(
         (metric, day): window_of(metric, day, mau_window_days=mau_window_days) for metric in METRICS for day in days
     }
     with lake_session(workspace, days_behind_windows(days, mau_window_days)) as session:
-        bring_up_to_date_locked(session, days, through="live_users", progress=progress)
+        bring_up_to_date_in_session(session, days, through="live_users", progress=progress)
         live = _LiveKeys(session)
         whole = [window for window in windows.values() if not session.is_frozen(window.first)]
         counts: dict[Window, int | None] = {**_kept(session, windows.values())}

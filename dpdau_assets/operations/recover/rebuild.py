@@ -7,8 +7,8 @@ can be brought back without a copy is (`heal`). Released values are final and ar
 from __future__ import annotations
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.erase.live_users import clean_staged_locked
-from dpdau_assets.operations.pipeline.bring_up_to_date import Built, bring_up_to_date_locked
+from dpdau_assets.operations.erase.live_users import clean_staged_in_session
+from dpdau_assets.operations.pipeline.bring_up_to_date import Built, bring_up_to_date_in_session
 from dpdau_assets.operations.recover.repair import (
     clean_ledger,
     drop_unreadable_intent,
@@ -57,7 +57,7 @@ def rebuild(
         remove_orphans(workspace)
         workspace.lake.sweep_temporary(is_thorough=True)
         session.check_partitions(RAW_EVENTS, session.known_days(RAW_EVENTS, behind))
-        clean_staged_locked(session)
-        built = bring_up_to_date_locked(session, days, progress=progress)
+        clean_staged_in_session(session)
+        built = bring_up_to_date_in_session(session, days, progress=progress)
     clean_ledger(workspace)
     return built

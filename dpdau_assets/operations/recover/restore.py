@@ -34,8 +34,8 @@ from dpdau_assets.operations.budget.lost_releases import (
     set_unaccounted,
     unaccounted,
 )
-from dpdau_assets.operations.erase.completion import complete_locked
-from dpdau_assets.operations.erase.live_users import clean_staged_locked, replay_locked
+from dpdau_assets.operations.erase.completion import complete_in_session
+from dpdau_assets.operations.erase.live_users import clean_staged_in_session, replay_in_session
 from dpdau_assets.operations.recover.adopt_lake import Adopted, adopt_lake, adopt_strangers
 from dpdau_assets.operations.recover.restore_lake import drop_batches, put_lake_back
 from dpdau_assets.operations.recover.restore_source import Base, RestoreSource, find_gaps, is_published_beyond
@@ -158,12 +158,12 @@ def apply_all_erasures(workspace: Workspace) -> int:
         StorageError: The disk or the ledger refused; the requests stay pending.
     """
     with lake_session(workspace, None, is_thorough=True) as session:
-        clean_staged_locked(session)
-        replay_locked(session, session.days)
+        clean_staged_in_session(session)
+        replay_in_session(session, session.days)
         with workspace.ledger.read() as connection:
             is_pending = bool(erasures.pending(connection))
         if is_pending:
-            return complete_locked(session)
+            return complete_in_session(session)
         remove_orphans(workspace)
         workspace.lake.sweep_temporary(is_thorough=True)
     return 0

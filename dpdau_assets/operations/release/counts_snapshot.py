@@ -15,7 +15,7 @@ from dpdau_assets.core.quantities import DayRange, Metric, window_days
 from dpdau_assets.core.release.counts import Counts, StoredCount
 from dpdau_assets.core.windows import window_of
 from dpdau_assets.errors import InternalError
-from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_locked
+from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_in_session
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch
 from dpdau_assets.operations.pipeline.exact_counts import count_keys
 from dpdau_assets.operations.pipeline.mau_unions import read_unions
@@ -76,7 +76,7 @@ def _up_to_date_counts(
         if ends.last > session.last_closed:
             raise InternalError(f"{ends.last} is still open and cannot be counted for a release")
         for part in _parts(days, mau_window_days):
-            bring_up_to_date_locked(session, part, progress=progress)
+            bring_up_to_date_in_session(session, part, progress=progress)
         return count_partitions(session, days, metrics)
 
 

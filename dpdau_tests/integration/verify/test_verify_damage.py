@@ -13,7 +13,7 @@ from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, StorageError
 from dpdau_assets.operations.budget.lost_releases import set_unaccounted
 from dpdau_assets.operations.budget.reset import reset_budget
-from dpdau_assets.operations.erase.live_users import replay_locked
+from dpdau_assets.operations.erase.live_users import replay_in_session
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.discard_batch import discard_batch
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
@@ -88,7 +88,7 @@ class TestDamage:
         live = sorted(workspace.lake.partition_folder("erasure_replay", FIRST).iterdir())[0]
         before = live.read_bytes()
         with lake_session(workspace, None, is_thorough=True) as session, pytest.raises(DataError, match="recorded"):
-            replay_locked(session, session.days)
+            replay_in_session(session, session.days)
         assert live.read_bytes() == before
         rebuild(workspace, DayRange.single(FIRST))
         assert verify(workspace) == Verification(())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.erase.live_users import clean_staged_locked, replay_locked
+from dpdau_assets.operations.erase.live_users import clean_staged_in_session, replay_in_session
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline.raw_events import fold
 from dpdau_assets.operations.session.session import LakeSession, lake_session
@@ -42,19 +42,19 @@ class TestReplay:
         fold(workspace, DAYS)
         erase(workspace, through=SECOND)
         with lake_session(workspace, DAYS) as session:
-            assert replay_locked(session, DAYS) == {SECOND, THIRD}  # nobody is left on the first day
+            assert replay_in_session(session, DAYS) == {SECOND, THIRD}  # nobody is left on the first day
             assert [users(session, day) for day in DAYS] == [0, 1, 1]
-            assert replay_locked(session, DAYS) == set()
+            assert replay_in_session(session, DAYS) == set()
         assert files_holding(workspace, "gone", first=FIRST, last=THIRD) == []
 
     def test_days_after_the_last_erased_one_keep_the_user(self, workspace: Workspace) -> None:
         """An erasure through the first day leaves the second as it was; only the first is told as changed."""
         fold(workspace, DAYS)
         with lake_session(workspace, DAYS) as session:
-            assert replay_locked(session, DAYS) == {FIRST, SECOND, THIRD}
+            assert replay_in_session(session, DAYS) == {FIRST, SECOND, THIRD}
         erase(workspace, through=FIRST)
         with lake_session(workspace, DAYS) as session:
-            assert replay_locked(session, DAYS) == {FIRST}
+            assert replay_in_session(session, DAYS) == {FIRST}
             assert [users(session, day) for day in DAYS] == [0, 2, 1]
 
 
@@ -64,6 +64,6 @@ class TestStagedFiles:
         erase(workspace, through=SECOND)
         assert len(key_files(workspace)) == 3
         with lake_session(workspace, DAYS) as session:
-            clean_staged_locked(session)
+            clean_staged_in_session(session)
         assert files_holding(workspace, "gone", first=FIRST, last=THIRD) == []
         assert {name.split("/")[1] for name in key_files(workspace)} == {f"day={SECOND}", f"day={THIRD}"}

@@ -11,7 +11,7 @@ import pytest
 
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.erase import live_users
-from dpdau_assets.operations.erase.live_users import replay_locked
+from dpdau_assets.operations.erase.live_users import replay_in_session
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.pipeline import mau_unions
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date
@@ -161,11 +161,11 @@ class TestContinuedCounts:
         erase(workspace, ["user-3"])
 
         def dying(session: LakeSession, days: DayRange, **named: Any) -> set[date]:
-            replay_locked(session, days, **named)
+            replay_in_session(session, days, **named)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("dpdau_assets.operations.pipeline.erasure_replay.replay_locked", dying)
+            patch.setattr("dpdau_assets.operations.pipeline.erasure_replay.replay_in_session", dying)
             with pytest.raises(KeyboardInterrupt):
                 flush_deletes(workspace)
         flush_deletes(workspace)
