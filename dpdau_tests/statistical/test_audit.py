@@ -15,7 +15,13 @@ from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.evaluation.audit.claims import Change
-from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, half_scale_offset, unenforced_runs
+from dpdau_assets.evaluation.audit.controls import (
+    CONTROLS,
+    Control,
+    ControlRun,
+    half_scale_shared_noise,
+    unenforced_runs,
+)
 from dpdau_assets.evaluation.audit.recorder import Recorder
 from dpdau_assets.evaluation.audit.replay import replay_neighbours
 from dpdau_assets.evaluation.audit.run import LONG, SHORT, replay_search, run_audit
@@ -85,7 +91,7 @@ class TestShortForm:
 class TestControls:
     @pytest.mark.parametrize(
         "control",
-        [*CONTROLS, pytest.param(half_scale_offset, marks=pytest.mark.slow)],
+        [*CONTROLS, pytest.param(half_scale_shared_noise, marks=pytest.mark.slow)],
         ids=lambda control: control.__name__,
     )
     def test_every_fault_is_seen(self, control: ControlRun, tmp_path: Path) -> None:

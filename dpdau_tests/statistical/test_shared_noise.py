@@ -35,7 +35,7 @@ def correlated_months(cap: float, *, days: int = 31, reserve: int = 2) -> npt.ND
     mechanism = correlated_gaussian(PeriodPlan(days + reserve, cap, DELTA))
     rng = np.random.default_rng([5, round(10 * cap), days])
     fresh = draws(discrete_gaussian_pmf(mechanism.release_stddev), (MONTHS, days), rng)
-    return fresh + draws(discrete_gaussian_pmf(mechanism.offset_stddev), (MONTHS, 1), rng)
+    return fresh + draws(discrete_gaussian_pmf(mechanism.shared_stddev), (MONTHS, 1), rng)
 
 
 class TestCorrelatedMonths:
@@ -47,11 +47,11 @@ class TestCorrelatedMonths:
         assert error == pytest.approx(stated, rel=BAND)
         assert 0.9 * error != pytest.approx(stated, rel=BAND)
 
-    def test_days_of_a_month_share_the_offset_and_nothing_else(self) -> None:
+    def test_days_of_a_month_share_one_noise_and_nothing_else(self) -> None:
         """The covariance of two days is that of the offset alone, and of two months zero: 4 standard errors each."""
         mechanism = correlated_gaussian(PeriodPlan(33, 3.0, DELTA))
         noise = correlated_months(3.0).astype(np.float64)
-        shared, spread = mechanism.offset_stddev**2, mechanism.release_stddev**2 + mechanism.offset_stddev**2
+        shared, spread = mechanism.shared_stddev**2, mechanism.release_stddev**2 + mechanism.shared_stddev**2
         for gap in (1, 7, 30):
             error = 4 * spread / math.sqrt(MONTHS)
             assert float((noise[:, 0] * noise[:, gap]).mean()) == pytest.approx(shared, abs=error)
@@ -82,7 +82,7 @@ class TestJointMonths:
         mechanism = joint_gaussian(PeriodPlan(30, cap, DELTA))
         rng = np.random.default_rng([6, round(10 * cap)])
         fresh = draws(discrete_gaussian_pmf(mechanism.release_stddev), (MONTHS, 30, 3), rng)
-        offset = draws(discrete_gaussian_pmf(mechanism.offset_stddev), (MONTHS, 1, 1), rng)
+        offset = draws(discrete_gaussian_pmf(mechanism.shared_stddev), (MONTHS, 1, 1), rng)
         noise = (fresh + offset * np.array(mechanism.shape.centre)) @ mechanism.shape.inverse().T
         errors = np.sqrt((noise**2).mean(axis=(0, 1)))
         assert errors.max() <= bar

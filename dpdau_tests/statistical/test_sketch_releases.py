@@ -122,7 +122,7 @@ class TestJointIntervals:
         mechanism = joint_gaussian(PeriodPlan(33, 5.9, delta=1e-6))
         rng = np.random.default_rng(8)
         fresh = drawn_from(mechanism.release_stddev, (releases, 3), rng) * widened
-        noise = np.rint(fresh + drawn_from(mechanism.offset_stddev, (releases, 1), rng) * mechanism.shape.centre)
+        noise = np.rint(fresh + drawn_from(mechanism.shared_stddev, (releases, 1), rng) * mechanism.shape.centre)
         mixed = np.array(mechanism.shape.apply(self.COUNTS)) + noise.astype(np.int64)
         days = dict.fromkeys(METRICS, 1)
         source, day = SecureNoise(), date(2025, 1, 1)

@@ -54,7 +54,7 @@ class FixedNoise(SecureNoise):
         return self._shared if self._is_shared else self._fresh
 
 
-class NumberedOffsets:
+class NumberedSharedNoise:
     """A workspace's noise factory: the n-th shared noise is n million half users, far beyond all fresh noise."""
 
     def __init__(self) -> None:

@@ -231,7 +231,7 @@ def budget_snapshot(
     release_count: int,
     resets: int = 0,
     next_event: DpEvent,
-    opening: EventCounts = NO_EVENTS,
+    shared_noise_charge: EventCounts = NO_EVENTS,
     next_funded_day: date | None = None,
 ) -> BudgetSnapshot:
     """The state of a metric's budget in the month of `day`. Everything taken and returned is public.
@@ -250,13 +250,13 @@ def budget_snapshot(
         release_count: Releases and revisions behind `events` and `earlier_events`.
         resets: How many accounts came before the current one.
         next_event: What one more release would charge.
-        opening: What the next release would have to pay for a shared offset first.
+        shared_noise_charge: What the next release would have to pay for its shared noise first.
         next_funded_day: First day whose release would fit under every cap, as the caller computed it.
     """
     shared: dict[str, Any] = {"delta": delta, "advanced_delta": advanced_delta, "rdp_orders": rdp_orders}
     period_events = merge_events(events, earlier_events)
     remaining = max(0.0, cap - smallest_epsilon(events, **shared))
-    opened = merge_events(events, opening)
+    opened = merge_events(events, shared_noise_charge)
     more = releases_that_fit(opened, next_event, cap, **shared)
     rdp = RdpAccountant(trailing_orders(rdp_orders))  # those of the cap over 365 days, or a loss above it would show
     return BudgetSnapshot(

@@ -52,7 +52,7 @@ class CorrelatedGaussian:
     """
 
     release_stddev: float
-    offset_stddev: float
+    shared_stddev: float
     planned_releases: int
     delta: float
 
@@ -66,7 +66,7 @@ class CorrelatedGaussian:
         """`{"release_stddev": ..., "offset_stddev": ..., "planned_releases": ..., "delta": ...}`."""
         return {
             "release_stddev": self.release_stddev,
-            "offset_stddev": self.offset_stddev,
+            "offset_stddev": self.shared_stddev,
             "planned_releases": self.planned_releases,
             "delta": self.delta,
         }
@@ -85,23 +85,23 @@ class CorrelatedGaussian:
         """The privacy event that one release charges."""
         return DiscreteGaussianEvent(self.release_stddev)
 
-    def opening(self) -> EventCounts:
+    def shared_noise_charge(self) -> EventCounts:
         """The privacy event of the shared offset, charged with the first release that uses it."""
-        return repeat_event(DiscreteGaussianEvent(self.offset_stddev), 1)
+        return repeat_event(DiscreteGaussianEvent(self.shared_stddev), 1)
 
-    def draw_offset(self, source: NoiseSource) -> int | None:
+    def draw_shared_noise(self, source: NoiseSource) -> int | None:
         """h: drawn once for an account; secret for as long as it is used."""
-        return source.discrete_gaussian(self.offset_stddev)
+        return source.discrete_gaussian(self.shared_stddev)
 
-    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
+    def draw(self, value: int, source: NoiseSource, *, shared_noise: int | None = None) -> int:
         """2 value + g + h, with g fresh."""
-        if offset is None:
+        if shared_noise is None:
             raise InternalError("correlated noise was asked for without its offset")
-        return UNITS_PER_USER * value + source.discrete_gaussian(self.release_stddev) + offset
+        return UNITS_PER_USER * value + source.discrete_gaussian(self.release_stddev) + shared_noise
 
     def noise_pmf(self) -> Pmf:
         """The exact pmf of g + h, in half users."""
-        return sum_pmf(self.release_stddev, self.offset_stddev)
+        return sum_pmf(self.release_stddev, self.shared_stddev)
 
     def noise_quantile(self, probability: float) -> int:
         """Smallest integer q with Pr[g + h <= q] >= probability, in half users."""
@@ -109,8 +109,8 @@ class CorrelatedGaussian:
 
     def noise_variance(self) -> float:
         """Variance of (g + h) / 2, in users squared."""
-        fresh, offset = map(discrete_gaussian_variance, (self.release_stddev, self.offset_stddev))
-        return (fresh + offset) / UNITS_PER_USER**2
+        fresh, shared = map(discrete_gaussian_variance, (self.release_stddev, self.shared_stddev))
+        return (fresh + shared) / UNITS_PER_USER**2
 
 
 @lru_cache(maxsize=64)
@@ -123,16 +123,16 @@ def correlated_gaussian(plan: PeriodPlan) -> CorrelatedGaussian:
         plan: Releases, cap and delta of the account.
     """
     root, mu = math.sqrt(plan.releases), plan.mu
-    fresh, offset = math.sqrt(plan.releases + root) / mu, math.sqrt(1 + root) / mu
+    fresh, shared = math.sqrt(plan.releases + root) / mu, math.sqrt(1 + root) / mu
 
     def events_at(factor: float) -> EventCounts:
         return merge_events(
             repeat_event(DiscreteGaussianEvent(factor * fresh), plan.releases),
-            repeat_event(DiscreteGaussianEvent(factor * offset), 1),
+            repeat_event(DiscreteGaussianEvent(factor * shared), 1),
         )
 
     factor = smallest_noise_factor(events_at, plan)
-    return CorrelatedGaussian(factor * fresh, factor * offset, plan.releases, plan.delta)
+    return CorrelatedGaussian(factor * fresh, factor * shared, plan.releases, plan.delta)
 
 
 @lru_cache(maxsize=32)

@@ -30,17 +30,17 @@ class IndependentNoise:
         """1: draws are in users."""
         return 1
 
-    def opening(self) -> EventCounts:
+    def shared_noise_charge(self) -> EventCounts:
         """Nothing: no two draws share any noise."""
         return NO_EVENTS
 
-    def draw_offset(self, source: NoiseSource) -> int | None:  # noqa: ARG002 - of the protocol
+    def draw_shared_noise(self, source: NoiseSource) -> int | None:  # noqa: ARG002 - of the protocol
         """None: no two draws share any noise."""
         return None
 
-    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
+    def draw(self, value: int, source: NoiseSource, *, shared_noise: int | None = None) -> int:
         """`value` plus one fresh noise."""
-        if offset is not None:
+        if shared_noise is not None:
             raise InternalError("independent noise was given an offset")
         return value + self.noise(source)
 

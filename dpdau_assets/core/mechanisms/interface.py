@@ -65,10 +65,10 @@ class ReleaseNoise(Protocol):
     def event(self) -> DpEvent:
         """The privacy event that one release charges."""
 
-    def opening(self) -> EventCounts:
+    def shared_noise_charge(self) -> EventCounts:
         """What the secret offset of an account charges, once; empty for independent noise."""
 
-    def draw_offset(self, source: NoiseSource) -> int | None:
+    def draw_shared_noise(self, source: NoiseSource) -> int | None:
         """The secret offset that all releases of an account share (sensitive); None for independent noise.
 
         Args:
@@ -87,13 +87,13 @@ class Mechanism(ReleaseNoise, Protocol):
     def units_per_user(self) -> int:
         """How many units of a draw make one user: 2 for correlated noise, whose draws are half users, else 1."""
 
-    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
+    def draw(self, value: int, source: NoiseSource, *, shared_noise: int | None = None) -> int:
         """`value` in the units of draws, plus one fresh noise, plus the offset.
 
         Args:
             value: The exact count, in users (sensitive).
             source: Where the randomness comes from.
-            offset: What `draw_offset` gave for the account.
+            shared_noise: What `draw_shared_noise` gave for the account.
 
         Raises:
             InternalError: The mechanism needs an offset and got none, or the reverse.

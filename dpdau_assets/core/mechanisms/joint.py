@@ -55,7 +55,7 @@ class JointGaussian:
 
     shape: JointShape
     release_stddev: float
-    offset_stddev: float
+    shared_stddev: float
     planned_releases: int
     delta: float
 
@@ -71,7 +71,7 @@ class JointGaussian:
             "matrix": [list(row) for row in self.shape.matrix],
             "centre": list(self.shape.centre),
             "release_stddev": self.release_stddev,
-            "offset_stddev": self.offset_stddev,
+            "offset_stddev": self.shared_stddev,
             "planned_releases": self.planned_releases,
             "delta": self.delta,
         }
@@ -88,15 +88,15 @@ class JointGaussian:
     def _event(self) -> VectorGaussianEvent:
         return VectorGaussianEvent(self.release_stddev, self.shape.squared_radius)
 
-    def opening(self) -> EventCounts:
+    def shared_noise_charge(self) -> EventCounts:
         """The privacy event of the shared offset, charged with the first release that uses it."""
-        return repeat_event(DiscreteGaussianEvent(self.offset_stddev), 1)
+        return repeat_event(DiscreteGaussianEvent(self.shared_stddev), 1)
 
-    def draw_offset(self, source: NoiseSource) -> int | None:
+    def draw_shared_noise(self, source: NoiseSource) -> int | None:
         """h: drawn once for an account; secret for as long as it is used."""
-        return source.discrete_gaussian(self.offset_stddev)
+        return source.discrete_gaussian(self.shared_stddev)
 
-    def draw(self, counts: IntegerRow, source: NoiseSource, *, offset: int | None) -> IntegerRow:
+    def draw(self, counts: IntegerRow, source: NoiseSource, *, shared_noise: int | None) -> IntegerRow:
         """K V + g + d h, with g fresh.
 
         Args:
@@ -104,11 +104,11 @@ class JointGaussian:
             source: Where the randomness comes from.
             offset: h, as drawn for the account (sensitive).
         """
-        if offset is None:
+        if shared_noise is None:
             raise InternalError("joint noise was asked for without its offset")
         mixed, centre = self.shape.apply(counts), self.shape.centre
         first, second, third = (
-            part + source.discrete_gaussian(self.release_stddev) + direction * offset
+            part + source.discrete_gaussian(self.release_stddev) + direction * shared_noise
             for part, direction in zip(mixed, centre, strict=True)
         )
         return first, second, third
@@ -126,7 +126,7 @@ class JointGaussian:
         """
         inverse = self.shape.inverse()
         fresh = discrete_gaussian_variance(self.release_stddev) * (inverse**2).sum(axis=1)
-        shared = discrete_gaussian_variance(self.offset_stddev) * (inverse @ np.array(self.shape.centre)) ** 2
+        shared = discrete_gaussian_variance(self.shared_stddev) * (inverse @ np.array(self.shape.centre)) ** 2
         first, second, third = np.sqrt(fresh + shared)
         return float(first), float(second), float(third)
 
@@ -143,16 +143,16 @@ def joint_gaussian(plan: PeriodPlan) -> JointGaussian:
     spread = plan.releases * shape.squared_radius
     a = math.sqrt(spread * float((inverse**2).sum()))
     b = float(np.linalg.norm(inverse @ np.array(shape.centre)))
-    fresh, offset = math.sqrt(spread * (a + b) / a) / mu, math.sqrt((a + b) / b) / mu
+    fresh, shared = math.sqrt(spread * (a + b) / a) / mu, math.sqrt((a + b) / b) / mu
 
     def events_at(factor: float) -> EventCounts:
         return merge_events(
             repeat_event(VectorGaussianEvent(factor * fresh, shape.squared_radius), plan.releases),
-            repeat_event(DiscreteGaussianEvent(factor * offset), 1),
+            repeat_event(DiscreteGaussianEvent(factor * shared), 1),
         )
 
     factor = smallest_noise_factor(events_at, plan)
-    return JointGaussian(shape, factor * fresh, factor * offset, plan.releases, plan.delta)
+    return JointGaussian(shape, factor * fresh, factor * shared, plan.releases, plan.delta)
 
 
 @lru_cache(maxsize=64)

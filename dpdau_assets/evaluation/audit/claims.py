@@ -135,14 +135,14 @@ def squared_mu(mechanism: Mechanism, pattern: npt.NDArray[np.float64]) -> float:
 
 def correlated_precision(mechanism: CorrelatedGaussian, releases: int) -> npt.NDArray[np.float64]:
     """The inverse covariance of `releases` draws that share one offset: float64[releases, releases]."""
-    fresh, shared = mechanism.release_stddev**2, mechanism.offset_stddev**2
+    fresh, shared = mechanism.release_stddev**2, mechanism.shared_stddev**2
     ones = np.ones((releases, releases))
     return np.asarray((np.eye(releases) - ones * shared / (fresh + releases * shared)) / fresh, dtype=np.float64)
 
 
 def _joint_squared_mu(joint: JointGaussian, moved: npt.NDArray[np.float64]) -> float:
     """v'Pv for draws of vectors: noise sg^2 I, and h d on all of them. `moved` is K v, float64[releases, 3]."""
-    fresh, shared = joint.release_stddev**2, joint.offset_stddev**2
+    fresh, shared = joint.release_stddev**2, joint.shared_stddev**2
     centre = np.array(joint.shape.centre, dtype=np.float64)
     along = float((moved @ centre).sum())
     reach = len(moved) * float(centre @ centre)

@@ -36,7 +36,7 @@ from dpdau_assets.evaluation.audit.recorder import RecordedCounts, Recorder
 from dpdau_assets.evaluation.audit.replay import overspent, replay_neighbours
 from dpdau_assets.evaluation.audit.scenario_run import Release, ScenarioRun, run_scenario, run_settings
 from dpdau_assets.evaluation.audit.scenarios import lean_scenario, month_scenario, only
-from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, LessOffsetNoise, exact_noise
+from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, LessSharedNoise, exact_noise
 from dpdau_assets.operations.release.counts_snapshot import count_partitions
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.session import lake_session
@@ -48,7 +48,7 @@ LEVEL = 1e-5
 """Of the tests of noise: a fault must show far beyond chance."""
 CONFIDENCE = 0.99
 RUN_DAYS = 30
-OFFSET_MONTHS = 18
+SHARED_NOISE_MONTHS = 18
 NO_CAP = 100.0
 CAPS = ("dau_budget_total", "wau_budget_total", "mau_budget_total", "total_budget_month", "total_budget_365d")
 
@@ -119,10 +119,10 @@ def kmv_estimate(settings: Settings, *, folder: Path) -> Control:
     return Control("kmv estimate", "neighbouring worlds", tuple(result.findings))
 
 
-def missing_offset(settings: Settings, *, folder: Path) -> Control:
+def missing_shared_noise(settings: Settings, *, folder: Path) -> Control:
     """Correlated noise without its shared part, seen by how the fresh noise hangs together with the offset."""
     noise = exact_noise(2)
-    less = defaultdict[int, LessOffsetNoise](lambda: LessOffsetNoise(noise))
+    less = defaultdict[int, LessSharedNoise](lambda: LessSharedNoise(noise))
     recorder = Recorder(source=lambda asked: less[asked.account])
     scenario_run = _month_run(settings, folder, "correlated", recorder, metrics=METRICS, months=2)
     return Control(
@@ -132,12 +132,12 @@ def missing_offset(settings: Settings, *, folder: Path) -> Control:
     )
 
 
-def missing_offset_guesses(settings: Settings, *, folder: Path, runs: int = 2000) -> Control:
+def missing_shared_noise_guesses(settings: Settings, *, folder: Path, runs: int = 2000) -> Control:
     """The same, seen by guessing: the every-day user shows what the worst pattern hides."""
     account = _month_run(settings, folder, "correlated", Recorder()).accounts[0]
     stated = mechanism_from_parameters(account.mechanism, account.parameters)
     assert isinstance(stated, CorrelatedGaussian)
-    noise = _OffsetlessGaussian(*astuple(stated))
+    noise = _UnsharedGaussian(*astuple(stated))
     days = len(days_of_period(account.period))
     game = run_game(
         noise,
@@ -152,12 +152,12 @@ def missing_offset_guesses(settings: Settings, *, folder: Path, runs: int = 2000
     return Control("missing offset", "guessing", tuple(game.findings))
 
 
-def half_scale_offset(settings: Settings, *, folder: Path) -> Control:
+def half_scale_shared_noise(settings: Settings, *, folder: Path) -> Control:
     """Offsets of half their scale, seen by the second moment of those of a year and a half, three a month."""
     noise = exact_noise(5)
     half = HalfScaleNoise(noise)
     recorder = Recorder(source=lambda asked: half if asked.is_shared else noise)
-    scenario = month_scenario(month=MONTH, months=OFFSET_MONTHS, patterns={}, users=1)
+    scenario = month_scenario(month=MONTH, months=SHARED_NOISE_MONTHS, patterns={}, users=1)
     firsts = [day for day in DayRange(MONTH, scenario.start.date() - timedelta(days=2)) if day.day == 1]
     asked = [Release(DayRange.single(day)) for day in [*firsts, firsts[-1]]]
     chosen = run_settings(settings, folder / "world", series_start=MONTH, mechanism="correlated", sketch_impl="set")
@@ -219,7 +219,9 @@ def _month_run(
 
 def _month_mu(noise: Mechanism, releases: int) -> float:
     """The claim of a month: everything released, and the opening."""
-    return math.sqrt(claimed_squared_mu(merge_events(noise.opening(), repeat_event(noise.event(), releases))))
+    return math.sqrt(
+        claimed_squared_mu(merge_events(noise.shared_noise_charge(), repeat_event(noise.event(), releases)))
+    )
 
 
 def _estimate(stored: StoredCount, _threshold: int) -> int:
@@ -236,11 +238,11 @@ class _StaleRecorder(Recorder):
             return RecordedCounts(count_partitions(session, cut.days, cut.metrics), self)
 
 
-class _OffsetlessGaussian(CorrelatedGaussian):
+class _UnsharedGaussian(CorrelatedGaussian):
     """Correlated noise whose draws lack the part that a month shares."""
 
-    def draw(self, value: int, source: NoiseSource, *, offset: int | None = None) -> int:
-        return super().draw(value, source, offset=None if offset is None else 0)
+    def draw(self, value: int, source: NoiseSource, *, shared_noise: int | None = None) -> int:
+        return super().draw(value, source, shared_noise=None if shared_noise is None else 0)
 
 
 ControlRun = Callable[..., Control]
@@ -249,9 +251,9 @@ CONTROLS: tuple[ControlRun, ...] = (
     half_scale_noise,
     half_scale_guesses,
     kmv_estimate,
-    missing_offset,
-    missing_offset_guesses,
+    missing_shared_noise,
+    missing_shared_noise_guesses,
     stale_partitions,
     unenforced_cap,
 )
-"""Every fault that is put into a run of its own, but for `half_scale_offset`, which takes longer."""
+"""Every fault that is put into a run of its own, but for `half_scale_shared_noise`, which takes longer."""

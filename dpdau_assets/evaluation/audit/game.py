@@ -122,7 +122,7 @@ def run_joint_game(
         ],
         dtype=np.float64,
     )
-    fresh, shared = mechanism.release_stddev**2, mechanism.offset_stddev**2
+    fresh, shared = mechanism.release_stddev**2, mechanism.shared_stddev**2
     centre = np.array(mechanism.shape.centre, dtype=np.float64)
     along, reach = float((moved @ centre).sum()), len(moved) * float(centre @ centre)
     weights = (moved - centre * along * shared / (fresh + reach * shared)) / fresh
@@ -131,8 +131,10 @@ def run_joint_game(
     def months(counts: Sequence[IntegerRow]) -> Scores:
         scores = []
         for _ in range(runs):
-            offset = mechanism.draw_offset(source)
-            drawn = np.array([mechanism.draw(row, source, offset=offset) for row in counts], dtype=np.float64)
+            shared_noise = mechanism.draw_shared_noise(source)
+            drawn = np.array(
+                [mechanism.draw(row, source, shared_noise=shared_noise) for row in counts], dtype=np.float64
+            )
             scores.append(float((weights * drawn).sum()) - base)
         return np.array(scores)
 
@@ -177,8 +179,8 @@ def judge(
 
 
 def _month(mechanism: Mechanism, counts: Sequence[int], source: NoiseSource) -> Scores:
-    offset = mechanism.draw_offset(source)
-    return np.array([mechanism.draw(count, source, offset=offset) for count in counts], dtype=np.float64)
+    shared_noise = mechanism.draw_shared_noise(source)
+    return np.array([mechanism.draw(count, source, shared_noise=shared_noise) for count in counts], dtype=np.float64)
 
 
 def _roughly(absent: Scores, present: Scores, limit: float) -> float:

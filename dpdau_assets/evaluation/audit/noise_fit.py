@@ -44,15 +44,15 @@ class FreshNoise:
         values: Noise, in the units of draws; int64[n].
         pmf: Its stated law.
         stddev: Its stated standard deviation.
-        offset: The account's offset in the same units; 0 where it has none.
-        offset_stddev: The stated standard deviation of the offset; 0 where there is none.
+        shared_noise: That of the account in the same units; 0 where it has none.
+        offset_stddev: The stated standard deviation of the shared noise; 0 where there is none.
     """
 
     values: npt.NDArray[np.int64]
     pmf: Pmf = field(repr=False)
     stddev: float
-    offset: int
-    offset_stddev: float
+    shared_noise: int
+    shared_stddev: float
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,19 @@ def fit_noise(scenario_run: ScenarioRun, *, mechanism: str, level: float, seed: 
         seed: Breaks ties between bins.
     """
     parts = [part for account in scenario_run.accounts for part in fresh_noise(scenario_run, account)]
-    offsets = [
-        (scenario_run.offsets[account.account], float(account.parameters["offset_stddev"]))
+    shared_noises = [
+        (scenario_run.shared_noise[account.account], float(account.parameters["offset_stddev"]))
         for account in scenario_run.accounts
-        if account.account in scenario_run.offsets
+        if account.account in scenario_run.shared_noise
     ]
-    return judge_noise(parts, offsets, mechanism=mechanism, level=level, seed=seed, repeats=_repeats(scenario_run))
+    return judge_noise(
+        parts, shared_noises, mechanism=mechanism, level=level, seed=seed, repeats=_repeats(scenario_run)
+    )
 
 
 def judge_noise(
     parts: Sequence[FreshNoise],
-    offsets: Sequence[tuple[int, float]] = (),
+    shared_noises: Sequence[tuple[int, float]] = (),
     *,
     mechanism: str,
     level: float,
@@ -137,7 +139,7 @@ def judge_noise(
 
     Args:
         parts: The fresh noise.
-        offsets: The offset of each account that has one, with its stated standard deviation, in its own units.
+        shared_noises: The shared noise of each account that has one, with its stated stddev, in its own units.
         mechanism: MECHANISM of the run.
         level: Largest probability of a false alarm of each test.
         seed: Breaks ties.
@@ -148,7 +150,8 @@ def judge_noise(
         return NoiseFit(mechanism, 0, level, 1.0, 1.0, None, 1.0, None, 0.0, (), repeats)
     positions = np.concatenate([_positions(part.values, part.pmf, generator) for part in parts])
     shared = [
-        float(_positions(np.array([offset]), discrete_gaussian_pmf(stddev), generator)[0]) for offset, stddev in offsets
+        float(_positions(np.array([shared_noise]), discrete_gaussian_pmf(stddev), generator)[0])
+        for shared_noise, stddev in shared_noises
     ]
     standard = [part.values / part.stddev for part in parts]
     histogram = np.bincount(np.minimum((positions * BINS).astype(np.int64), BINS - 1), minlength=BINS)
@@ -159,7 +162,7 @@ def judge_noise(
         level=level,
         law=chi_squared_tail(float(((histogram - expected) ** 2).sum() / expected), degrees=BINS - 1),
         neighbours=_neighbour_chance(standard),
-        offsets=_offset_chance(parts),
+        offsets=_shared_noise_chance(parts),
         scale=_scale_chance(positions),
         offset_scale=_scale_chance(shared) if shared else None,
         spread=float(np.sqrt(np.mean(np.concatenate(standard) ** 2))),
@@ -171,23 +174,25 @@ def judge_noise(
 def fresh_noise(scenario_run: ScenarioRun, account: accounts.Account) -> list[FreshNoise]:
     """The fresh noise of an account; three parts for joint noise, one for each coordinate."""
     read: Read = {(reading.metric, reading.day): reading.value for reading in scenario_run.readings}
-    offset = scenario_run.offsets.get(account.account, 0)
+    shared_noise = scenario_run.shared_noise.get(account.account, 0)
     if account.mechanism == "joint":
-        return _joint_noise(scenario_run, account, read, offset)
+        return _joint_noise(scenario_run, account, read, shared_noise)
     mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
     values = [
-        release.drawn - mechanism.units_per_user * read[account.metric, release.day] - offset
+        release.drawn - mechanism.units_per_user * read[account.metric, release.day] - shared_noise
         for release in scenario_run.releases
         if release.metric == account.metric and period_of(release.day) == account.period
     ]
     if isinstance(mechanism, CorrelatedGaussian):
-        pmf, shared = discrete_gaussian_pmf(mechanism.release_stddev), mechanism.offset_stddev
+        pmf, shared = discrete_gaussian_pmf(mechanism.release_stddev), mechanism.shared_stddev
     else:
         pmf, shared = mechanism.noise_pmf(), 0.0
-    return [FreshNoise(np.array(values, dtype=np.int64), pmf, _stddev(pmf), offset, shared)]
+    return [FreshNoise(np.array(values, dtype=np.int64), pmf, _stddev(pmf), shared_noise, shared)]
 
 
-def _joint_noise(scenario_run: ScenarioRun, account: accounts.Account, read: Read, offset: int) -> list[FreshNoise]:
+def _joint_noise(
+    scenario_run: ScenarioRun, account: accounts.Account, read: Read, shared_noise: int
+) -> list[FreshNoise]:
     joint = joint_from_parameters(account.parameters)
     rows = []
     for release in scenario_run.releases:
@@ -195,15 +200,15 @@ def _joint_noise(scenario_run: ScenarioRun, account: accounts.Account, read: Rea
             counts = tuple(read[metric, release.day] for metric in METRICS)
             mixed = joint.shape.apply((counts[0], counts[1], counts[2]))
             drawn = release.result["vector"]
-            rows.append([drawn[i] - mixed[i] - joint.shape.centre[i] * offset for i in range(len(METRICS))])
+            rows.append([drawn[i] - mixed[i] - joint.shape.centre[i] * shared_noise for i in range(len(METRICS))])
     pmf = discrete_gaussian_pmf(joint.release_stddev)
     return [
         FreshNoise(
             np.array([row[i] for row in rows], dtype=np.int64),
             pmf,
             _stddev(pmf),
-            joint.shape.centre[i] * offset,
-            joint.shape.centre[i] * joint.offset_stddev,
+            joint.shape.centre[i] * shared_noise,
+            joint.shape.centre[i] * joint.shared_stddev,
         )
         for i in range(len(METRICS))
     ]
@@ -233,11 +238,11 @@ def _scale_chance(positions: Iterable[float]) -> float:
     return min(1.0, 2 * min(above, 1 - above))
 
 
-def _offset_chance(parts: Sequence[FreshNoise]) -> float | None:
+def _shared_noise_chance(parts: Sequence[FreshNoise]) -> float | None:
     """How likely fresh noise agrees with its offset as much by chance; a missing offset makes it the opposite."""
-    weights = np.concatenate([np.full(len(part.values), part.offset / part.stddev) for part in parts])
+    weights = np.concatenate([np.full(len(part.values), part.shared_noise / part.stddev) for part in parts])
     if not weights.any():
-        return None if all(part.offset_stddev == 0 for part in parts) else 1.0
+        return None if all(part.shared_stddev == 0 for part in parts) else 1.0
     values = np.concatenate([part.values / part.stddev for part in parts])
     return normal_tail(float(weights @ values) / math.sqrt(float(weights @ weights)))
 

@@ -25,7 +25,13 @@ from dpdau_assets.core.release.release import require_releasable_sketch
 from dpdau_assets.core.sketches.apache import is_installed
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.evaluation.audit.claims import claimed_squared_mu
-from dpdau_assets.evaluation.audit.controls import CONTROLS, Control, ControlRun, half_scale_offset, unenforced_runs
+from dpdau_assets.evaluation.audit.controls import (
+    CONTROLS,
+    Control,
+    ControlRun,
+    half_scale_shared_noise,
+    unenforced_runs,
+)
 from dpdau_assets.evaluation.audit.game import GameResult, run_game, run_joint_game
 from dpdau_assets.evaluation.audit.noise_fit import NoiseFit, fit_noise
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
@@ -102,7 +108,7 @@ LONG = Form(
     runs=5000,
     confidence=0.99,
     level=1e-5,
-    controls=(*CONTROLS, half_scale_offset),
+    controls=(*CONTROLS, half_scale_shared_noise),
     searched=("daily", "erased", "random"),
 )
 """Every mechanism with every sketch that it may release."""

@@ -21,7 +21,7 @@ from dpdau_assets.errors import BudgetExhaustedError, DpdauError
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
 from dpdau_assets.evaluation.privacy_settings import PRIVACY_SETTINGS
 from dpdau_assets.evaluation.streams.simulate import event_line
-from dpdau_assets.operations.budget.shared_noise import offset_keys
+from dpdau_assets.operations.budget.shared_noise import shared_noise_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.exports.export_metrics import export_metrics
@@ -143,7 +143,7 @@ class ScenarioRun:
         accounts: The budget accounts that were opened.
         spent: Everything charged, by account number.
         releases: Everything released, all revisions.
-        offsets: The secret offset of each account that has one.
+        shared_noise: The shared noise of each account that has one.
     """
 
     outside: tuple[Document, ...]
@@ -152,7 +152,7 @@ class ScenarioRun:
     accounts: tuple[budget.Account, ...]
     spent: dict[int, EventCounts] = field(repr=False)
     releases: tuple[StoredRelease, ...] = field(repr=False)
-    offsets: dict[int, int] = field(repr=False)
+    shared_noise: dict[int, int] = field(repr=False)
 
 
 def run_settings(settings: Settings, folder: Path, *, series_start: date, **overrides: Any) -> Settings:
@@ -268,15 +268,15 @@ class _Stage:
             tuple(accounts),
             spent,
             tuple(published),
-            _offsets(workspace, accounts),
+            _shared_noise(workspace, accounts),
         )
 
 
-def _offsets(workspace: Workspace, accounts: Sequence[budget.Account]) -> dict[int, int]:
+def _shared_noise(workspace: Workspace, accounts: Sequence[budget.Account]) -> dict[int, int]:
     """The offsets in use, opened as a release opens them."""
-    keys = offset_keys(workspace)
+    keys = shared_noise_keys(workspace)
     found = {each.account: keys.open(each) for each in accounts if each.sealed_offset is not None}
-    return {account: offset for account, offset in found.items() if offset is not None}
+    return {account: shared_noise for account, shared_noise in found.items() if shared_noise is not None}
 
 
 def _as_error(error: DpdauError) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class HalfScaleNoise:
         return self._source.discrete_laplace(scale / 2)
 
 
-class LessOffsetNoise:
+class LessSharedNoise:
     """A fault of one account of correlated noise: its first draw, the offset, is taken away from all later ones.
 
     Args:

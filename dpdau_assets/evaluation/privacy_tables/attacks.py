@@ -89,7 +89,7 @@ def joint_scores(simulation: Simulation, days: Sequence[IntegerRow]) -> tuple[Nu
     noise = joint_noise()
     moved = np.array([noise.shape.apply(vector) for vector in days], dtype=np.float64).reshape(-1)
     along = np.tile(np.array(noise.shape.centre, dtype=np.float64), len(days))
-    covariance = noise.release_stddev**2 * np.eye(len(along)) + noise.offset_stddev**2 * np.outer(along, along)
+    covariance = noise.release_stddev**2 * np.eye(len(along)) + noise.shared_stddev**2 * np.outer(along, along)
     weights = np.linalg.solve(covariance, moved)
     return simulation.vectors.reshape(simulation.months, -1) @ weights, float(weights @ moved)
 
@@ -106,8 +106,8 @@ def joint_days_told_best(days: int) -> tuple[IntegerRow, ...]:
     centre = np.array(noise.shape.centre, dtype=np.float64)
     shares = _compositions(days)
     along = shares @ (images @ centre)
-    reach = noise.release_stddev**2 + days * float(centre @ centre) * noise.offset_stddev**2
-    squares = shares @ (images**2).sum(axis=1) - along**2 * noise.offset_stddev**2 / reach
+    reach = noise.release_stddev**2 + days * float(centre @ centre) * noise.shared_stddev**2
+    squares = shares @ (images**2).sum(axis=1) - along**2 * noise.shared_stddev**2 / reach
     best = shares[int(np.argmax(squares))]
     return tuple(vertex for vertex, times in zip(VERTICES, best, strict=True) for _ in range(int(times)))
 

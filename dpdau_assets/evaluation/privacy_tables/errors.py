@@ -77,10 +77,10 @@ def split_of(name: str, metric: Metric) -> Split:
         inverse = noise.shape.inverse()
         fresh = discrete_gaussian_variance(noise.release_stddev) * float((inverse[row] ** 2).sum())
         along = float(inverse[row] @ np.array(noise.shape.centre))
-        return Split(math.sqrt(fresh), abs(along) * math.sqrt(discrete_gaussian_variance(noise.offset_stddev)))
+        return Split(math.sqrt(fresh), abs(along) * math.sqrt(discrete_gaussian_variance(noise.shared_stddev)))
     single = metric_noise(name, metric)
     if isinstance(single, CorrelatedGaussian):
-        parts = map(discrete_gaussian_variance, (single.release_stddev, single.offset_stddev))
+        parts = map(discrete_gaussian_variance, (single.release_stddev, single.shared_stddev))
         fresh_stddev, shared_stddev = (math.sqrt(part) / single.units_per_user for part in parts)
         return Split(fresh_stddev, shared_stddev)
     return Split(math.sqrt(single.noise_variance()), 0.0)
@@ -112,12 +112,12 @@ def calibrations() -> Table:
         assert isinstance(noise, CorrelatedGaussian)
         plan = PeriodPlan(releases, DEFAULTS.cap_of(metric), DELTA)
         continuous = math.sqrt(1 + math.sqrt(releases)) / plan.mu
-        rows.append((f"`correlated`, {metric.upper()}", plan, noise.release_stddev, noise.offset_stddev, continuous))
+        rows.append((f"`correlated`, {metric.upper()}", plan, noise.release_stddev, noise.shared_stddev, continuous))
     joint, plan = joint_noise(), PeriodPlan(releases, joint_cap(), DELTA)
     inverse = joint.shape.inverse()
     a = math.sqrt(releases * joint.shape.squared_radius * float((inverse**2).sum()))
     b = float(np.linalg.norm(inverse @ np.array(joint.shape.centre)))
-    rows.append(("`joint`", plan, joint.release_stddev, joint.offset_stddev, math.sqrt((a + b) / b) / plan.mu))
+    rows.append(("`joint`", plan, joint.release_stddev, joint.shared_stddev, math.sqrt((a + b) / b) / plan.mu))
     shown = tuple(
         (
             label,
@@ -219,4 +219,4 @@ def _gap_stddev(name: str, small: Metric, large: Metric) -> float:
     row = inverse[METRICS.index(large)] - inverse[METRICS.index(small)]
     fresh = discrete_gaussian_variance(noise.release_stddev) * float((row**2).sum())
     along = float(row @ np.array(noise.shape.centre))
-    return math.sqrt(fresh + along**2 * discrete_gaussian_variance(noise.offset_stddev))
+    return math.sqrt(fresh + along**2 * discrete_gaussian_variance(noise.shared_stddev))

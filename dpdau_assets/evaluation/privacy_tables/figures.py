@@ -83,7 +83,7 @@ def _attacker(figure: Any) -> None:
     """True positives against false positives, on a logarithmic scale: Gaussian curves, and the accountant's bounds."""
     noise = metric_noise("correlated", "dau")
     cases = {
-        "one DAU value": merge_events(noise.opening(), repeat_event(noise.event(), 1)),
+        "one DAU value": merge_events(noise.shared_noise_charge(), repeat_event(noise.event(), 1)),
         "a month of DAU, WAU and MAU": month_of_all("correlated", revisions=RESERVE),
         "twelve months": year_of_all("correlated", revisions=RESERVE),
     }
@@ -129,7 +129,7 @@ def _composition(figure: Any) -> None:
     axes, days = figure.subplots(), range(1, MONTH + RESERVE + 1)
     for name in SINGLE:
         noise = metric_noise(name, "dau")
-        losses = [loss(merge_events(noise.opening(), repeat_event(noise.event(), made))) for made in days]
+        losses = [loss(merge_events(noise.shared_noise_charge(), repeat_event(noise.event(), made))) for made in days]
         axes.plot(days, losses, ".-", markersize=3, color=COLOURS[name], label=name)
     cap = DEFAULTS.dau_budget_total
     axes.axhline(cap, color=LINE, linewidth=0.8, linestyle="--")
@@ -145,8 +145,8 @@ def _two_months(figure: Any) -> None:
     axes, noise, source = figure.subplots(), metric_noise("correlated", "dau"), SeededNoise(EXAMPLE_KEY)
     units, reach = noise.units_per_user, noise.noise_quantile(0.975) / noise.units_per_user
     for month in range(2):
-        offset = noise.draw_offset(source)
-        values = [noise.draw(EXAMPLE_USERS, source, offset=offset) / units for _ in range(MONTH)]
+        shared_noise = noise.draw_shared_noise(source)
+        values = [noise.draw(EXAMPLE_USERS, source, shared_noise=shared_noise) / units for _ in range(MONTH)]
         days = np.arange(MONTH) + month * MONTH + 1
         axes.errorbar(days, values, reach, fmt=".", color=COLOURS["correlated"], elinewidth=0.7, alpha=0.8)
         mean = sum(values) / MONTH

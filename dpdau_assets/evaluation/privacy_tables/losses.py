@@ -93,7 +93,7 @@ def accountants() -> Table:
 def attackers() -> Table:
     """What an attacker who knows all but one user reaches, by what was released."""
     correlated = metric_noise("correlated", "dau")
-    one = merge_events(correlated.opening(), repeat_event(correlated.event(), 1))
+    one = merge_events(correlated.shared_noise_charge(), repeat_event(correlated.event(), 1))
     full = RESERVE
     cases: list[tuple[str, EventCounts]] = [
         ("one DAU value, `correlated`", one),
@@ -186,14 +186,14 @@ def yearly_cap() -> Table:
 def _trailing(revisions: int) -> float:
     """The worst window of 365 days over two years of full months."""
     first, days = date(2025, 1, 1), 730
-    openings, daily = {}, {}
+    shared_noise_charges, daily = {}, {}
     for day in (first + timedelta(days=number) for number in range(days)):
         length = _length(day)
         noises = [metric_noise("correlated", metric, length) for metric in METRICS]
         made = 1 + (revisions if day.day == 1 else 0)
         daily[day] = merge_events(*(repeat_event(noise.event(), made) for noise in noises))
-        openings[period_of(day)] = merge_events(*(noise.opening() for noise in noises))
-    book = TrailingLoss(daily, orders=DEFAULTS.rdp_orders, delta=DELTA, openings=openings)
+        shared_noise_charges[period_of(day)] = merge_events(*(noise.shared_noise_charge() for noise in noises))
+    book = TrailingLoss(daily, orders=DEFAULTS.rdp_orders, delta=DELTA, shared_noise_charges=shared_noise_charges)
     return max(book.worst_window(first + timedelta(days=number), ())[1] for number in range(364, days, 14))
 
 

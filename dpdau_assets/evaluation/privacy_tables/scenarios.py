@@ -80,7 +80,7 @@ def month_of(name: str, metric: Metric, *, days: int = MONTH, revisions: int = 0
     """What one metric's account is charged in a month, its opening included."""
     noise = metric_noise(name, metric, days)
     made = releases_made(name, metric, days, revisions=revisions)
-    return merge_events(noise.opening(), repeat_event(noise.event(), made))
+    return merge_events(noise.shared_noise_charge(), repeat_event(noise.event(), made))
 
 
 @lru_cache(maxsize=64)
@@ -88,7 +88,7 @@ def month_of_all(name: str, *, days: int = MONTH, revisions: int = 0) -> EventCo
     """What all accounts are charged in a month."""
     if name == "joint":
         noise = joint_noise(days)
-        return merge_events(noise.opening(), repeat_event(noise.event(), days + revisions))
+        return merge_events(noise.shared_noise_charge(), repeat_event(noise.event(), days + revisions))
     return merge_events(*(month_of(name, metric, days=days, revisions=revisions) for metric in METRICS))
 
 

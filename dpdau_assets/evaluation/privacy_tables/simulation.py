@@ -79,8 +79,8 @@ class Simulation:
         """The noise of joint draws: int64[months, days, 3]."""
         noise = joint_noise()
         fresh = self._gaussians(noise.release_stddev, (self.months, MONTH, len(METRICS)))
-        offsets = self._gaussians(noise.offset_stddev, (self.months, 1, 1))
-        return np.asarray(fresh + offsets * np.array(noise.shape.centre), dtype=np.int64)
+        shared = self._gaussians(noise.shared_stddev, (self.months, 1, 1))
+        return np.asarray(fresh + shared * np.array(noise.shape.centre), dtype=np.int64)
 
     def errors(self, name: str, metric: Metric) -> Numbers:
         """The noise of a metric in users: float64[months, days]."""
@@ -91,7 +91,7 @@ class Simulation:
     def _single(self, name: str, metric: Metric) -> Units:
         noise, shape = metric_noise(name, metric), (self.months, MONTH)
         if isinstance(noise, CorrelatedGaussian):
-            shared = self._gaussians(noise.offset_stddev, (self.months, 1))
+            shared = self._gaussians(noise.shared_stddev, (self.months, 1))
             return self._gaussians(noise.release_stddev, shape) + shared
         return _filled(lambda: noise.draw(0, self.noise), shape)
 

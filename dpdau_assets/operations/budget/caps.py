@@ -26,13 +26,13 @@ from dpdau_assets.operations.budget.sampling_threshold import search_charge
 from dpdau_assets.operations.budget.terms import JOINT, Terms, account_name, make_terms
 from dpdau_assets.operations.budget.trailing_loss import TrailingLoss
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
+from dpdau_assets.storage.keys.shared_noise_keys import SharedNoiseKeys
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger import releases
 from dpdau_assets.storage.ledger.ledger import Ledger
 from dpdau_assets.storage.ledger.releases import Release
-from dpdau_assets.storage.ledger.shared_noise_charges import openings_between
+from dpdau_assets.storage.ledger.shared_noise_charges import shared_noise_charges_between
 
 Scope = Literal["metric", "month", "trailing_365d"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -97,7 +97,7 @@ class BudgetBook:
         self._ledger = ledger
         self._settings = settings
         self._searched = searched
-        self._keys = OffsetKeys(Lake(settings.root).offsets_folder, ledger.ledger_id)
+        self._keys = SharedNoiseKeys(Lake(settings.root).shared_noise_keys_folder, ledger.ledger_id)
         self.refresh()
 
     def refresh(self) -> None:
@@ -186,10 +186,12 @@ class BudgetBook:
             first = day - timedelta(days=TRAILING_DAYS - 1)
             with self._ledger.read() as connection:
                 daily = budget.daily_events(connection, first, date.max)
-                openings = openings_between(connection, first, date.max)
+                shared_noise_charges = shared_noise_charges_between(connection, first, date.max)
                 known = budget.smallest_delta(connection)
             delta = min(self._settings.delta, known or self._settings.delta)
-            self._trailing = TrailingLoss(daily, orders=self._settings.rdp_orders, delta=delta, openings=openings)
+            self._trailing = TrailingLoss(
+                daily, orders=self._settings.rdp_orders, delta=delta, shared_noise_charges=shared_noise_charges
+            )
             self._trailing_from = day
         return self._trailing
 
@@ -262,7 +264,7 @@ class BudgetBook:
         self,
         day: date,
         *,
-        opening: EventCounts,
+        shared_noise_charge: EventCounts,
         events: EventCounts,
         account: budget.Account,
         releases: Sequence[Release],
@@ -272,18 +274,18 @@ class BudgetBook:
 
         Args:
             day: The released day.
-            opening: What was charged for an offset.
+            shared_noise_charge: What was charged for shared noise.
             events: What else was charged.
             account: The account charged, as it is now.
             releases: What was released.
             version: The ledger's version after the charge.
         """
-        period, paid = period_of(day), merge_events(opening, events)
+        period, paid = period_of(day), merge_events(shared_noise_charge, events)
         known = self._terms[account.metric, period]
         self._terms[account.metric, period] = self._terms_of(
             account.metric, period, account, [account.delta], merge_events(known.events, paid)
         )
-        self._add_to_totals(day, opening=opening, events=events)
+        self._add_to_totals(day, shared_noise_charge=shared_noise_charge, events=events)
         if any(self._last_releases.get(release.metric) is None for release in releases):
             self._terms = {key: terms for key, terms in self._terms.items() if terms.account}  # no search any more
         for release in releases:
@@ -291,39 +293,39 @@ class BudgetBook:
             self._released_days.pop(release.metric, None)
         self.version = version
 
-    def plan_charge(self, metric: str, day: date, *, opening: EventCounts, events: EventCounts) -> None:
+    def plan_charge(self, metric: str, day: date, *, shared_noise_charge: EventCounts, events: EventCounts) -> None:
         """Counts a charge that is only planned: what is asked from now on is as if it had been made.
 
         Args:
             metric: The metric.
             day: The released day.
-            opening: What is charged for an offset.
+            shared_noise_charge: What is charged for shared noise.
             events: What else is charged.
         """
         terms, period = self.terms(metric, period_of(day)), period_of(day)
-        spent = merge_events(terms.events, opening, events)
-        self._terms[terms.name, period] = replace(terms, opening=NO_EVENTS, events=spent)
+        spent = merge_events(terms.events, shared_noise_charge, events)
+        self._terms[terms.name, period] = replace(terms, shared_noise_charge=NO_EVENTS, events=spent)
         self.month_events(period)
         self.trailing(day)
-        self._add_to_totals(day, opening=opening, events=events)
+        self._add_to_totals(day, shared_noise_charge=shared_noise_charge, events=events)
         self._searched = {*self._searched, terms.name}
 
-    def _add_to_totals(self, day: date, *, opening: EventCounts, events: EventCounts) -> None:
+    def _add_to_totals(self, day: date, *, shared_noise_charge: EventCounts, events: EventCounts) -> None:
         """Keeps what was read of the month and of the trailing days in step with a charge."""
         period = period_of(day)
         if period in self._months:
-            self._months[period] = merge_events(self._months[period], opening, events)
+            self._months[period] = merge_events(self._months[period], shared_noise_charge, events)
         if self._trailing is not None:
             self._trailing.add(day, events)
-            if opening:
-                self._trailing.add_opening(period, opening)
+            if shared_noise_charge:
+                self._trailing.add_shared_noise_charge(period, shared_noise_charge)
 
     def releases_under_totals(self, metric: str, day: date, *, at_most: int) -> int:
         """How many further releases of `metric` for `day` the two totals allow, up to `at_most`."""
         terms = self.terms(metric, period_of(day))
 
         def enough(releases: int) -> bool:
-            more = merge_events(terms.opening, repeat_event(terms.mechanism.event(), releases))
+            more = merge_events(terms.shared_noise_charge, repeat_event(terms.mechanism.event(), releases))
             return self.refused_by(metric, day, more, scopes=SCOPES[1:]) is None
 
         if enough(at_most):

@@ -33,8 +33,8 @@ from dpdau_assets.operations.session.workspace import FLOOR_KEY, Workspace, seri
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import accounts, releases
 from dpdau_assets.storage.ledger.ledger import get_meta, set_meta
-from dpdau_assets.storage.ledger.schema import ASSUMED_OPENING
-from dpdau_assets.storage.ledger.shared_noise_charges import has_assumed_opening
+from dpdau_assets.storage.ledger.schema import ASSUMED_SHARED_NOISE
+from dpdau_assets.storage.ledger.shared_noise_charges import has_assumed_shared_noise_charge
 
 UNACCOUNTED_KEY = "unaccounted_days"
 
@@ -178,10 +178,12 @@ def _charge_day(workspace: Workspace, day: date, reason: str) -> list[tuple[str,
             now = workspace.advance_clock(connection)
             account = open_account(connection, terms, totals, period=period, now=now)
             # a charge of its own: like any opening it counts in every 365 days that touch the month
-            opening = () if has_assumed_opening(connection, account) else terms.opening
+            shared_noise_charge = (
+                () if has_assumed_shared_noise_charge(connection, account) else terms.shared_noise_charge
+            )
             why = {"reason": reason}
-            if opening:
-                _charge(connection, account, day, opening, {**why, ASSUMED_OPENING: True}, now)
+            if shared_noise_charge:
+                _charge(connection, account, day, shared_noise_charge, {**why, ASSUMED_SHARED_NOISE: True}, now)
             _charge(connection, account, day, values, why, now)
         charged.append((account.metric, day))
     return charged

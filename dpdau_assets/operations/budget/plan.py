@@ -135,7 +135,10 @@ class _Course:
         self.metrics = {name: METRICS[0] if name == JOINT else name for name in names}
         self.terms = {name: book.terms(metric, period) for name, metric in self.metrics.items()}
         # what an account's next release pays beside its own event
-        self.extra = {name: merge_events(terms.opening, book.search_charge(name)) for name, terms in self.terms.items()}
+        self.extra = {
+            name: merge_events(terms.shared_noise_charge, book.search_charge(name))
+            for name, terms in self.terms.items()
+        }
         self.planned = {
             name: [day for day in days if day not in book.released_days(metric)]
             for name, metric in self.metrics.items()
@@ -169,10 +172,10 @@ class _Course:
             return  # spending only grows, so that the same charge does not fit later in the month either
         terms = self.book.terms(metric, self.period)
         own = merge_events(self.book.search_charge(name), repeat_event(terms.mechanism.event(), 1))
-        scope = self.book.refused_by(metric, day, merge_events(terms.opening, own), scopes=scopes)
+        scope = self.book.refused_by(metric, day, merge_events(terms.shared_noise_charge, own), scopes=scopes)
         if scope is None:
             self.funded[name] += 1
-            self.book.plan_charge(metric, day, opening=terms.opening, events=own)
+            self.book.plan_charge(metric, day, shared_noise_charge=terms.shared_noise_charge, events=own)
         else:
             self.refused.setdefault(name, (day, scope))
 

@@ -23,20 +23,20 @@ from dpdau_assets.core.mechanisms.interface import NoiseSource, ReleaseNoise
 from dpdau_assets.core.quantities import days_of_period
 from dpdau_assets.errors import InternalError
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
+from dpdau_assets.storage.keys.shared_noise_keys import SharedNoiseKeys
 from dpdau_assets.storage.ledger import accounts
-from dpdau_assets.storage.ledger.shared_noise_charges import last_openings
+from dpdau_assets.storage.ledger.shared_noise_charges import last_shared_noise_charges
 
-OFFSET_LIFE_DAYS = 35
+SHARED_NOISE_LIFE_DAYS = 35
 """Days after a month's end in which late releases and revisions still use its offset."""
 
 
-def offset_keys(workspace: Workspace) -> OffsetKeys:
+def shared_noise_keys(workspace: Workspace) -> SharedNoiseKeys:
     """The key files of a data folder's accounts."""
-    return OffsetKeys(workspace.lake.offsets_folder, workspace.ledger_id)
+    return SharedNoiseKeys(workspace.lake.shared_noise_keys_folder, workspace.ledger_id)
 
 
-def open_offset(
+def draw_and_charge_shared_noise(
     connection: Connection,
     account: accounts.Account,
     mechanism: ReleaseNoise,
@@ -46,7 +46,7 @@ def open_offset(
     now: datetime,
     workspace: Workspace,
 ) -> tuple[accounts.Account, int]:
-    """Draws an account's offset, stores it sealed and charges it; the account with it, and the offset (sensitive).
+    """Draws the shared noise of an account, stores it sealed and charges it; the account and the noise (sensitive).
 
     Args:
         connection: The write transaction of the release that needs the offset.
@@ -57,16 +57,18 @@ def open_offset(
         now: The time.
         workspace: The open data folder.
     """
-    offset = mechanism.draw_offset(source)
-    if offset is None:
+    shared_noise = mechanism.draw_shared_noise(source)
+    if shared_noise is None:
         raise InternalError("independent noise has no offset to open")
-    sealed = accounts.set_sealed_offset(connection, account, offset_keys(workspace).seal(account, offset))
-    events = [event for event, count in mechanism.opening() for _ in range(count)]
+    sealed = accounts.set_sealed_offset(connection, account, shared_noise_keys(workspace).seal(account, shared_noise))
+    events = [event for event, count in mechanism.shared_noise_charge() for _ in range(count)]
     accounts.insert_charge(connection, sealed, day=day, kind="opening", events=events, now=now)
-    return sealed, offset
+    return sealed, shared_noise
 
 
-def opening_needed(account: accounts.Account | None, mechanism: ReleaseNoise, keys: OffsetKeys) -> EventCounts:
+def shared_noise_charge_due(
+    account: accounts.Account | None, mechanism: ReleaseNoise, keys: SharedNoiseKeys
+) -> EventCounts:
     """What the next release of an account has to pay for an offset first; empty when it has one, or needs none.
 
     Args:
@@ -74,11 +76,11 @@ def opening_needed(account: accounts.Account | None, mechanism: ReleaseNoise, ke
         mechanism: Its noise.
         keys: The key files.
     """
-    has_offset = account is not None and keys.can_open(account)
-    return () if has_offset else mechanism.opening()
+    has_shared_noise = account is not None and keys.can_open(account)
+    return () if has_shared_noise else mechanism.shared_noise_charge()
 
 
-def destroy_closed_offsets(workspace: Workspace) -> int:
+def destroy_closed_shared_noise(workspace: Workspace) -> int:
     """Destroys the keys of all offsets whose time is over, and those that no account uses; how many.
 
     Depends on the calendar and on which months were opened when, both public.
@@ -89,18 +91,18 @@ def destroy_closed_offsets(workspace: Workspace) -> int:
     Raises:
         StorageError: A key cannot be removed.
     """
-    if not closed_offsets(workspace):
+    if not closed_shared_noise(workspace):
         return 0
     today = workspace.today()
     with workspace.ledger.write() as connection:  # so that no release can be making a key now
         closed = _closed(connection, today=today, workspace=workspace)
-        offset_keys(workspace).destroy(closed)
+        shared_noise_keys(workspace).destroy(closed)
     return len(closed)
 
 
-def closed_offsets(workspace: Workspace) -> set[int]:
+def closed_shared_noise(workspace: Workspace) -> set[int]:
     """Accounts whose key is still there and must be destroyed; public."""
-    if not offset_keys(workspace).kept():
+    if not shared_noise_keys(workspace).kept():
         return set()
     today = workspace.today()
     with workspace.ledger.read() as connection:
@@ -108,21 +110,22 @@ def closed_offsets(workspace: Workspace) -> set[int]:
 
 
 def _closed(connection: Connection, *, today: date, workspace: Workspace) -> set[int]:
-    kept = offset_keys(workspace).kept()
+    kept = shared_noise_keys(workspace).kept()
     living = {
-        opening.account
-        for opening in last_openings(connection, kept)
-        if today <= last_day_of_offset(opening.period, opening.charged_at.astimezone(workspace.settings.zone).date())
+        charge.account
+        for charge in last_shared_noise_charges(connection, kept)
+        if today
+        <= last_day_of_shared_noise(charge.period, charge.charged_at.astimezone(workspace.settings.zone).date())
     }
     return kept - living
 
 
-def last_day_of_offset(period: str, opened: date) -> date:
+def last_day_of_shared_noise(period: str, opened: date) -> date:
     """The last day on which an offset may be used.
 
     Args:
         period: Its month, `YYYY-MM`.
         opened: The day in TIMEZONE on which it was charged: later for a release made long after the month.
     """
-    closes = days_of_period(period).last + timedelta(days=OFFSET_LIFE_DAYS)
-    return closes if opened <= closes else opened + timedelta(days=OFFSET_LIFE_DAYS)
+    closes = days_of_period(period).last + timedelta(days=SHARED_NOISE_LIFE_DAYS)
+    return closes if opened <= closes else opened + timedelta(days=SHARED_NOISE_LIFE_DAYS)

@@ -22,7 +22,7 @@ from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.ledger import accounts as budget
 from dpdau_assets.storage.ledger import releases
-from dpdau_assets.storage.ledger.shared_noise_charges import openings_between
+from dpdau_assets.storage.ledger.shared_noise_charges import shared_noise_charges_between
 
 
 def report_budget(workspace: Workspace, metric: str, period: str | date) -> BudgetSnapshot:
@@ -61,7 +61,7 @@ def spent_after(workspace: Workspace, metric: str, period: str, *, releases: int
             *(budget.events_of_account(connection, one) for one in budget.accounts_of(connection, terms.name, period))
         )
     planned = repeat_event(terms.mechanism.event(), releases)
-    more = merge_events(terms.opening, book.search_charge(terms.name), planned) if releases else ()
+    more = merge_events(terms.shared_noise_charge, book.search_charge(terms.name), planned) if releases else ()
     return smallest_epsilon(
         merge_events(spent, more),
         delta=terms.cap_delta,
@@ -100,7 +100,9 @@ def snapshot(book: BudgetBook, workspace: Workspace, metric: str, day: date) -> 
         earlier = merge_events(*_events_of(connection, accounts, without=terms.account))
         window = DayRange(day - timedelta(days=TRAILING_DAYS - 1), day)
         daily = budget.daily_events(connection, window.first, window.last)
-        trailing = merge_events(*daily.values(), *openings_between(connection, window.first, window.last).values())
+        trailing = merge_events(
+            *daily.values(), *shared_noise_charges_between(connection, window.first, window.last).values()
+        )
         lifetime = budget.lifetime_events(connection)
         made = releases.releases_between(connection, days.first, days.last, metric=metric, all_revisions=True)
         resets = len(budget.resets_of(connection, terms.name, period))
@@ -118,7 +120,7 @@ def snapshot(book: BudgetBook, workspace: Workspace, metric: str, day: date) -> 
         release_count=len(made),
         resets=resets,
         next_event=terms.mechanism.event(),
-        opening=terms.opening,
+        shared_noise_charge=terms.shared_noise_charge,
         next_funded_day=book.next_funded_day(metric, max(days.first, settings.series_start or days.first)),
     )
     more = book.releases_under_totals(metric, day, at_most=stated.releases_remaining)

@@ -19,9 +19,9 @@ from dpdau_assets.core.mechanisms.interface import Mechanism
 from dpdau_assets.core.mechanisms.joint import JointGaussian, joint_from_parameters, joint_gaussian
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.quantities import days_of_period
-from dpdau_assets.operations.budget.shared_noise import opening_needed
+from dpdau_assets.operations.budget.shared_noise import shared_noise_charge_due
 from dpdau_assets.settings.settings import Settings
-from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
+from dpdau_assets.storage.keys.shared_noise_keys import SharedNoiseKeys
 from dpdau_assets.storage.ledger import accounts as budget
 
 JOINT = "joint"
@@ -52,7 +52,7 @@ class Terms:
         name: The account's metric, or `joint` for all three.
         account: The open account, or None when the release will open it.
         mechanism: The noise: an open account keeps its own, whatever the settings say now.
-        opening: What the release has to pay for a secret offset first; empty when there is one, or none is needed.
+        shared_noise_charge: What the release has to pay for shared noise first; empty if it exists or is not needed.
         cap: Epsilon cap of the account: the smaller of the frozen one and the present setting.
         cap_delta: Delta at which the cap is compared: the smaller of the frozen one and the present setting.
         events: Everything charged to the account so far.
@@ -61,7 +61,7 @@ class Terms:
     name: str
     account: budget.Account | None
     mechanism: Mechanism | JointGaussian
-    opening: EventCounts
+    shared_noise_charge: EventCounts
     cap: float
     cap_delta: float
     events: EventCounts
@@ -69,12 +69,12 @@ class Terms:
     @property
     def next_charge(self) -> EventCounts:
         """What one more release charges, its opening included."""
-        return merge_events(self.opening, repeat_event(self.mechanism.event(), 1))
+        return merge_events(self.shared_noise_charge, repeat_event(self.mechanism.event(), 1))
 
 
 def make_terms(
     settings: Settings,
-    keys: OffsetKeys,
+    keys: SharedNoiseKeys,
     name: str,
     period: str,
     *,
@@ -110,7 +110,7 @@ def make_terms(
         mechanism = joint_from_parameters(account.parameters)
     else:
         mechanism = mechanism_from_parameters(account.mechanism, account.parameters)
-    return Terms(name, account, mechanism, opening_needed(account, mechanism, keys), cap, cap_delta, events)
+    return Terms(name, account, mechanism, shared_noise_charge_due(account, mechanism, keys), cap, cap_delta, events)
 
 
 def _new_mechanism(

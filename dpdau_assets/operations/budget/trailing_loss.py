@@ -27,7 +27,7 @@ class TrailingLoss:
         daily: Events charged for each day, over all metrics.
         orders: Orders of the setting RDP_ORDERS.
         delta: Delta at which epsilon is stated.
-        openings: Events charged for the offsets of each month, over all metrics.
+        shared_noise_charges: Events charged for the shared noise of each month, over all metrics.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class TrailingLoss:
         *,
         orders: tuple[float, ...],
         delta: float,
-        openings: Mapping[str, EventCounts] | None = None,
+        shared_noise_charges: Mapping[str, EventCounts] | None = None,
     ) -> None:
         self._orders = trailing_orders(orders)
         self.delta = delta
@@ -45,9 +45,9 @@ class TrailingLoss:
         self._rdp = np.zeros((last - self._first + 1, len(self._orders)))
         for day, events in daily.items():
             self.add(day, events)
-        self._openings: dict[str, npt.NDArray[np.float64]] = {}
-        for period, events in (openings or {}).items():
-            self.add_opening(period, events)
+        self._shared_noise_charges: dict[str, npt.NDArray[np.float64]] = {}
+        for period, events in (shared_noise_charges or {}).items():
+            self.add_shared_noise_charge(period, events)
 
     def add(self, day: date, events: EventCounts) -> None:
         """Notes that `events` were charged for `day`."""
@@ -58,9 +58,11 @@ class TrailingLoss:
             self._first -= before
         self._rdp[day.toordinal() - self._first] += events_rdp(events, self._orders)
 
-    def add_opening(self, period: str, events: EventCounts) -> None:
+    def add_shared_noise_charge(self, period: str, events: EventCounts) -> None:
         """Notes that `events` were charged for an offset of the month `period`."""
-        self._openings[period] = self._openings.get(period, 0.0) + events_rdp(events, self._orders)
+        self._shared_noise_charges[period] = self._shared_noise_charges.get(period, 0.0) + events_rdp(
+            events, self._orders
+        )
 
     def fits(self, day: date, events: EventCounts, *, cap: float) -> bool:
         """Whether every window of 365 days that `day` lies in stays within `cap` when `events` are charged for it."""
@@ -88,7 +90,7 @@ class TrailingLoss:
         np.cumsum(sums, axis=0, out=sums)
         # rounding of a difference of sums must not make a divergence negative
         windows = np.maximum(sums[TRAILING_DAYS:] - sums[:-TRAILING_DAYS], 0.0)
-        for period, rdp in self._openings.items():
+        for period, rdp in self._shared_noise_charges.items():
             days = days_of_period(period)  # window i holds the days from day - 364 + i to day + i
             touching = slice(max(0, (days.first - day).days), max(0, (days.last - day).days + TRAILING_DAYS))
             windows[touching] += rdp

@@ -24,7 +24,7 @@ from typing import Any
 
 from dpdau_assets.core.quantities import EARLIEST_DAY, METRICS, ONE_DAY, window_days
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets
+from dpdau_assets.operations.budget.shared_noise import destroy_closed_shared_noise
 from dpdau_assets.operations.pipeline.exact_counts import count_keys
 from dpdau_assets.operations.pipeline.mau_unions import build_unions_in_session, read_unions
 from dpdau_assets.operations.recover.backup import remove_expired_backups
@@ -100,7 +100,7 @@ def apply_retention(
         workspace.ledger.scrub(repeat="dpdau apply-retention")
         rest = session.known_days(MAU_UNIONS, session.days)
         build_unions_in_session(session, [day for day in rest if day < _all_live_from(session)], progress=progress)
-    destroy_closed_offsets(workspace)
+    destroy_closed_shared_noise(workspace)
     return Retained(
         session.floor if session.floor > EARLIEST_DAY else None,
         workspace.salts.lowest_epoch,

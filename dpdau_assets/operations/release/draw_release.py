@@ -22,7 +22,7 @@ from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.core.release.joint_release import make_joint_results
 from dpdau_assets.core.release.release import ReleaseResult, make_result
 from dpdau_assets.operations.budget.caps import Totals, open_account
-from dpdau_assets.operations.budget.shared_noise import offset_keys, open_offset
+from dpdau_assets.operations.budget.shared_noise import draw_and_charge_shared_noise, shared_noise_keys
 from dpdau_assets.operations.budget.terms import Terms
 from dpdau_assets.operations.release.release_rules import days_in_window
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
@@ -55,18 +55,18 @@ class Draw:
         """The account that pays: the open one, or a new one."""
         return open_account(self.connection, terms, totals, period=period_of(self.day), now=self.now)
 
-    def offset(self, account: accounts.Account, terms: Terms) -> tuple[accounts.Account, int | None]:
+    def shared_noise(self, account: accounts.Account, terms: Terms) -> tuple[accounts.Account, int | None]:
         """The account with its offset (sensitive), opened and charged now if the terms say so; None for none.
 
         None as well when the key was destroyed since the terms were made: the caller then decides again.
         """
-        if not terms.mechanism.opening():
+        if not terms.mechanism.shared_noise_charge():
             return account, None
-        if not terms.opening:
-            return account, offset_keys(self.workspace).open(account)
+        if not terms.shared_noise_charge:
+            return account, shared_noise_keys(self.workspace).open(account)
         # below 0 and new with every charge, so that no seeded draw shares its key
         source = self._noise(account, draw=-accounts.version(self.connection))
-        return open_offset(
+        return draw_and_charge_shared_noise(
             self.connection, account, terms.mechanism, source, day=self.day, now=self.now, workspace=self.workspace
         )
 
@@ -89,14 +89,20 @@ class Draw:
         return found.threshold
 
     def single(
-        self, account: accounts.Account, mechanism: Mechanism, metric: Metric, *, threshold: int, offset: int | None
+        self,
+        account: accounts.Account,
+        mechanism: Mechanism,
+        metric: Metric,
+        *,
+        threshold: int,
+        shared_noise: int | None,
     ) -> dict[Metric, releases.Release]:
         """The charge, the draw it pays for, and the release, of one metric."""
         settings = self.workspace.settings
         charge = self._charge(account, mechanism.event())
         source = self._noise(account, draw=charge)
         result = make_result(
-            mechanism.draw(self.counts.below(metric, self.day, threshold), source, offset=offset),
+            mechanism.draw(self.counts.below(metric, self.day, threshold), source, shared_noise=shared_noise),
             mechanism,
             source=source,
             metric=metric,
@@ -111,7 +117,7 @@ class Draw:
         return {metric: self._store(charge, result)}
 
     def joint(
-        self, account: accounts.Account, mechanism: JointGaussian, *, offset: int | None
+        self, account: accounts.Account, mechanism: JointGaussian, *, shared_noise: int | None
     ) -> dict[Metric, releases.Release]:
         """One draw for all three metrics and their three releases.
 
@@ -123,7 +129,7 @@ class Draw:
         source = self._noise(account, draw=charges[0])
         first, second, third = (self.counts.below(metric, self.day, KEY_SPACE) for metric in METRICS)
         results: Mapping[Metric, ReleaseResult] = make_joint_results(
-            mechanism.draw((first, second, third), source, offset=offset),
+            mechanism.draw((first, second, third), source, shared_noise=shared_noise),
             mechanism,
             source=source,
             day=self.day,

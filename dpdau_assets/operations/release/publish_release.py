@@ -33,7 +33,7 @@ from dpdau_assets.errors import Refusal, UsageError
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.budget.lost_releases import check_accounted
 from dpdau_assets.operations.budget.sampling_threshold import SEARCH, sampling_threshold
-from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets
+from dpdau_assets.operations.budget.shared_noise import destroy_closed_shared_noise
 from dpdau_assets.operations.budget.snapshot import release_bodies
 from dpdau_assets.operations.budget.terms import JOINT, Terms
 from dpdau_assets.operations.release.counts_snapshot import snapshot_counts
@@ -101,7 +101,7 @@ def publish_releases(
         DataError: A day may have been released in a time that the journal lost; nothing was charged.
     """
     check_request(workspace, metrics, revise=revise, reason=reason)
-    destroy_closed_offsets(workspace)
+    destroy_closed_shared_noise(workspace)
     stored = _stored(workspace, days)
     missing = days if revise else _missing_days(metrics, days, stored)
     if missing:
@@ -231,7 +231,9 @@ class _Desk:
         threshold = sampling_threshold(self._workspace.settings, terms.mechanism, last, period=period)
         search = NO_EVENTS if threshold else SEARCH
         events = merge_events(search, repeat_event(terms.mechanism.event(), 1))
-        return _Offer(terms, threshold, events, self.book.refusal(metric, day, merge_events(terms.opening, events)))
+        return _Offer(
+            terms, threshold, events, self.book.refusal(metric, day, merge_events(terms.shared_noise_charge, events))
+        )
 
     def _refuse(self, pair: Pair, refusal: Refusal) -> _Outcome | Refusal | None:
         with self._workspace.ledger.read() as connection:
@@ -252,17 +254,22 @@ class _Desk:
                 return None
             now = self._now = self._now or self._workspace.advance_clock(connection)
             draw = Draw(self._workspace, connection, self._counts[pair], day, existing, self._reason, now)
-            account, offset = draw.offset(draw.account(terms, self.book.totals(period_of(day))), terms)
-            if offset is None and terms.mechanism.opening():
+            account, shared_noise = draw.shared_noise(draw.account(terms, self.book.totals(period_of(day))), terms)
+            if shared_noise is None and terms.mechanism.shared_noise_charge():
                 return None
             if isinstance(terms.mechanism, JointGaussian):
-                made = draw.joint(account, terms.mechanism, offset=offset)
+                made = draw.joint(account, terms.mechanism, shared_noise=shared_noise)
             else:
                 threshold = offer.threshold or draw.first_threshold(account, metric)
-                made = draw.single(account, terms.mechanism, metric, threshold=threshold, offset=offset)
+                made = draw.single(account, terms.mechanism, metric, threshold=threshold, shared_noise=shared_noise)
             version = accounts.version(connection)
         self.book.charged(
-            day, opening=terms.opening, events=offer.events, account=account, releases=[*made.values()], version=version
+            day,
+            shared_noise_charge=terms.shared_noise_charge,
+            events=offer.events,
+            account=account,
+            releases=[*made.values()],
+            version=version,
         )
         self._made.update({(name, day): release for name, release in made.items()})
         return _Outcome(made[metric], is_new=True)

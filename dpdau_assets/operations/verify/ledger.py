@@ -36,7 +36,7 @@ from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_fact
 from dpdau_assets.storage.ledger.accounts import Account
 from dpdau_assets.storage.ledger.schema import accounts, charges, releases
 from dpdau_assets.storage.ledger.schema import partitions as partition_rows
-from dpdau_assets.storage.ledger.shared_noise_charges import openings_between
+from dpdau_assets.storage.ledger.shared_noise_charges import shared_noise_charges_between
 
 LEDGER = "the ledger"
 OVERFILLED = (
@@ -190,8 +190,8 @@ def _fit_years(settings: Settings, connection: Connection, opened: list[Account]
     """Whether every 365 days that end on a charged day stay within the largest cap frozen by a month in them."""
     daily = budget.daily_events(connection, date.min, date.max, kinds=kinds)
     delta, cap = max(account.delta for account in opened), max(account.year_cap for account in opened)
-    openings = openings_between(connection, date.min, date.max, kinds=kinds)
-    trailing = TrailingLoss(daily, orders=settings.rdp_orders, delta=delta, openings=openings)
+    shared_noise_charges = shared_noise_charges_between(connection, date.min, date.max, kinds=kinds)
+    trailing = TrailingLoss(daily, orders=settings.rdp_orders, delta=delta, shared_noise_charges=shared_noise_charges)
     return all(trailing.fits(day, NO_EVENTS, cap=cap) for day in daily)
 
 

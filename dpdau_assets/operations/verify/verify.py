@@ -25,7 +25,7 @@ from dpdau_assets.errors import (
     SaltStoreMismatchError,
     StorageError,
 )
-from dpdau_assets.operations.budget.shared_noise import closed_offsets
+from dpdau_assets.operations.budget.shared_noise import closed_shared_noise
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.progress import Progress, no_progress
@@ -112,7 +112,7 @@ def _report_refusal(report: Report, error: ConfigurationError | DataError | Stor
 def _look(workspace: Workspace, days: DayRange | None, report: Report, progress: Progress) -> None:
     progress("verify", 0, STEPS)
     verify_ledger(workspace, report, is_full=days is None)
-    if closed_offsets(workspace):
+    if closed_shared_noise(workspace):
         report.wait("keys of noise offsets are past their day: dpdau apply-retention, or Dagster's retention_schedule")
     progress("verify", 1, STEPS)
     with workspace.lake.lock():

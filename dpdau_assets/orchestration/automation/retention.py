@@ -7,7 +7,7 @@ nothing is released any more. What goes, and how, belongs to `operations`: `appl
 
 import dagster as dg
 
-from dpdau_assets.operations.budget.shared_noise import closed_offsets, destroy_closed_offsets
+from dpdau_assets.operations.budget.shared_noise import closed_shared_noise, destroy_closed_shared_noise
 from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
 from dpdau_assets.orchestration.failures import RETRY_STORAGE, plain_failures
 from dpdau_assets.orchestration.resources import LakeResource, LedgerResource
@@ -25,7 +25,7 @@ def drop_what_is_past_retention(context: dg.OpExecutionContext, lake: dg.Resourc
     opening at most.
     """
     with plain_failures(), lake.open() as workspace:
-        context.add_output_metadata({"keys of offsets destroyed": destroy_closed_offsets(workspace)})
+        context.add_output_metadata({"keys of offsets destroyed": destroy_closed_shared_noise(workspace)})
         if workspace.settings.retention_days is None:
             return
         done = apply_retention(workspace)
@@ -63,7 +63,7 @@ def retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
     def daily_retention(
         context: dg.ScheduleEvaluationContext, ledger: dg.ResourceParam[LedgerResource]
     ) -> dg.RunRequest | dg.SkipReason:
-        if settings.retention_days is None and not ledger.ask(closed_offsets):
+        if settings.retention_days is None and not ledger.ask(closed_shared_noise):
             return dg.SkipReason("RETENTION_DAYS is not set, and no key of a noise offset is past its day")
         return dg.RunRequest(run_key=f"retention-{context.scheduled_execution_time.isoformat()}")
 

@@ -36,10 +36,10 @@ from dpdau_assets.storage.ledger.accounts import Account
 
 SEAL_VERSION = 1
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
-KEY_BYTES, NONCE_BYTES, OFFSET_BYTES = 32, 12, 16
+KEY_BYTES, NONCE_BYTES, SHARED_NOISE_BYTES = 32, 12, 16
 
 
-class OffsetKeys:
+class SharedNoiseKeys:
     """The key files of one ledger's accounts.
 
     Args:
@@ -66,7 +66,7 @@ class OffsetKeys:
             names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
         return {int(found.group(1)) for name in names if (found := pattern.fullmatch(name))}
 
-    def seal(self, account: Account, offset: int) -> str:
+    def seal(self, account: Account, shared_noise: int) -> str:
         """The offset encrypted under a new key, which is on disk for good when this returns.
 
         A key that is there under the same number is replaced, and what was sealed under it is gone: an offset of a
@@ -74,7 +74,7 @@ class OffsetKeys:
 
         Args:
             account: The account, as it is numbered in the transaction that stores the result.
-            offset: The offset (sensitive).
+            shared_noise: The noise (sensitive).
 
         Raises:
             StorageError: The key cannot be written.
@@ -86,7 +86,7 @@ class OffsetKeys:
         make_durable([temporary])
         replace(temporary, path)
         make_names_durable({path.parent})
-        plain = offset.to_bytes(OFFSET_BYTES, "big", signed=True)
+        plain = shared_noise.to_bytes(SHARED_NOISE_BYTES, "big", signed=True)
         sealed = nonce + AESGCM(key).encrypt(nonce, plain, self._about(account))
         return base64.b64encode(sealed).decode("ascii")
 
@@ -97,13 +97,13 @@ class OffsetKeys:
             ConfigurationError: Others can read the key.
             StorageError: The key cannot be read.
         """
-        path, offset = self.path(account.account), self._unseal(account)
-        if offset is not None:
+        path, shared_noise = self.path(account.account), self._unseal(account)
+        if shared_noise is not None:
             with storage_errors(path, "read"):
                 is_open_to_others = path.stat().st_mode & 0o077
             if is_open_to_others:
                 raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 '{path}'")
-        return offset
+        return shared_noise
 
     def destroy(self, accounts: Iterable[int]) -> None:
         """Removes the keys of some accounts for good; one that is gone already is fine.

@@ -125,7 +125,7 @@ class Layout:
         return self.root / SECRETS / "salts.json"
 
     @property
-    def offsets_folder(self) -> Path:
+    def shared_noise_keys_folder(self) -> Path:
         """The keys of sealed noise offsets, one file per budget account."""
         return self.root / SECRETS / "offsets"
 

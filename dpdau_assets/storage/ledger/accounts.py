@@ -192,8 +192,8 @@ def insert_charge(
         connection: A write transaction.
         account: The current account of the day's month.
         day: The released day.
-        kind: `release`, `revision`, `threshold` for the search of a first threshold, `opening` for an offset, `assumed`
-            for a value or an offset that is lost.
+        kind: `release`, `revision`, `threshold` for the search of a first threshold, `opening` for shared noise,
+            `assumed` for a value or for shared noise that is lost.
         events: What was done, at least one event.
         outcome: What a threshold search found, or why something is assumed (public once charged).
         now: The time.

@@ -188,11 +188,11 @@ resets = Table(
     comment="approved openings of a further account; the totals over metrics and over 365 days still hold",
 )
 
-OPENING = "opening"
-ASSUMED_OPENING = "is_opening"
+SHARED_NOISE_KIND = "opening"
+ASSUMED_SHARED_NOISE = "is_opening"
 """Name in the outcome of an `assumed` charge that pays for a lost offset, and not for a lost value."""
-IS_ASSUMED_OPENING: ColumnElement[bool] = and_(
-    charges.c.kind == "assumed", func.coalesce(charges.c.outcome[ASSUMED_OPENING].as_boolean(), false())
+IS_ASSUMED_SHARED_NOISE_CHARGE: ColumnElement[bool] = and_(
+    charges.c.kind == "assumed", func.coalesce(charges.c.outcome[ASSUMED_SHARED_NOISE].as_boolean(), false())
 )
-IS_OPENING: ColumnElement[bool] = or_(charges.c.kind == OPENING, IS_ASSUMED_OPENING)
-IS_OF_A_DAY: ColumnElement[bool] = not_(IS_OPENING)
+IS_SHARED_NOISE_CHARGE: ColumnElement[bool] = or_(charges.c.kind == SHARED_NOISE_KIND, IS_ASSUMED_SHARED_NOISE_CHARGE)
+IS_OF_A_DAY: ColumnElement[bool] = not_(IS_SHARED_NOISE_CHARGE)

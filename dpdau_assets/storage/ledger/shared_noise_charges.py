@@ -1,4 +1,4 @@
-"""What the offsets of accounts were charged, and when: the charges of kind `opening`, and lost ones of kind `assumed`.
+"""The charges for the shared noise of accounts: those of kind `opening`, and those of kind `assumed` for lost noise.
 
 Belongs here: reading them. Their writing is that of any charge (`budget`), their meaning `core.mechanisms.correlated`.
 """
@@ -15,11 +15,16 @@ from dpdau_assets.core.dp_events import EventCounts, merge_events
 from dpdau_assets.core.quantities import period_of
 from dpdau_assets.storage.ledger.accounts import CHARGE_KINDS, Account, parsed_events
 from dpdau_assets.storage.ledger.ledger import parse_time
-from dpdau_assets.storage.ledger.schema import IS_ASSUMED_OPENING, IS_OPENING, OPENING, charges
+from dpdau_assets.storage.ledger.schema import (
+    IS_ASSUMED_SHARED_NOISE_CHARGE,
+    IS_SHARED_NOISE_CHARGE,
+    SHARED_NOISE_KIND,
+    charges,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class LastOpening:
+class LastSharedNoiseCharge:
     """The newest opening of an account (public)."""
 
     account: int
@@ -27,7 +32,7 @@ class LastOpening:
     charged_at: datetime
 
 
-def openings_between(
+def shared_noise_charges_between(
     connection: Connection, first: date, last: date, *, kinds: Iterable[str] = CHARGE_KINDS
 ) -> dict[str, EventCounts]:
     """What openings were charged for each month that the days from `first` to `last` touch, over all metrics.
@@ -37,7 +42,7 @@ def openings_between(
     """
     stored = type_coerce(charges.c.events, String)
     query = select(charges.c.period, stored).where(
-        IS_OPENING, charges.c.kind.in_(kinds), charges.c.period.between(period_of(first), period_of(last))
+        IS_SHARED_NOISE_CHARGE, charges.c.kind.in_(kinds), charges.c.period.between(period_of(first), period_of(last))
     )
     found: dict[str, EventCounts] = {}
     for period, document in connection.execute(query):
@@ -45,20 +50,22 @@ def openings_between(
     return found
 
 
-def has_assumed_opening(connection: Connection, account: Account) -> bool:
+def has_assumed_shared_noise_charge(connection: Connection, account: Account) -> bool:
     """Whether a lost offset of the account is charged."""
-    query = select(charges.c.charge).where(charges.c.account == account.account, IS_ASSUMED_OPENING).limit(1)
+    query = (
+        select(charges.c.charge).where(charges.c.account == account.account, IS_ASSUMED_SHARED_NOISE_CHARGE).limit(1)
+    )
     return connection.scalar(query) is not None
 
 
-def last_openings(connection: Connection, accounts: Iterable[int]) -> list[LastOpening]:
+def last_shared_noise_charges(connection: Connection, accounts: Iterable[int]) -> list[LastSharedNoiseCharge]:
     """The newest opening of each of some accounts; accounts without one are left out.
 
     One that is only assumed is none: no key of its is here.
     """
     query = (
         select(charges.c.account, charges.c.period, func.max(charges.c.charged_at))
-        .where(charges.c.kind == OPENING, charges.c.account.in_(sorted(set(accounts))))
+        .where(charges.c.kind == SHARED_NOISE_KIND, charges.c.account.in_(sorted(set(accounts))))
         .group_by(charges.c.account, charges.c.period)
     )
-    return [LastOpening(int(row[0]), row[1], parse_time(row[2])) for row in connection.execute(query)]
+    return [LastSharedNoiseCharge(int(row[0]), row[1], parse_time(row[2])) for row in connection.execute(query)]

@@ -13,7 +13,7 @@ from dpdau_assets.cli.commands.release import one_line, release_table
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import BudgetExhaustedError
 from dpdau_assets.operations.budget.reset import reset_budget
-from dpdau_assets.operations.budget.shared_noise import offset_keys
+from dpdau_assets.operations.budget.shared_noise import shared_noise_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
@@ -47,10 +47,13 @@ class TestFormerDefault:
         revised = publish_releases(later, ("dau",), FEW, revise=True, reason=REASON)
         assert {result.mechanism for result in revised.results} == {"gaussian"}
         assert report_budget(later, "dau", "2025-01").releases_remaining == 61
-        assert not offset_keys(later).kept() and {kind for _, _, kind in charges_of(later)} == {"release", "revision"}
+        assert not shared_noise_keys(later).kept() and {kind for _, _, kind in charges_of(later)} == {
+            "release",
+            "revision",
+        }
         february = publish_releases(later, METRICS, DayRange(date(2025, 2, 1), date(2025, 2, 2)))
         assert {result.mechanism for result in february.results} == {"correlated"}
-        assert february.refused == () and len(offset_keys(later).kept()) == 3
+        assert february.refused == () and len(shared_noise_keys(later).kept()) == 3
         assert report_budget(later, "mau", "2025-02").releases_remaining == 26 + 2
 
     def test_a_metric_not_yet_opened_takes_the_present_default(self, tmp_path: Path) -> None:
@@ -87,7 +90,7 @@ class TestEndOfTheMonth:
             fits.append({name: part["month_fits"] for name, part in report_status(workspace)["budget"].items()})
         assert fits == [dict.fromkeys(METRICS, True)] * 2 + [dict.fromkeys(METRICS, False)]
 
-    def test_a_reset_has_an_offset_of_its_own_under_the_same_total(self, tmp_path: Path) -> None:
+    def test_a_reset_has_shared_noise_of_its_own_under_the_same_total(self, tmp_path: Path) -> None:
         """After the month's days a reset of DAU pays for an offset of its own, and makes a few revisions before the
         month's total refuses; the loss shown is that of both accounts."""
         workspace = open_planted(tmp_path, now=AFTER, total_budget_month=3.3)
@@ -99,7 +102,7 @@ class TestEndOfTheMonth:
         with workspace.ledger.read() as connection:
             second = accounts.current_account(connection, "dau", "2025-01")
         assert first is not None and second is not None
-        assert {first.account, second.account} <= offset_keys(workspace).kept()
+        assert {first.account, second.account} <= shared_noise_keys(workspace).kept()
         assert first.sealed_offset != second.sealed_offset
         assert [kind for name, _, kind in charges_of(workspace) if name == "dau"].count("opening") == 2
         assert 1 <= len(revised.newly_released) <= 6

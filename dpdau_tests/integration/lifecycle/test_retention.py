@@ -15,7 +15,7 @@ import pytest
 from dpdau_assets.core.hashing import user_key
 from dpdau_assets.core.quantities import METRICS, DayRange, window_days
 from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError
-from dpdau_assets.operations.budget.shared_noise import offset_keys
+from dpdau_assets.operations.budget.shared_noise import shared_noise_keys
 from dpdau_assets.operations.erase.request import request_erasure
 from dpdau_assets.operations.ingest.stage import stage_files
 from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
@@ -476,12 +476,12 @@ class TestEdges:
             assert definitions.resolve_job_def("retention_job").execute_in_process(instance=instance).success
         assert min(days_of(workspace, "lake/raw_events")) == FLOOR
 
-    def test_keys_of_offsets_go_though_everything_is_kept_and_nothing_released(self, tmp_path: Path) -> None:
+    def test_keys_of_shared_noise_go_though_everything_is_kept_and_nothing_released(self, tmp_path: Path) -> None:
         """Without RETENTION_DAYS the daily run is asked for on the day after an offset's last, and never again."""
         released = datetime(2025, 2, 1, 12, tzinfo=UTC)
         workspace = open_folder(tmp_path / "data", mechanism="correlated", now=released)
         publish_releases(workspace, ("dau",), DayRange.single(date(2025, 1, 1)))
-        keys = offset_keys(workspace)
+        keys = shared_noise_keys(workspace)
         workspace.close()
         with dg.DagsterInstance.ephemeral() as instance:
             for day in (7, 8, 9):

@@ -25,7 +25,7 @@ from dpdau_assets.operations.verify.ledger import DRAWN
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.journal.lines import files_in, read
 from dpdau_assets.storage.ledger import accounts as budget
-from dpdau_assets.storage.ledger.shared_noise_charges import last_openings, openings_between
+from dpdau_assets.storage.ledger.shared_noise_charges import last_shared_noise_charges, shared_noise_charges_between
 from dpdau_tests.support.lost_ledgers import (
     DAYS,
     LAST,
@@ -145,7 +145,7 @@ class TestGaps:
             release(workspace, 4)
 
     @pytest.mark.parametrize(("mechanism", "accounts"), [("correlated", METRICS), ("joint", ("joint",))])
-    def test_a_lost_account_is_charged_with_its_offset(
+    def test_a_lost_account_is_charged_with_its_shared_noise(
         self, tmp_path: Path, mechanism: str, accounts: tuple[str, ...]
     ) -> None:
         """Where the account itself is lost, its first lost value is charged with an opening, and a new one follows.
@@ -168,9 +168,9 @@ class TestGaps:
         assert [len(json.loads(row[0])) for row in rows] == [1] * 3 * len(accounts)
         with workspace.ledger.read() as connection:
             numbers = connection.exec_driver_sql("SELECT account FROM accounts").scalars().all()
-            assert last_openings(connection, numbers) == []  # no key belongs to a lost offset
-            assert set(openings_between(connection, day(0), day(0))) == {"2025-01"}
-            assert openings_between(connection, day(0), day(0), kinds=DRAWN) == {}
+            assert last_shared_noise_charges(connection, numbers) == []  # no key belongs to a lost offset
+            assert set(shared_noise_charges_between(connection, day(0), day(0))) == {"2025-01"}
+            assert shared_noise_charges_between(connection, day(0), day(0), kinds=DRAWN) == {}
         stated = {last: report_budget(workspace, "dau", last).trailing_365d_epsilon for last in AROUND_A_YEAR_LATER}
         assert [loss > 0 for loss in stated.values()] == [True, True, False]
         assert stated[AROUND_A_YEAR_LATER[0]] == stated[AROUND_A_YEAR_LATER[1]]  # the opening alone

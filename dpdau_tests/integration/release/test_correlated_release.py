@@ -14,7 +14,11 @@ from dpdau_assets.core.mechanisms.calibration import mechanism_from_parameters
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.errors import DpdauError
 from dpdau_assets.operations.budget.reset import reset_budget
-from dpdau_assets.operations.budget.shared_noise import destroy_closed_offsets, last_day_of_offset, offset_keys
+from dpdau_assets.operations.budget.shared_noise import (
+    destroy_closed_shared_noise,
+    last_day_of_shared_noise,
+    shared_noise_keys,
+)
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.exports.export_metrics import export_metrics
 from dpdau_assets.operations.exports.report import write_report
@@ -24,7 +28,7 @@ from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.operations.verify.verify import verify
 from dpdau_assets.storage.ledger import accounts as budget
-from dpdau_tests.support.planted_counts import TRUE, NumberedOffsets, open_planted
+from dpdau_tests.support.planted_counts import TRUE, NumberedSharedNoise, open_planted
 from dpdau_tests.support.release_folders import JANUARY, charges_of, releases_of
 
 FEW = DayRange(date(2025, 1, 1), date(2025, 1, 3))
@@ -46,7 +50,7 @@ def kinds(workspace: Workspace) -> list[str]:
     return [kind for _, _, kind in charges_of(workspace)]
 
 
-def offsets_used(workspace: Workspace) -> list[int]:
+def shared_noise_used(workspace: Workspace) -> list[int]:
     """Which offset each stored value of dau holds, in the order of their charges, in millions."""
     drawn = [release.drawn for release in sorted(releases_of(workspace), key=lambda release: release.charge)]
     return [round((value - 2 * TRUE["dau"]) / 1_000_000) for value in drawn]
@@ -92,9 +96,9 @@ class TestMonth:
         workspace = folder(tmp_path)
         published = publish_releases(workspace, ("dau",), JANUARY)
         account = account_of(workspace, "dau")
-        offset = offset_keys(workspace).open(account)
-        assert offset is not None
-        fresh = [result.drawn - 2 * TRUE["dau"] - offset for result in published.results]
+        shared_noise = shared_noise_keys(workspace).open(account)
+        assert shared_noise is not None
+        fresh = [result.drawn - 2 * TRUE["dau"] - shared_noise for result in published.results]
         stddev = account.parameters["release_stddev"]
         assert len(set(fresh)) > 15
         assert 0.4 * stddev < (sum(noise**2 for noise in fresh) / 31) ** 0.5 < 1.7 * stddev
@@ -128,10 +132,10 @@ class TestOpening:
         publish_releases(folder(tmp_path), ("dau",), FEW)
         publish_releases(folder(tmp_path), ("wau",), DayRange.single(FEW.first))
         assert kinds(workspace) == ["opening", "release", "release", "release", "opening", "release"]
-        keys = offset_keys(workspace)
+        keys = shared_noise_keys(workspace)
         assert keys.kept() == {account_of(workspace, metric).account for metric in ("dau", "wau")}
 
-    def test_one_offset_however_many_ask_at_once(self, tmp_path: Path) -> None:
+    def test_one_shared_noise_however_many_ask_at_once(self, tmp_path: Path) -> None:
         """Four operators releasing different days of a month at the same time share one opening."""
         folder(tmp_path).close()
 
@@ -145,9 +149,9 @@ class TestOpening:
             thread.join()
         workspace = folder(tmp_path)
         assert sorted(kinds(workspace)) == ["opening", *["release"] * 4]
-        assert offset_keys(workspace).open(account_of(workspace, "dau")) is not None
+        assert shared_noise_keys(workspace).open(account_of(workspace, "dau")) is not None
 
-    def test_a_rolled_back_opening_leaves_nothing_to_pay(self, tmp_path: Path) -> None:
+    def test_a_rolled_back_shared_noise_charge_leaves_nothing_to_pay(self, tmp_path: Path) -> None:
         """If the release cannot be stored its opening is not charged, and the key left over is replaced."""
         workspace = folder(tmp_path)
         with workspace.ledger.write() as connection:
@@ -164,7 +168,7 @@ class TestOpening:
 
     def test_a_reset_opens_its_own(self, tmp_path: Path) -> None:
         """The account after a reset has an offset and an opening of its own, and its values hold that one."""
-        noise = NumberedOffsets()
+        noise = NumberedSharedNoise()
         workspace = folder(tmp_path, noise=noise, total_budget_month=20.0)
         publish_releases(workspace, ("dau",), FEW)
         before = account_of(workspace, "dau")
@@ -172,8 +176,8 @@ class TestOpening:
         publish_releases(workspace, ("dau",), FEW, revise=True, reason="time zone was wrong")
         after = account_of(workspace, "dau")
         assert after.account != before.account
-        assert [offset_keys(workspace).open(account) for account in (before, after)] == [1_000_000, 2_000_000]
-        assert offsets_used(workspace) == [1, 1, 1, 2, 2, 2]
+        assert [shared_noise_keys(workspace).open(account) for account in (before, after)] == [1_000_000, 2_000_000]
+        assert shared_noise_used(workspace) == [1, 1, 1, 2, 2, 2]
         assert kinds(workspace) == ["opening", *["release"] * 3, "opening", *["revision"] * 3]
 
     def test_a_change_of_mechanism_starts_with_the_next_month(self, tmp_path: Path) -> None:
@@ -186,11 +190,11 @@ class TestOpening:
         assert kinds(later) == ["opening", "release", "release", "release"]
 
 
-class TestLifeOfTheOffset:
+class TestLifeOfTheSharedNoise:
     def test_lasts_35_days_after_the_month(self) -> None:
         """January's offset may be used until 7 March; one opened after that lasts 35 days."""
-        assert {last_day_of_offset("2025-01", date(2025, month, 2)) for month in (1, 2, 3)} == {date(2025, 3, 7)}
-        assert last_day_of_offset("2025-01", date(2025, 6, 1)) == date(2025, 7, 6)
+        assert {last_day_of_shared_noise("2025-01", date(2025, month, 2)) for month in (1, 2, 3)} == {date(2025, 3, 7)}
+        assert last_day_of_shared_noise("2025-01", date(2025, 6, 1)) == date(2025, 7, 6)
 
     @pytest.mark.parametrize(("day", "is_kept"), [(7, True), (8, False)])
     def test_its_key_is_destroyed_by_the_next_release(self, tmp_path: Path, day: int, is_kept: bool) -> None:
@@ -199,12 +203,12 @@ class TestLifeOfTheOffset:
         later = folder(tmp_path, now=datetime(2025, 3, day, 12, tzinfo=UTC))
         account = account_of(later, "dau")
         publish_releases(later, ("wau",), DayRange.single(date(2025, 3, 1)))
-        assert offset_keys(later).can_open(account) is is_kept
+        assert shared_noise_keys(later).can_open(account) is is_kept
         assert publish_releases(later, ("dau",), FEW).results == published.results
 
     def test_afterwards_a_release_pays_for_a_new_one_under_the_same_cap(self, tmp_path: Path) -> None:
         """A release of the closed month charges a second opening to the same account and has another offset."""
-        noise = NumberedOffsets()
+        noise = NumberedSharedNoise()
         workspace = folder(tmp_path, noise=noise)
         publish_releases(workspace, ("dau",), FEW)
         before = account_of(workspace, "dau")
@@ -213,10 +217,10 @@ class TestLifeOfTheOffset:
         published = publish_releases(later, ("dau",), rest)
         after = account_of(later, "dau")
         assert after.account == before.account
-        assert [offset_keys(later).open(account) for account in (before, after)] == [None, 2_000_000]
+        assert [shared_noise_keys(later).open(account) for account in (before, after)] == [None, 2_000_000]
         assert kinds(later).count("opening") == 2
         made = len(published.newly_released)
-        assert offsets_used(later) == [1] * 3 + [2] * made
+        assert shared_noise_used(later) == [1] * 3 + [2] * made
         assert 10 < made < 28
         assert {refusal.scope for refusal in published.refused} == {"metric"}
         assert recomputed_loss(later, "dau") <= 3.0
@@ -226,21 +230,21 @@ class TestLifeOfTheOffset:
 
     def test_a_lost_key_is_never_guessed(self, tmp_path: Path) -> None:
         """A key that is missing makes the next release pay for a new offset and use it; what is stored stays."""
-        noise = NumberedOffsets()
+        noise = NumberedSharedNoise()
         workspace = folder(tmp_path, noise=noise)
         first = publish_releases(workspace, ("dau",), DayRange.single(FEW.first))
-        offset_keys(workspace).path(account_of(workspace, "dau").account).unlink()
+        shared_noise_keys(workspace).path(account_of(workspace, "dau").account).unlink()
         both = publish_releases(workspace, ("dau",), DayRange(FEW.first, date(2025, 1, 2)))
         assert both.results[0] == first.results[0]
-        assert offsets_used(workspace) == [1, 2]
+        assert shared_noise_used(workspace) == [1, 2]
         assert kinds(workspace) == ["opening", "release", "opening", "release"]
 
-    def test_a_second_opening_that_is_rolled_back_blocks_nothing(self, tmp_path: Path) -> None:
+    def test_a_second_charge_that_is_rolled_back_blocks_nothing(self, tmp_path: Path) -> None:
         """The new key is there and the old sealed offset too: the next release pays for another opening, once."""
         workspace = folder(tmp_path)
         publish_releases(workspace, ("dau",), DayRange.single(FEW.first))
         account = account_of(workspace, "dau")
-        offset_keys(workspace).path(account.account).unlink()
+        shared_noise_keys(workspace).path(account.account).unlink()
         with workspace.ledger.write() as connection:
             connection.exec_driver_sql(
                 "CREATE TRIGGER refuse BEFORE INSERT ON releases BEGIN SELECT RAISE(ABORT, 'no'); END"
@@ -249,7 +253,7 @@ class TestLifeOfTheOffset:
             publish_releases(workspace, ("dau",), FEW)
         with workspace.ledger.write() as connection:
             connection.exec_driver_sql("DROP TRIGGER refuse")
-        assert offset_keys(workspace).path(account.account).exists() and account_of(workspace, "dau") == account
+        assert shared_noise_keys(workspace).path(account.account).exists() and account_of(workspace, "dau") == account
         assert report_budget(workspace, "dau", "2025-01").releases_remaining < 30  # the opening is counted
         publish_releases(workspace, ("dau",), FEW)
         assert kinds(workspace) == ["opening", "release", "opening", "release", "release"]
@@ -257,37 +261,37 @@ class TestLifeOfTheOffset:
     def test_destroying_is_harmless_to_repeat(self, tmp_path: Path) -> None:
         """Only closed months' keys go, once; without keys nothing is opened for writing."""
         workspace = folder(tmp_path)
-        assert destroy_closed_offsets(workspace) == 0
+        assert destroy_closed_shared_noise(workspace) == 0
         publish_releases(workspace, ("dau", "mau"), DayRange.single(FEW.first))
-        assert destroy_closed_offsets(workspace) == 0
+        assert destroy_closed_shared_noise(workspace) == 0
         later = folder(tmp_path, now=datetime(2025, 5, 1, 12, tzinfo=UTC))
-        assert [destroy_closed_offsets(later), destroy_closed_offsets(later)] == [2, 0]
+        assert [destroy_closed_shared_noise(later), destroy_closed_shared_noise(later)] == [2, 0]
 
-    def test_a_restore_goes_on_with_the_same_offset(self, tmp_path: Path) -> None:
+    def test_a_restore_goes_on_with_the_same_shared_noise(self, tmp_path: Path) -> None:
         """A ledger put back from a copy and the journal holds the sealed offset again; nothing is paid twice."""
         workspace = folder(tmp_path)
         publish_releases(workspace, ("dau",), DayRange.single(FEW.first))
         backup(workspace)
         published = publish_releases(workspace, ("dau", "wau"), FEW)
         accounts = [account_of(workspace, metric) for metric in ("dau", "wau")]
-        offsets = [offset_keys(workspace).open(account) for account in accounts]
+        shared_noises = [shared_noise_keys(workspace).open(account) for account in accounts]
         workspace.close()
         for path in sorted((tmp_path / "ledgers").glob("ledger.sqlite*")):
             path.unlink()
         restore(workspace.settings, clock=workspace.clock)
         again = folder(tmp_path)
         assert [account_of(again, metric) for metric in ("dau", "wau")] == accounts
-        assert [offset_keys(again).open(account) for account in accounts] == offsets
+        assert [shared_noise_keys(again).open(account) for account in accounts] == shared_noises
         assert publish_releases(again, ("dau", "wau"), FEW).results == published.results
         publish_releases(again, ("dau",), DayRange.single(date(2025, 1, 4)))
         assert kinds(again).count("opening") == 2
 
-    def test_a_restore_after_a_second_opening_has_the_second(self, tmp_path: Path) -> None:
+    def test_a_restore_after_a_second_charge_has_the_second_shared_noise(self, tmp_path: Path) -> None:
         """The journal tells of every new offset of an account, the newest last."""
         workspace = folder(tmp_path)
         publish_releases(workspace, ("dau",), DayRange.single(FEW.first))
         backup(workspace)
-        offset_keys(workspace).destroy([account_of(workspace, "dau").account])
+        shared_noise_keys(workspace).destroy([account_of(workspace, "dau").account])
         publish_releases(workspace, ("dau",), FEW)
         account = account_of(workspace, "dau")
         workspace.close()
@@ -296,5 +300,5 @@ class TestLifeOfTheOffset:
         restore(workspace.settings, clock=workspace.clock)
         again = folder(tmp_path)
         assert account_of(again, "dau") == account
-        assert offset_keys(again).open(account) is not None
+        assert shared_noise_keys(again).open(account) is not None
         assert kinds(again) == ["opening", "release", "opening", "release", "release"]

@@ -13,7 +13,7 @@ from dpdau_assets.core.mechanisms.joint import joint_from_parameters
 from dpdau_assets.core.quantities import METRICS, DayRange
 from dpdau_assets.errors import ConfigurationError, DataError, OutsideSeriesError, UsageError
 from dpdau_assets.operations.budget.reset import reset_budget
-from dpdau_assets.operations.budget.shared_noise import offset_keys
+from dpdau_assets.operations.budget.shared_noise import shared_noise_keys
 from dpdau_assets.operations.budget.snapshot import report_budget
 from dpdau_assets.operations.lifecycle.apply_retention import apply_retention
 from dpdau_assets.operations.release.publish_release import publish_releases
@@ -46,13 +46,13 @@ def recomputed_loss(workspace: Workspace) -> float:
         rows = connection.exec_driver_sql("SELECT events FROM charges").all()
     events = [event for (text,) in rows for event in json.loads(text)]
     vectors = [event for event in events if event["event"] == "vector_discrete_gaussian"]
-    offsets = [event for event in events if event["event"] == "discrete_gaussian"]
-    assert len(vectors) + len(offsets) == len(events)
+    shared_noise_events = [event for event in events if event["event"] == "discrete_gaussian"]
+    assert len(vectors) + len(shared_noise_events) == len(events)
     stddev = vectors[0]["stddev"] / vectors[0]["squared_sensitivity"] ** 0.5
     composed = privacy_loss_distribution.from_gaussian_mechanism(stddev, use_connect_dots=True).self_compose(
         len(vectors)
     )
-    for event in offsets:
+    for event in shared_noise_events:
         single = privacy_loss_distribution.from_discrete_gaussian_mechanism(event["stddev"], use_connect_dots=True)
         composed = composed.compose(single)
     return float(composed.get_epsilon_for_delta(1e-6))
@@ -112,10 +112,10 @@ class TestOneDraw:
         workspace = folder(tmp_path)
         published = publish_releases(workspace, ("dau",), JANUARY)
         account = joint_account(workspace)
-        mechanism, offset = joint_from_parameters(account.parameters), offset_keys(workspace).open(account)
-        assert offset is not None
+        mechanism, shared_noise = joint_from_parameters(account.parameters), shared_noise_keys(workspace).open(account)
+        assert shared_noise is not None
         known = [
-            mixed + direction * offset
+            mixed + direction * shared_noise
             for mixed, direction in zip(mechanism.shape.apply(COUNTS), mechanism.shape.centre, strict=True)
         ]
         fresh = [

@@ -37,7 +37,7 @@ EXACT = 86_413
 DAYS = DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=19))
 PERSON = "maria.ordóñez@example.org"
 EVERYWHERE = dict.fromkeys(METRICS, EXACT)
-OFFSET = 987_654_321_987
+SHARED_NOISE = 987_654_321_987
 """An offset whose digits and bytes occur nowhere by chance; no stored number is near enough to equal it."""
 
 
@@ -47,10 +47,14 @@ def exact_traces(text: str) -> list[str]:
     return re.findall("|".join(found), text)
 
 
-def offset_traces(content: bytes) -> list[str]:
+def shared_noise_traces(content: bytes) -> list[str]:
     """In which forms the offset stands in some bytes: digits, or an integer of any width in either order."""
-    forms = {"decimal": str(OFFSET).encode(), "with commas": f"{OFFSET:,}".encode(), "hex": f"{OFFSET:x}".encode()}
-    forms |= {order: OFFSET.to_bytes(5, order) for order in ("big", "little")}  # type: ignore[call-overload]
+    forms = {
+        "decimal": str(SHARED_NOISE).encode(),
+        "with commas": f"{SHARED_NOISE:,}".encode(),
+        "hex": f"{SHARED_NOISE:x}".encode(),
+    }
+    forms |= {order: SHARED_NOISE.to_bytes(5, order) for order in ("big", "little")}  # type: ignore[call-overload]
     return [name for name, form in forms.items() if form in content]
 
 
@@ -105,12 +109,12 @@ class TestNothingExactLeaves:
         assert not exact_traces(" ".join(rows))
 
     @pytest.mark.parametrize("mechanism", ["correlated", "joint"])
-    def test_the_offset_is_sealed_and_its_key_in_one_file(
+    def test_the_shared_noise_is_sealed_and_its_key_in_one_file(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, mechanism: str
     ) -> None:
         """Ledger, journal, backup, exports, report, logs and answers hold neither h nor, but for its file, the key."""
         caplog.set_level(logging.DEBUG)
-        noise = FixedNoise(7, shared=OFFSET)
+        noise = FixedNoise(7, shared=SHARED_NOISE)
         workspace = open_planted(tmp_path, users=EVERYWHERE, noise=noise, mechanism=mechanism)
         published = publish_releases(workspace, METRICS, DayRange(NEW_YEAR, NEW_YEAR + timedelta(days=1)))
         backup(workspace)
@@ -130,11 +134,15 @@ class TestNothingExactLeaves:
         assert {path.relative_to(tmp_path).parts[0] for path in files} >= {"ledgers", "journal", "backups", "published"}
         places = {**files, **{f"answer {number}": text.encode() for number, text in enumerate(told)}}
         for place, content in places.items():
-            assert not offset_traces(content), place
+            assert not shared_noise_traces(content), place
             found = {path for path, key in keys.items() if key_traces(content, key)}
             assert found == {place} & set(keys), place
-        for form in (str(OFFSET).encode(), OFFSET.to_bytes(16, "big", signed=True), OFFSET.to_bytes(8, "little")):
-            assert offset_traces(b"\x00" + form)  # the search sees what it looks for
+        for form in (
+            str(SHARED_NOISE).encode(),
+            SHARED_NOISE.to_bytes(16, "big", signed=True),
+            SHARED_NOISE.to_bytes(8, "little"),
+        ):
+            assert shared_noise_traces(b"\x00" + form)  # the search sees what it looks for
         (key, *_) = keys.values()
         assert key_traces(b"x" + key, key) and key_traces(base64.b64encode(key), key)
 

@@ -80,7 +80,7 @@ class TestManyProcesses:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("mechanism", ["correlated", "joint"])
-    def test_offsets_are_opened_once(self, tmp_path: Path, mechanism: str) -> None:
+    def test_shared_noise_is_charged_once(self, tmp_path: Path, mechanism: str) -> None:
         """However many processes make a month's first releases, each account pays for one offset, and one key is kept
         for it; joint values of a day come from one draw, whoever asked for which metric."""
         workspace = open_folder(tmp_path, mechanism=mechanism)
@@ -89,7 +89,7 @@ class TestManyProcesses:
         kinds = Counter((metric, kind) for metric, _, kind in charges_of(workspace))
         names = ("joint",) if mechanism == "joint" else METRICS
         assert {kinds[name, "opening"] for name in names} == {1}
-        assert len(list(workspace.lake.offsets_folder.iterdir())) == len(names)
+        assert len(list(workspace.lake.shared_noise_keys_folder.iterdir())) == len(names)
         assert len({answer[:3] for answer in answers}) == len(set(answers)) == len(releases_of(workspace)) == 9
         assert kinds.total() == 9 + len(names)
 
@@ -119,7 +119,9 @@ class TestKilledProcesses:
     )
     @pytest.mark.one_is_enough
     @pytest.mark.slow
-    def test_a_killed_opening_is_whole_or_absent(self, tmp_path: Path, mechanism: str, point: str) -> None:
+    def test_a_killed_shared_noise_charge_is_complete_or_absent(
+        self, tmp_path: Path, mechanism: str, point: str
+    ) -> None:
         """SIGKILL anywhere leaves no offset without its charge and release; the retry opens at most once, and its key
         is the only one."""
         workspace = open_folder(tmp_path, mechanism=mechanism)
@@ -129,7 +131,7 @@ class TestKilledProcesses:
         assert bool(committed) == bool(charges_of(workspace)) == (point == "after commit")
         retried = publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
         assert [kind for _, _, kind in charges_of(workspace)].count("opening") == 1
-        assert len(list(workspace.lake.offsets_folder.iterdir())) == 1
+        assert len(list(workspace.lake.shared_noise_keys_folder.iterdir())) == 1
         later = publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR + timedelta(days=1)))
         assert len(later.newly_released) == 1
         assert [kind for _, _, kind in charges_of(workspace)].count("opening") == 1

@@ -29,7 +29,7 @@ DELTA = 1e-6
 
 def correlated_month(releases: int) -> EventCounts:
     mechanism = correlated_gaussian(PeriodPlan(33, 3.0, DELTA))
-    return merge_events(mechanism.opening(), repeat_event(mechanism.event(), releases))
+    return merge_events(mechanism.shared_noise_charge(), repeat_event(mechanism.event(), releases))
 
 
 class TestGdpAccountant:
@@ -91,5 +91,5 @@ class TestGdpAccountant:
         assert fits(events, 3.0, **options)  # type: ignore[arg-type]
         search = repeat_event(ABOVE_THRESHOLD_EVENT, 3)
         mau = correlated_gaussian(PeriodPlan(33, 3.5, DELTA, reserved=repeat_event(ABOVE_THRESHOLD_EVENT, 1)))
-        first = merge_events(events, events, mau.opening(), repeat_event(mau.event(), 31), search)
+        first = merge_events(events, events, mau.shared_noise_charge(), repeat_event(mau.event(), 31), search)
         assert fits(first, 6.0, **options)  # type: ignore[arg-type]

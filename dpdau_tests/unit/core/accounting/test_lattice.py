@@ -37,7 +37,7 @@ def loss(events: EventCounts, delta: float = DELTA) -> float:
 def month(cap: float, releases: int, *, planned: int = 33, searched: bool = False) -> EventCounts:
     search = repeat_event(ABOVE_THRESHOLD_EVENT, 1) if searched else ()
     mechanism = correlated_gaussian(PeriodPlan(planned, cap, DELTA, reserved=search))
-    return merge_events(mechanism.opening(), repeat_event(mechanism.event(), releases), search)
+    return merge_events(mechanism.shared_noise_charge(), repeat_event(mechanism.event(), releases), search)
 
 
 class TestLatticeAccountant:

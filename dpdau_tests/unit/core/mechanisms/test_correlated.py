@@ -54,7 +54,7 @@ class TestFigures:
 
         def month(cap: float, days: int) -> EventCounts:
             mechanism = correlated_gaussian(PeriodPlan(days + 2, cap, DELTA))
-            return merge_events(mechanism.opening(), repeat_event(mechanism.event(), days + 2))
+            return merge_events(mechanism.shared_noise_charge(), repeat_event(mechanism.event(), days + 2))
 
         caps, lengths = (3.0, 3.0, 3.5), (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
         one = merge_events(*(month(cap, 31) for cap in caps))
@@ -72,7 +72,7 @@ class TestLoss:
         mechanism = correlated_gaussian(PeriodPlan(releases, cap, DELTA))
         losses = [
             PldAccountant()
-            .bound(merge_events(mechanism.opening(), repeat_event(mechanism.event(), count)), delta=DELTA)
+            .bound(merge_events(mechanism.shared_noise_charge(), repeat_event(mechanism.event(), count)), delta=DELTA)
             .epsilon
             for count in (releases, releases + 1)
         ]
@@ -83,11 +83,11 @@ class TestLoss:
         search = repeat_event(PureDpEvent(0.05), 1)
         plain = correlated_gaussian(PeriodPlan(33, 3.0, DELTA))
         mechanism = correlated_gaussian(PeriodPlan(33, 3.0, DELTA, search))
-        events = merge_events(search, mechanism.opening(), repeat_event(mechanism.event(), 33))
+        events = merge_events(search, mechanism.shared_noise_charge(), repeat_event(mechanism.event(), 33))
         assert 2.99 < PldAccountant().bound(events, delta=DELTA).epsilon <= 3.0
         assert stddev(plain) < stddev(mechanism) < 1.005 * stddev(plain)
 
-    def test_a_known_offset_would_double_it(self) -> None:
+    def test_a_known_shared_noise_would_double_it(self) -> None:
         """Whoever learns h sees sensitivity 2 in every release: 3.0 becomes 5.98, which is why h is sealed."""
         from dp_accounting.pld import privacy_loss_distribution
 
@@ -101,7 +101,7 @@ class TestLoss:
         """With v = 2 x the change of the draws and P their precision, v' P v is at most the squared mu of the charges
         for every number of days, reaches 99 % of it at the worst, and exceeds it without the offset."""
         mechanism = correlated_gaussian(PeriodPlan(33, 3.0, DELTA))
-        fresh, shared = mechanism.release_stddev**2, mechanism.offset_stddev**2
+        fresh, shared = mechanism.release_stddev**2, mechanism.shared_stddev**2
         charged = 33 / fresh + 1 / shared
         precision = np.linalg.inv(fresh * np.eye(33) + shared * np.ones((33, 33)))
         patterns = [np.array([2.0] * days + [0.0] * (33 - days)) for days in range(34)]
@@ -116,22 +116,22 @@ class TestNoise:
         """With the source's draw known, what is left of a draw is 2 X + h."""
         mechanism = correlated_gaussian(PeriodPlan(33, 3.0, DELTA))
         fresh = SeededNoise(b"k" * 16).discrete_gaussian(mechanism.release_stddev)
-        assert mechanism.draw(1000, SeededNoise(b"k" * 16), offset=-7) == 2000 + fresh - 7
-        assert mechanism.draw_offset(SeededNoise(b"k" * 16)) == SeededNoise(b"k" * 16).discrete_gaussian(
-            mechanism.offset_stddev
+        assert mechanism.draw(1000, SeededNoise(b"k" * 16), shared_noise=-7) == 2000 + fresh - 7
+        assert mechanism.draw_shared_noise(SeededNoise(b"k" * 16)) == SeededNoise(b"k" * 16).discrete_gaussian(
+            mechanism.shared_stddev
         )
 
-    def test_no_offset_no_draw(self) -> None:
+    def test_no_shared_noise_no_draw(self) -> None:
         """Without its offset the mechanism would promise what it does not keep, so it draws nothing."""
         with pytest.raises(InternalError):
             correlated_gaussian(PeriodPlan(33, 3.0, DELTA)).draw(1, SeededNoise(b"k" * 16))
         with pytest.raises(InternalError):
-            mechanism_from("gaussian", epsilon=0.3, delta=DELTA).draw(1, SeededNoise(b"k" * 16), offset=3)
+            mechanism_from("gaussian", epsilon=0.3, delta=DELTA).draw(1, SeededNoise(b"k" * 16), shared_noise=3)
 
     def test_the_pmf_is_that_of_the_sum(self) -> None:
         """Pr[g + h = x] summed over h by hand equals the stated pmf; its variance is both noises'."""
         mechanism = correlated_gaussian(PeriodPlan(33, 3.0, DELTA))
-        (g_low, g), (h_low, h) = map(discrete_gaussian_pmf, (mechanism.release_stddev, mechanism.offset_stddev))
+        (g_low, g), (h_low, h) = map(discrete_gaussian_pmf, (mechanism.release_stddev, mechanism.shared_stddev))
         low, summed = mechanism.noise_pmf()
         for x in (-30, 0, 5, 19):
             by_hand = sum(g[x - value - g_low] * h[value - h_low] for value in range(-40, 41))

@@ -65,13 +65,13 @@ def _deviation(root: np.ndarray, centre: np.ndarray, releases: int) -> float:
 
 class TestFigures:
     @pytest.mark.parametrize(
-        ("releases", "fresh", "offset"), [(28, 1535.9, 12.500), (30, 1586.7, 12.693), (31, 1611.5, 12.786)]
+        ("releases", "fresh", "shared"), [(28, 1535.9, 12.500), (30, 1586.7, 12.693), (31, 1611.5, 12.786)]
     )
-    def test_noise_at_one(self, releases: int, fresh: float, offset: float) -> None:
+    def test_noise_at_one(self, releases: int, fresh: float, shared: float) -> None:
         """At (1, 1e-6) sg and sh are as documented."""
         mechanism = joint_gaussian(PeriodPlan(releases, 1.0, DELTA))
         assert mechanism.release_stddev == pytest.approx(fresh, abs=0.06)
-        assert mechanism.offset_stddev == pytest.approx(offset, abs=6e-4)
+        assert mechanism.shared_stddev == pytest.approx(shared, abs=6e-4)
 
     def test_errors_at_one(self) -> None:
         """At (1, 1e-6) and T = 30 the errors are 19.2, 19.8 and 19.8 users, where independent noise has 40.1 each."""
@@ -95,7 +95,7 @@ class TestLoss:
         mechanism = joint_gaussian(PeriodPlan(releases, cap, DELTA))
         losses = [
             PldAccountant()
-            .bound(merge_events(mechanism.opening(), repeat_event(mechanism.event(), count)), delta=DELTA)
+            .bound(merge_events(mechanism.shared_noise_charge(), repeat_event(mechanism.event(), count)), delta=DELTA)
             .epsilon
             for count in (releases, releases + 1)
         ]
@@ -126,7 +126,7 @@ class TestLoss:
         charges for random and for constant patterns, and comes within 5 % of it."""
         mechanism = joint_gaussian(PeriodPlan(30, 1.0, DELTA))
         shape, rng = mechanism.shape, np.random.default_rng(8)
-        fresh, shared = mechanism.release_stddev**2, mechanism.offset_stddev**2
+        fresh, shared = mechanism.release_stddev**2, mechanism.shared_stddev**2
         charged = 30 * shape.squared_radius / fresh + 1 / shared
         direction = np.tile(np.array(shape.centre, dtype=np.float64), 30)
         precision = np.linalg.inv(fresh * np.eye(90) + shared * np.outer(direction, direction))
@@ -136,7 +136,7 @@ class TestLoss:
         losses = [float(moves[mix].ravel() @ precision @ moves[mix].ravel()) for mix in mixes]
         assert 0.95 * charged < max(losses) <= charged * (1 + 1e-12)
 
-    def test_brackets_and_offset_give_the_release_back(self) -> None:
+    def test_brackets_and_shared_noise_give_the_release_back(self) -> None:
         """K V = (K V - d N) + d N for any mix of users, and each user moves the bracket by at most r."""
         shape = joint_shape(30)
         for users in combinations_with_replacement(VERTICES, 3):
@@ -153,8 +153,8 @@ class TestLoss:
 class TestDraws:
     def draw_month(self, mechanism: JointGaussian, key: bytes, counts: tuple[int, int, int]) -> np.ndarray:
         source = SeededNoise(key)
-        offset = mechanism.draw_offset(source)
-        draws = [mechanism.draw(counts, source, offset=offset) for _ in range(2)]
+        shared_noise = mechanism.draw_shared_noise(source)
+        draws = [mechanism.draw(counts, source, shared_noise=shared_noise) for _ in range(2)]
         return np.array([mechanism.decode(drawn) for drawn in draws])
 
     def test_decoding_is_unbiased_with_the_stated_error(self) -> None:
@@ -175,7 +175,7 @@ class TestDraws:
         mechanism = joint_gaussian(PeriodPlan(30, 1.0, DELTA))
         assert mechanism.decode(mechanism.shape.apply((12, 345, 6789))) == pytest.approx((12, 345, 6789))
 
-    def test_no_offset_no_draw(self) -> None:
+    def test_no_shared_noise_no_draw(self) -> None:
         """Without its offset nothing is drawn."""
         with pytest.raises(InternalError):
-            joint_gaussian(PeriodPlan(30, 1.0, DELTA)).draw((1, 1, 1), SeededNoise(b"k" * 16), offset=None)
+            joint_gaussian(PeriodPlan(30, 1.0, DELTA)).draw((1, 1, 1), SeededNoise(b"k" * 16), shared_noise=None)

@@ -105,11 +105,11 @@ class TestCost:
         ]
         stacked = np.concatenate([joint.shape.apply(vector) for vector in vectors]).astype(float)
         direction = np.tile(np.array(joint.shape.centre, dtype=float), 3)
-        covariance = joint.release_stddev**2 * np.eye(9) + joint.offset_stddev**2 * np.outer(direction, direction)
+        covariance = joint.release_stddev**2 * np.eye(9) + joint.shared_stddev**2 * np.outer(direction, direction)
         assert squared_mu_of(account, moved) == pytest.approx(stacked @ np.linalg.inv(covariance) @ stacked)
         charged = count_events(
             [VectorGaussianEvent(joint.release_stddev, joint.shape.squared_radius)] * 3
-            + [DiscreteGaussianEvent(joint.offset_stddev)]
+            + [DiscreteGaussianEvent(joint.shared_stddev)]
         )
         assert squared_mu_of(account, moved) <= claimed_squared_mu(charged)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from dpdau_assets.core.quantities import DayRange
 from dpdau_assets.operations.budget.caps import BudgetBook
 from dpdau_assets.operations.budget.shared_noise import (
-    closed_offsets,
-    destroy_closed_offsets,
-    last_day_of_offset,
-    offset_keys,
+    closed_shared_noise,
+    destroy_closed_shared_noise,
+    last_day_of_shared_noise,
+    shared_noise_keys,
 )
 from dpdau_assets.operations.release.publish_release import publish_releases
 from dpdau_tests.support.release_folders import NEW_YEAR, charges_of, open_folder
@@ -20,34 +20,34 @@ IN_JANUARY = datetime(2025, 1, 20, 12, tzinfo=UTC)
 IN_MARCH = datetime(2025, 3, 20, 12, tzinfo=UTC)
 
 
-class TestOffsetKeys:
+class TestSharedNoiseKeys:
     def test_a_key_is_kept_for_every_account_that_was_charged_for_it(self, tmp_path: Path) -> None:
         """No key before the first release; then one, and one charge, however many days are released."""
         workspace = open_folder(tmp_path, now=IN_JANUARY)
-        assert offset_keys(workspace).kept() == set()
+        assert shared_noise_keys(workspace).kept() == set()
         publish_releases(workspace, ("dau",), DayRange(NEW_YEAR, date(2025, 1, 3)))
-        assert len(offset_keys(workspace).kept()) == 1
+        assert len(shared_noise_keys(workspace).kept()) == 1
         assert [kind for _, _, kind in charges_of(workspace)].count("opening") == 1
 
 
-class TestDestroyClosedOffsets:
+class TestDestroyClosedSharedNoise:
     def test_a_key_goes_when_its_time_is_over(self, tmp_path: Path) -> None:
         """In its month nothing is destroyed; 35 days after it the key is, and a later release pays for another."""
         workspace = open_folder(tmp_path, now=IN_JANUARY)
         publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
-        kept = offset_keys(workspace).kept()
-        assert destroy_closed_offsets(workspace) == 0
+        kept = shared_noise_keys(workspace).kept()
+        assert destroy_closed_shared_noise(workspace) == 0
         workspace.close()
         workspace = open_folder(tmp_path, now=IN_MARCH)
-        assert closed_offsets(workspace) == kept
-        assert destroy_closed_offsets(workspace) == 1
-        assert offset_keys(workspace).kept() == closed_offsets(workspace) == set()
-        assert BudgetBook(workspace.ledger, workspace.settings).terms("dau", "2025-01").opening
+        assert closed_shared_noise(workspace) == kept
+        assert destroy_closed_shared_noise(workspace) == 1
+        assert shared_noise_keys(workspace).kept() == closed_shared_noise(workspace) == set()
+        assert BudgetBook(workspace.ledger, workspace.settings).terms("dau", "2025-01").shared_noise_charge
 
 
-class TestLastDayOfOffset:
-    def test_it_lasts_35_days_after_the_month_or_after_a_late_opening(self) -> None:
+class TestLastDayOfSharedNoise:
+    def test_it_lasts_35_days_after_the_month_or_after_a_late_charge(self) -> None:
         """One opened within 35 days after its month ends with them, one opened later 35 days after it was opened."""
-        assert last_day_of_offset("2025-01", date(2025, 1, 2)) == date(2025, 3, 7)
-        assert last_day_of_offset("2025-01", date(2025, 3, 7)) == date(2025, 3, 7)
-        assert last_day_of_offset("2025-01", date(2025, 3, 8)) == date(2025, 4, 12)
+        assert last_day_of_shared_noise("2025-01", date(2025, 1, 2)) == date(2025, 3, 7)
+        assert last_day_of_shared_noise("2025-01", date(2025, 3, 7)) == date(2025, 3, 7)
+        assert last_day_of_shared_noise("2025-01", date(2025, 3, 8)) == date(2025, 4, 12)

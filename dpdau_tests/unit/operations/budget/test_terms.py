@@ -38,7 +38,7 @@ class TestMakeTerms:
         first = book.terms("dau", "2025-01")
         publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
         book.refresh()
-        assert first.opening and not book.terms("dau", "2025-01").opening
+        assert first.shared_noise_charge and not book.terms("dau", "2025-01").shared_noise_charge
         assert book.terms("dau", "2025-01").events == first.next_charge
 
 

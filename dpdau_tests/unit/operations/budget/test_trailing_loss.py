@@ -94,18 +94,20 @@ class TestTrailingLoss:
         """Empty windows have epsilon 0, before and after an empty charge."""
         assert loss_of({}).worst_window(START, ()) == (0.0, 0.0)
 
-    def test_an_opening_counts_in_every_window_that_touches_its_month(self) -> None:
+    def test_a_shared_noise_charge_counts_in_every_window_that_touches_its_month(self) -> None:
         """Worst window by definition: charges of days by their day, an opening by its month, wherever the day lies."""
         daily = {START + timedelta(days=offset): GAUSSIAN for offset in (0, 40, 420)}
-        openings = {"2024-03": STRONG, "2025-02": GAUSSIAN}
-        loss = TrailingLoss(daily, orders=ORDERS, delta=DELTA, openings=openings)
+        shared_noise_charges = {"2024-03": STRONG, "2025-02": GAUSSIAN}
+        loss = TrailingLoss(daily, orders=ORDERS, delta=DELTA, shared_noise_charges=shared_noise_charges)
         orders = trailing_orders(ORDERS)
         for offset in (-370, -330, -300, 0, 59, 80, 91, 390, 423, 424, 425, 460, 800):
             day, worst = START + timedelta(days=offset), 0.0
             for shift in range(365):
                 window = DayRange(day + timedelta(days=shift - 364), day + timedelta(days=shift))
                 inside = [events for when, events in daily.items() if when in window]
-                inside += [events for month, events in openings.items() if _touches(window, days_of_period(month))]
+                inside += [
+                    events for month, events in shared_noise_charges.items() if _touches(window, days_of_period(month))
+                ]
                 rdp = events_rdp(merge_events(*inside, GAUSSIAN), orders)
                 worst = max(worst, float(epsilons_of_rdp(rdp, orders, delta=DELTA).min()))
             assert loss.worst_window(day, GAUSSIAN)[1] == pytest.approx(worst, rel=1e-9)
@@ -118,14 +120,14 @@ class TestTrailingLoss:
         last = days_of_period(month).first
         window = DayRange(last - timedelta(days=364), last)
         daily: dict[date, EventCounts] = {}
-        openings: dict[str, EventCounts] = {}
+        shared_noise_charges: dict[str, EventCounts] = {}
         for day in window:
             noises = [full_month_noise(metric, len(days_of_period(period_of(day)))) for metric in METRICS]
             made = 1 + REVISIONS * (day.day == 1 or day == window.first)
             daily[day] = merge_events(*(repeat_event(noise.event(), made) for noise in noises))
-            openings[period_of(day)] = merge_events(*(noise.opening() for noise in noises))
-        assert len(openings) == 13
-        everything = merge_events(*daily.values(), *openings.values())
+            shared_noise_charges[period_of(day)] = merge_events(*(noise.shared_noise_charge() for noise in noises))
+        assert len(shared_noise_charges) == 13
+        everything = merge_events(*daily.values(), *shared_noise_charges.values())
         shown = budget_snapshot(
             "dau",
             last,
@@ -139,7 +141,9 @@ class TestTrailingLoss:
             release_count=0,
             next_event=noises[0].event(),
         )
-        enforced = TrailingLoss(daily, orders=ORDERS, delta=DELTA, openings=openings).worst_window(last, ())[1]
+        enforced = TrailingLoss(
+            daily, orders=ORDERS, delta=DELTA, shared_noise_charges=shared_noise_charges
+        ).worst_window(last, ())[1]
         assert 28 < shown.trailing_365d_epsilon <= SETTINGS.total_budget_365d
         assert shown.trailing_365d_epsilon == pytest.approx(enforced, rel=1e-9)
         assert shown.lifetime_epsilon == shown.trailing_365d_epsilon

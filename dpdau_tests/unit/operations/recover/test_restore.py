@@ -91,8 +91,8 @@ class TestTheStory:
         release(workspace, 0, 4)
         assert charges_of(workspace) == charges and releases_of(workspace) == values
         release(workspace, 5)
-        openings = [kind for _, _, kind in charges_of(workspace)].count("opening")
-        assert openings == (4 if mechanism == "correlated" else 0)  # three, and one after the reset
+        shared_noise_charges = [kind for _, _, kind in charges_of(workspace)].count("opening")
+        assert shared_noise_charges == (4 if mechanism == "correlated" else 0)  # three, and one after the reset
         assert verify(workspace).ok, verify(workspace).findings
 
     def test_without_any_backup_the_journal_alone_will_do(self, folder: Workspace) -> None:

@@ -26,8 +26,8 @@ def drawn(workspace: Workspace, connection: Connection, book: BudgetBook) -> dic
     assert not isinstance(terms.mechanism, JointGaussian)
     counts = Counts("set", {("dau", NEW_YEAR): USERS})
     draw = Draw(workspace, connection, counts, NEW_YEAR, None, None, workspace.clock())
-    account, offset = draw.offset(draw.account(terms, totals), terms)
-    return draw.single(account, terms.mechanism, "dau", threshold=KEY_SPACE, offset=offset)
+    account, shared_noise = draw.shared_noise(draw.account(terms, totals), terms)
+    return draw.single(account, terms.mechanism, "dau", threshold=KEY_SPACE, shared_noise=shared_noise)
 
 
 class TestSingle:

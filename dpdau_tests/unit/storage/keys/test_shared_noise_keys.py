@@ -11,27 +11,27 @@ import pytest
 
 from dpdau_assets.errors import ConfigurationError
 from dpdau_assets.storage.keys import shared_noise_keys
-from dpdau_assets.storage.keys.shared_noise_keys import OffsetKeys
+from dpdau_assets.storage.keys.shared_noise_keys import SharedNoiseKeys
 from dpdau_assets.storage.ledger.accounts import Account
 
 ACCOUNT = Account(7, "dau", "2025-01", 1, "correlated", {}, 3.0, 1e-6, 6.0, 29.0, "2025-02-01T00:00:00+00:00")
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> OffsetKeys:
-    return OffsetKeys(tmp_path / "secrets" / "offsets", "ab" * 16)
+def keys(tmp_path: Path) -> SharedNoiseKeys:
+    return SharedNoiseKeys(tmp_path / "secrets" / "offsets", "ab" * 16)
 
 
-class TestOffsetKeys:
-    @pytest.mark.parametrize("offset", [0, 5, -5, 2**60, -(2**60)])
-    def test_a_sealed_offset_opens(self, keys: OffsetKeys, offset: int) -> None:
+class TestSharedNoiseKeys:
+    @pytest.mark.parametrize("shared_noise", [0, 5, -5, 2**60, -(2**60)])
+    def test_sealed_shared_noise_opens(self, keys: SharedNoiseKeys, shared_noise: int) -> None:
         """What was sealed comes back, whatever its sign and size; the text is as long for any of them."""
-        account = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, offset))
-        assert keys.open(account) == offset
+        account = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, shared_noise))
+        assert keys.open(account) == shared_noise
         assert keys.can_open(account)
         assert len(str(account.sealed_offset)) == 60
 
-    def test_the_key_is_for_its_owner_alone(self, keys: OffsetKeys) -> None:
+    def test_the_key_is_for_its_owner_alone(self, keys: SharedNoiseKeys) -> None:
         """The file is 0600 in a folder 0700; one that others can read is refused."""
         account = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, 5))
         path = keys.path(7)
@@ -44,28 +44,30 @@ class TestOffsetKeys:
     @pytest.mark.parametrize(
         "change", [{"account": 8}, {"metric": "wau"}, {"period": "2025-02"}], ids=["account", "metric", "period"]
     )
-    def test_it_is_bound_to_its_place(self, keys: OffsetKeys, change: dict[str, object]) -> None:
+    def test_it_is_bound_to_its_place(self, keys: SharedNoiseKeys, change: dict[str, object]) -> None:
         """Moved to another account, metric or month, with its key, it does not open."""
         moved = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, 5), **change)  # type: ignore[arg-type]
         keys.path(moved.account).write_bytes(keys.path(7).read_bytes())
         keys.path(moved.account).chmod(0o600)
         assert (keys.open(moved), keys.can_open(moved)) == (None, False)
 
-    def test_it_is_bound_to_the_form_it_was_sealed_in(self, keys: OffsetKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_is_bound_to_the_form_it_was_sealed_in(
+        self, keys: SharedNoiseKeys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Under another version of the sealed form it does not open, so that none is read as another."""
         account = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, 5))
         monkeypatch.setattr(shared_noise_keys, "SEAL_VERSION", shared_noise_keys.SEAL_VERSION + 1)
         assert keys.open(account) is None
 
-    def test_it_is_bound_to_its_ledger(self, keys: OffsetKeys, tmp_path: Path) -> None:
+    def test_it_is_bound_to_its_ledger(self, keys: SharedNoiseKeys, tmp_path: Path) -> None:
         """Under another ledger's name the same key and text do not open."""
         account = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, 5))
-        other = OffsetKeys(tmp_path / "secrets" / "offsets", "cd" * 16)
+        other = SharedNoiseKeys(tmp_path / "secrets" / "offsets", "cd" * 16)
         assert other.open(account) is None
         keys.path(7).rename(other.path(7))
         assert other.open(account) is None
 
-    def test_any_altered_bit_is_noticed(self, keys: OffsetKeys) -> None:
+    def test_any_altered_bit_is_noticed(self, keys: SharedNoiseKeys) -> None:
         """A flipped bit in the sealed text makes the offset gone, never another one."""
         sealed = bytearray(base64.b64decode(keys.seal(ACCOUNT, 5)))
         for place in range(0, len(sealed), 5):
@@ -74,7 +76,7 @@ class TestOffsetKeys:
             account = replace(ACCOUNT, sealed_offset=base64.b64encode(altered).decode())
             assert (keys.open(account), keys.can_open(account)) == (None, False)
 
-    def test_without_its_key_it_is_gone(self, keys: OffsetKeys) -> None:
+    def test_without_its_key_it_is_gone(self, keys: SharedNoiseKeys) -> None:
         """After destruction nothing opens it, and doing so twice is fine; other accounts keep theirs."""
         account = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, 5))
         other = replace(ACCOUNT, account=9)
@@ -84,7 +86,7 @@ class TestOffsetKeys:
         assert (keys.open(account), keys.can_open(account), keys.open(other)) == (None, False, 6)
         assert keys.kept() == {9}
 
-    def test_sealing_again_forgets_the_first(self, keys: OffsetKeys) -> None:
+    def test_sealing_again_forgets_the_first(self, keys: SharedNoiseKeys) -> None:
         """A second seal under the same number has a new key: the first text is unreadable from then on."""
         first = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, 5))
         second = replace(ACCOUNT, sealed_offset=keys.seal(ACCOUNT, 5))
@@ -92,7 +94,7 @@ class TestOffsetKeys:
         assert keys.open(second) == 5
         assert (keys.open(first), keys.can_open(first)) == (None, False)
 
-    def test_nothing_kept_is_no_error(self, keys: OffsetKeys) -> None:
+    def test_nothing_kept_is_no_error(self, keys: SharedNoiseKeys) -> None:
         """Before the first opening there is no folder, no key and no offset."""
         assert keys.kept() == set()
         assert keys.open(ACCOUNT) is None

@@ -29,7 +29,7 @@ class TestNames:
             "ledger_path": "/d/ledgers/ledger.sqlite",
             "ledger_id_path": "/d/lake/.ledger-id",
             "secrets_path": "/d/secrets/salts.json",
-            "offsets_folder": "/d/secrets/offsets",
+            "shared_noise_keys_folder": "/d/secrets/offsets",
             "journal_folder": "/d/journal",
             "backups": "/d/backups",
             "backups_lock_path": "/d/backups/.lock",
