@@ -45,7 +45,7 @@ class RowLimits:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Door:
+class IngestErasureFilter:
     """Who is erased, by their pseudonyms of one epoch: asked for days keyed under earlier epochs (sensitive).
 
     Erased users have a tombstone under this epoch whatever their last erased day is; under an earlier one perhaps not,
@@ -78,13 +78,13 @@ class Pseudonymiser:
         calendar: Epochs.
         window_days: Longest window in use.
         key_of: The 64-byte key of an epoch.
-        door: Whom to leave out of epochs before the door's, None to leave out nobody.
+        erasure_filter: Whom to leave out of epochs before the filter's, None to leave out nobody.
     """
 
     calendar: EpochCalendar
     window_days: int
     key_of: Callable[[int], bytes]
-    door: Door | None = None
+    erasure_filter: IngestErasureFilter | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

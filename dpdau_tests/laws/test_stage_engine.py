@@ -16,7 +16,7 @@ import pytest
 from dpdau_assets.core.activity import REASONS
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.engines.choose import stage_engine
-from dpdau_assets.engines.protocol import Door
+from dpdau_assets.engines.protocol import IngestErasureFilter
 from dpdau_assets.errors import ConfigurationError
 from dpdau_tests.support.engine_reads import (
     UTC,
@@ -96,7 +96,14 @@ class StageEngineLaws:
 
     engine: ClassVar[str]
 
-    def read(self, path: Path, *, zone: ZoneInfo = UTC, door: Door | None = None, epoch: int | None = None) -> Result:
+    def read(
+        self,
+        path: Path,
+        *,
+        zone: ZoneInfo = UTC,
+        erasure_filter: IngestErasureFilter | None = None,
+        epoch: int | None = None,
+    ) -> Result:
         """The source through this engine."""
         return engine_read(
             path,
@@ -106,7 +113,7 @@ class StageEngineLaws:
             first_erased_epoch=epoch,
             name=self.engine,
             keys_of=key_of,
-            door=door,
+            erasure_filter=erasure_filter,
         )
 
     @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
@@ -202,13 +209,16 @@ class StageEngineLaws:
         }
 
     def test_the_erased_are_left_out_of_earlier_epochs(self, tmp_path: Path) -> None:
-        """Up to their last erased day nobody finds them under an epoch before the door's; later they are new."""
+        """Up to their last erased day nobody finds them under an epoch before the filter's; later they are new."""
         days = [date(2026, 3, 1), date(2026, 3, 20)]
         pairs = [(user, day) for user in ("é", "𝒳") for day in days]
         epoch = CALENDAR.epoch_of(days[1])
-        door = Door(epoch, np.array([pseudonym(epoch, "é")], np.uint64), np.array(["2026-03-05"], "datetime64[D]"))
+        erasure_filter = IngestErasureFilter(
+            epoch, np.array([pseudonym(epoch, "é")], np.uint64), np.array(["2026-03-05"], "datetime64[D]")
+        )
         path = write_jsonl(tmp_path / "a.jsonl", [(user, str(day), None) for user, day in pairs])
-        assert self.read(path, door=door).keys == expected_keys([pair for pair in pairs if pair != ("é", days[0])])
+        found = self.read(path, erasure_filter=erasure_filter)
+        assert found.keys == expected_keys([pair for pair in pairs if pair != ("é", days[0])])
 
 
 class TestDuckdbEngine(StageEngineLaws):

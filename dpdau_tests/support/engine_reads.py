@@ -21,7 +21,7 @@ from dpdau_assets.core.activity import ColumnMapping, parse_day, reason_against
 from dpdau_assets.core.hashing import EpochCalendar, user_key
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.engines.choose import stage_engine
-from dpdau_assets.engines.protocol import DayKeys, Door, Pseudonymiser, RowCounts, RowLimits
+from dpdau_assets.engines.protocol import DayKeys, IngestErasureFilter, Pseudonymiser, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import open_source
 from dpdau_assets.errors import InputError
 
@@ -60,7 +60,7 @@ def engine_read(
     first_erased_epoch: int | None = None,
     name: str = "duckdb",
     keys_of: Callable[[int], bytes] = key_of,
-    door: Door | None = None,
+    erasure_filter: IngestErasureFilter | None = None,
 ) -> Result:
     """The whole source through the engine of this name; every pushed array is checked to be sorted and unique."""
     result = Result()
@@ -76,7 +76,7 @@ def engine_read(
 
     source = open_source(path, mapping or ColumnMapping(), source_format=source_format)
     limits = RowLimits(zone, TODAY, oldest_day)
-    pseudonymiser = Pseudonymiser(calendar, WINDOW_DAYS, keys_of, door)
+    pseudonymiser = Pseudonymiser(calendar, WINDOW_DAYS, keys_of, erasure_filter)
     with stage_engine(name, memory_limit=memory_limit, threads=2).read(
         source, pseudonymiser, limits=limits, sink=sink, progress=lambda done, total: None
     ) as reading:

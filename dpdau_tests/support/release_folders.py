@@ -74,15 +74,15 @@ def add_activity(workspace: Workspace, activity: Mapping[date, Sequence[str]]) -
 def add_erasure(workspace: Workspace, users: Sequence[str], *, through: date) -> None:
     """Requests the erasure of `users` up to a day, as far back as tests hold data; nothing is replayed."""
     calendar = workspace.salts.calendar
-    stones = {}
+    tombstones = {}
     for epoch in range(calendar.epoch_of(NEW_YEAR - timedelta(days=90)), calendar.epoch_of(through) + 1):
         keys = user_keys(workspace.salts.epoch_key(epoch), [user.encode() for user in sorted(set(users))])
         keys.sort()
-        stones[epoch] = Tombstones.until(keys, through)
+        tombstones[epoch] = Tombstones.until(keys, through)
     name = hashlib.sha256(repr((sorted(users), through)).encode()).hexdigest()[:32]
     with workspace.ledger.write() as connection:
         erasures.request(
-            connection, name, through_day=through, tombstones=stones, users=len(users), now=workspace.clock()
+            connection, name, through_day=through, tombstones=tombstones, users=len(users), now=workspace.clock()
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.operations.erase.tombstones import door_of
+from dpdau_assets.operations.erase.tombstones import erasure_filter_of
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.operations.session.open_workspace import open_workspace
 from dpdau_assets.operations.session.workspace import Workspace
@@ -50,12 +50,12 @@ def stage_activity(workspace: Workspace, events: Iterable[Event]) -> str:
     with workspace.lake.lock(), workspace.lake.write_batch() as waiting:
         with workspace.ledger.read() as connection:
             erased = ErasedKeys.read(connection, erasures.epochs(connection), only_pending=False)
-            door = door_of(workspace, connection)
+            erased = erasure_filter_of(workspace, connection)
         for day, users in sorted(users_of_day.items()):
             for epoch in workspace.salts.calendar.keyed_epochs(day, workspace.settings.mau_window_days):
                 admitted = sorted(users)
-                if door is not None and epoch < door.epoch:
-                    through = door.erased_through(user_keys(workspace.salts.epoch_key(door.epoch), admitted))
+                if erased is not None and epoch < erased.epoch:
+                    through = erased.erased_through(user_keys(workspace.salts.epoch_key(erased.epoch), admitted))
                     gone = through >= (day - EARLIEST_DAY).days
                     admitted = [user for user, is_gone in zip(admitted, gone, strict=True) if not is_gone]
                 keys = np.unique(user_keys(workspace.salts.epoch_key(epoch), admitted))

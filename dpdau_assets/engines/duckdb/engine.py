@@ -200,7 +200,7 @@ class DuckdbReading:
     ) -> dict[str, NDArray[Any]]:
         """A query's columns, user_id as user_key under `epoch`; in pieces when memory is short.
 
-        With `alignment` the columns code and word are of days, and the door is asked.
+        With `alignment` the columns code and word are of days, and the ingest erasure filter applies.
         """
         parts = 1
         while parts <= MOST_PARTS:
@@ -215,15 +215,15 @@ class DuckdbReading:
     def _keyed(self, query: str, epoch: int, alignment: int | None) -> dict[str, NDArray[Any]]:
         """One query's columns, with user_key in place of user_id."""
         table: pa.Table = self._connection.sql(query).to_arrow_table()
-        ids, key_of, door = table.column("user_id"), self._pseudonymiser.key_of, self._pseudonymiser.door
+        ids, key_of, erased = table.column("user_id"), self._pseudonymiser.key_of, self._pseudonymiser.erasure_filter
         numbers = [name for name in table.column_names if name != "user_id"]
         # Arrow's own to_numpy imports pandas, which takes half a second
         columns: dict[str, NDArray[Any]] = {
             name: np.from_dlpack(table.column(name).combine_chunks()) for name in numbers
         }
         columns["user_key"] = column_user_keys(ids, key_of(epoch), threads=self._threads)
-        if alignment is not None and door is not None and epoch < door.epoch:
-            through = door.erased_through(column_user_keys(ids, key_of(door.epoch), threads=self._threads))
+        if alignment is not None and erased is not None and epoch < erased.epoch:
+            through = erased.erased_through(column_user_keys(ids, key_of(erased.epoch), threads=self._threads))
             columns["word"] = words_after(columns["code"], columns["word"], through, alignment=alignment)
         return columns
 

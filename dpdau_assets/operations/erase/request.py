@@ -74,9 +74,9 @@ def request_erasure(workspace: Workspace, user_ids: Iterable[bytes], *, through:
             workspace.freeze(connection)  # once more: the salts may have been rotated in between
             epochs = tombstone_epochs(workspace, connection, through).epochs
             if pseudonyms.keys() >= set(epochs):  # otherwise days under another epoch arrived in between
-                stones = {epoch: Tombstones.until(pseudonyms[epoch], through) for epoch in epochs}
+                tombstones = {epoch: Tombstones.until(pseudonyms[epoch], through) for epoch in epochs}
                 done = erasures.request(
-                    connection, name, through_day=through, tombstones=stones, users=len(users), now=now
+                    connection, name, through_day=through, tombstones=tombstones, users=len(users), now=now
                 )
                 return ErasureReceipt(name, len(users), done.unchanged_users if epochs else 0)
 

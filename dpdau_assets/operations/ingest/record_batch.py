@@ -13,9 +13,9 @@ from enum import Enum
 
 from sqlalchemy import Connection
 
-from dpdau_assets.engines.protocol import Door, Reading, RowCounts, RowLimits
+from dpdau_assets.engines.protocol import IngestErasureFilter, Reading, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import Source
-from dpdau_assets.operations.erase.tombstones import is_behind_door, tombstone_epochs
+from dpdau_assets.operations.erase.tombstones import needs_erasure_filter, tombstone_epochs
 from dpdau_assets.operations.ingest.staging_area import StagedRow, StagingArea
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
 from dpdau_assets.operations.session.workspace import Workspace
@@ -38,12 +38,12 @@ class Terms:
 
     Attributes:
         limits: Which rows were accepted.
-        door: Who was left out.
-        erasure_seq: The newest erasure request that the door knew.
+        erasure_filter: Whom reading left out.
+        erasure_seq: The newest erasure request that the filter knew.
     """
 
     limits: RowLimits
-    door: Door | None
+    erasure_filter: IngestErasureFilter | None
     erasure_seq: int
 
 
@@ -93,7 +93,7 @@ def _still_holds(workspace: Workspace, connection: Connection, terms: Terms, cou
     if floor > terms.limits.oldest_day and any(day < floor for day in counts.days):
         return False
     knows_all = erasures.last_seq(connection) <= terms.erasure_seq
-    return knows_all or not is_behind_door(workspace, connection, counts.days)
+    return knows_all or not needs_erasure_filter(workspace, connection, counts.days)
 
 
 def record_rows(
@@ -119,7 +119,7 @@ def record_rows(
         now=now,
     )
     if own:
-        users = max(len(stones) for stones in own.values())
+        users = max(len(tombstones) for tombstones in own.values())
         through = ErasedKeys(own).last_day()
         erasures.request(connection, batch, through_day=through, tombstones=own, users=users, now=now)
 
@@ -132,7 +132,7 @@ def _tombstones(workspace: Workspace, reading: Reading) -> dict[int, Tombstones]
     with workspace.ledger.write() as connection:
         workspace.freeze(connection)
         chosen = tombstone_epochs(workspace, connection, last, also_held=reading.counts.days)
-    found = reading.erased_keys(chosen.epochs, of_everybody=chosen.base)
+    found = reading.erased_keys(chosen.epochs, of_everybody=chosen.reference_epoch)
     return {one.epoch: Tombstones(one.keys, one.through_days) for one in found}
 
 

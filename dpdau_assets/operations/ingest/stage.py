@@ -27,7 +27,7 @@ from dpdau_assets.engines.choose import stage_engine
 from dpdau_assets.engines.protocol import Pseudonymiser, Reading, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import Source, open_source
 from dpdau_assets.errors import InputError, InternalError
-from dpdau_assets.operations.erase.tombstones import door_of
+from dpdau_assets.operations.erase.tombstones import erasure_filter_of
 from dpdau_assets.operations.ingest.batch_name import FileState, batch_name
 from dpdau_assets.operations.ingest.inbox import put_away
 from dpdau_assets.operations.ingest.record_batch import Outcome, Terms, record_batch
@@ -159,7 +159,7 @@ def _terms(workspace: Workspace) -> Terms:
     with workspace.ledger.read() as connection:
         floor = max(erasures.acceptance_floor(connection), workspace.retained_from(connection))
         limits = RowLimits(workspace.settings.zone, workspace.today(), max(oldest, floor))
-        return Terms(limits, door_of(workspace, connection), erasures.last_seq(connection))
+        return Terms(limits, erasure_filter_of(workspace, connection), erasures.last_seq(connection))
 
 
 def _reading(
@@ -167,7 +167,7 @@ def _reading(
 ) -> AbstractContextManager[Reading]:
     salts, settings, lake = workspace.salts, workspace.settings, workspace.lake
     engine = stage_engine(settings.compute_engine, memory_limit=lake.memory_limit, threads=lake.threads)
-    pseudonymiser = Pseudonymiser(salts.calendar, settings.mau_window_days, salts.epoch_key, terms.door)
+    pseudonymiser = Pseudonymiser(salts.calendar, settings.mau_window_days, salts.epoch_key, terms.erasure_filter)
     step = f"reading {source.label}"
     return engine.read(
         source,

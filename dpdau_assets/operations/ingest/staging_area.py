@@ -92,12 +92,12 @@ class StagingArea:
         rows: list[StagedRow] = []
         for (day, epoch), parts in sorted(self._parts.items()):
             place = lake.staging_path(day, batch=batch, epoch=epoch)
-            if len(parts) == 1 and not any(stones.concerns(day, epoch=epoch) for stones in erased):
+            if len(parts) == 1 and not any(tombstones.concerns(day, epoch=epoch) for tombstones in erased):
                 rows.append((day, epoch, _put_whole(files, place, parts[0])))
                 continue
             keys = np.unique(np.concatenate([_keys_of(part) for part in parts]))
-            for stones in erased:
-                keys = stones.without(keys, day=day, epoch=epoch)
+            for tombstones in erased:
+                keys = tombstones.without(keys, day=day, epoch=epoch)
             if keys.size:
                 rows.append((day, epoch, files.write_keys(place, keys)))
         return rows

@@ -80,11 +80,11 @@ class _Kept:
 
     def _removed_in_part(self, epoch: int, parts: list[Keys]) -> Tombstones:
         """The tombstones of the users removed from a day of the epoch that leave them some later day of the session."""
-        stones = self._session.erased.of_epoch(epoch)
-        if stones is None:
+        tombstones = self._session.erased.of_epoch(epoch)
+        if tombstones is None:
             return Tombstones(np.empty(0, np.uint64), np.empty(0, "datetime64[D]"))
-        is_in_part = stones.through < np.datetime64(self._session.days.last, "D")
-        keys, through = stones.keys[is_in_part], stones.through[is_in_part]
+        is_in_part = tombstones.through < np.datetime64(self._session.days.last, "D")
+        keys, through = tombstones.keys[is_in_part], tombstones.through[is_in_part]
         if keys.size:
             is_removed = np.isin(keys, np.concatenate(parts), kind="sort")
             keys, through = keys[is_removed], through[is_removed]
@@ -97,10 +97,10 @@ class _Kept:
         return self._known[day, epoch]
 
     def _find(self, day: date, epoch: int) -> Keys:
-        stones = self._removed.get(epoch)
+        tombstones = self._removed.get(epoch)
         possible = np.empty(0, np.uint64)
-        if stones is not None:  # on a day that is erased for them nobody has them
-            possible = stones.keys[stones.through < np.datetime64(day, "D")]
+        if tombstones is not None:  # on a day that is erased for them nobody has them
+            possible = tombstones.keys[tombstones.through < np.datetime64(day, "D")]
         if possible.size:
             for path in self._session.live_files(day, epoch):
                 if is_worth_searching(path, possible):

@@ -27,13 +27,13 @@ class ErasedKeys:
     """
 
     def __init__(self, tombstones: Mapping[int, Tombstones]) -> None:
-        self._by_epoch = {epoch: stones for epoch, stones in tombstones.items() if len(stones)}
+        self._by_epoch = {epoch: of_epoch for epoch, of_epoch in tombstones.items() if len(of_epoch)}
 
     @classmethod
     def read(cls, connection: Connection, epochs: Iterable[int], *, only_pending: bool) -> ErasedKeys:
         """The tombstones of `epochs`, all from one state of the ledger.
 
-        Completed ones are needed only where files are not known to be clean of them: staging drops them at the door,
+        Completed ones are needed only where files are not known to be clean of them: staging drops them while it reads,
         and a request is complete only when no file holds them any more.
 
         Args:
@@ -62,7 +62,7 @@ class ErasedKeys:
 
     def last_day(self) -> date:
         """The last day that any of them erases; 1970-01-01 or earlier when there is none."""
-        last = max((stones.through.max() for stones in self._by_epoch.values()), default=np.datetime64(0, "D"))
+        last = max((tombstones.through.max() for tombstones in self._by_epoch.values()), default=np.datetime64(0, "D"))
         return date.fromisoformat(str(last))
 
     def has_any(self, keys: Keys, *, day: date, epoch: int) -> bool:
@@ -81,13 +81,13 @@ class ErasedKeys:
 
     def concerns(self, day: date, *, epoch: int) -> bool:
         """Whether any tombstone of `epoch` erases `day`."""
-        stones = self._by_epoch.get(epoch)
-        return stones is not None and bool((stones.through >= np.datetime64(day, "D")).any())
+        tombstones = self._by_epoch.get(epoch)
+        return tombstones is not None and bool((tombstones.through >= np.datetime64(day, "D")).any())
 
     def erased_on(self, day: date, *, epoch: int) -> Keys:
         """The keys that tombstones of `epoch` erase on `day`: uint64[n], sorted; sensitive."""
-        stones = self._by_epoch.get(epoch)
-        return np.empty(0, np.uint64) if stones is None else stones.erased_on(day)
+        tombstones = self._by_epoch.get(epoch)
+        return np.empty(0, np.uint64) if tombstones is None else tombstones.erased_on(day)
 
     def _positions(self, keys: Keys, day: date, epoch: int) -> NDArray[np.int64]:
         """Where in `keys` the keys erased on `day` are."""

@@ -108,11 +108,11 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
             if search and is_in_pages(search, foreign_pages(copy.path, root=known.root).database):
                 _report_erased(copy, report)
         elif copy.is_lake and _is_sound(copy, report):
-            stones = _complete_before(workspace, copy, line, copies, ledgers)
+            tombstones = _complete_before(workspace, copy, line, copies, ledgers)
             listed = backups.listed_files(copy)
             others = [path for path in sorted(copy.path.rglob("*")) if path.is_file() and path not in listed]
-            search = _search_for(stones.of_epoch(epoch) for epoch in stones.epochs)
-            if (stones and _holds_erased(listed, stones)) or any(holds_any(search, path) for path in others):
+            search = _search_for(tombstones.of_epoch(epoch) for epoch in tombstones.epochs)
+            if (tombstones and _holds_erased(listed, tombstones)) or any(holds_any(search, path) for path in others):
                 _report_erased(copy, report)
             elif others:
                 report.find("backup", _place(copy), "it holds files that its list does not name", repair=_again(copy))
@@ -212,15 +212,15 @@ def _complete_before(
     return ErasedKeys(ledgers[older[0].path].complete) if older else ErasedKeys({})
 
 
-def _holds_erased(files: Iterable[Path], stones: ErasedKeys) -> bool:
+def _holds_erased(files: Iterable[Path], tombstones: ErasedKeys) -> bool:
     """Whether a file of a copy of the lake holds a pseudonym erased on its day."""
     for path in sorted(path for path in files if path.suffix == KEYS_SUFFIX):
         day = date.fromisoformat(path.parent.name.removeprefix(DAY_MARK))
         if path.stem == WINDOWS:
-            if holds_erased_rows(path, stones):
+            if holds_erased_rows(path, tombstones):
                 return True
             continue
         epoch = int(path.stem.rsplit("e", 1)[-1])
-        if stones.concerns(day, epoch=epoch) and stones.has_any(read_keys(path), day=day, epoch=epoch):
+        if tombstones.concerns(day, epoch=epoch) and tombstones.has_any(read_keys(path), day=day, epoch=epoch):
             return True
     return False

@@ -213,8 +213,8 @@ class AppliedErasures:
         completed = ErasedKeys(by_epoch)
         applied: dict[int, ErasedKeys] = {}
         for last in {max((seq for seq in waiting if seq <= level), default=0) for level in levels} - {0}:
-            stones = {epoch: erasures.tombstones(connection, epoch, applied_upto=last) for epoch in known}
-            applied[last] = ErasedKeys(stones)
+            tombstones = {epoch: erasures.tombstones(connection, epoch, applied_upto=last) for epoch in known}
+            applied[last] = ErasedKeys(tombstones)
         return cls(completed, applied, list(by_epoch.values()))
 
     def __repr__(self) -> str:
@@ -231,7 +231,7 @@ class AppliedErasures:
     @cached_property
     def search(self) -> KeySearch:
         """A search for the pseudonyms of all complete requests, whatever their epoch and days."""
-        keys = [stones.keys for stones in self._everything]
+        keys = [tombstones.keys for tombstones in self._everything]
         return KeySearch(np.concatenate(keys) if keys else np.empty(0, np.uint64))
 
 

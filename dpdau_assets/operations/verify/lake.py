@@ -76,8 +76,8 @@ class _Looking:
 
     def live(self, level: int) -> LiveErased:
         """Which users erased up to the request `level` are live on other days."""
-        stones = self.erased.upto(level)
-        return self._live.setdefault(id(stones), LiveErased(self.workspace, self.known.rows, stones))
+        tombstones = self.erased.upto(level)
+        return self._live.setdefault(id(tombstones), LiveErased(self.workspace, self.known.rows, tombstones))
 
 
 def verify_lake(workspace: Workspace, known: KnownFiles, erased: AppliedErasures, report: Report) -> None:
@@ -129,30 +129,32 @@ def _look_at_partition(looking: _Looking, row: Partition) -> list[_Seen]:
 
 def _look_at_file(looking: _Looking, row: Partition, path: Path, digest: str) -> tuple[bool, bool]:
     """Whether a file is not the recorded one, and whether it holds somebody who must be gone."""
-    stones = looking.erased.upto(row.applied_erasure_seq)
+    tombstones = looking.erased.upto(row.applied_erasure_seq)
     try:
         if row.asset == MAU_UNIONS:
             return False, holds_erased_union(path, digest, looking.live(row.applied_erasure_seq))
         epoch = int(path.stem.removeprefix("e"))
         if row.asset == DAILY_SKETCHES:
-            return False, holds_erased_sketch(path, digest, stones, day=row.day, epoch=epoch)
+            return False, holds_erased_sketch(path, digest, tombstones, day=row.day, epoch=epoch)
         return False, _holds_erased_keys(looking, path, digest, row, epoch)
     except DataError:
-        names = [path.stem.removeprefix("e")] if row.asset != MAU_UNIONS else [str(epoch) for epoch in stones.epochs]
-        found = [stones.of_epoch(int(name)) for name in names]
+        names = (
+            [path.stem.removeprefix("e")] if row.asset != MAU_UNIONS else [str(epoch) for epoch in tombstones.epochs]
+        )
+        found = [tombstones.of_epoch(int(name)) for name in names]
         keys = [one.erased_on(row.day) for one in found if one is not None]
         return True, bool(keys) and holds_any(KeySearch(np.concatenate(keys)), path)
 
 
 def _holds_erased_keys(looking: _Looking, path: Path, digest: str, row: Partition, epoch: int) -> bool:
     """Whether a key file, which must be the recorded one, holds a pseudonym erased on its day."""
-    stones = looking.erased.upto(row.applied_erasure_seq)
+    tombstones = looking.erased.upto(row.applied_erasure_seq)
     status = path.stat() if path.exists() else None
     mark = (status.st_ino, status.st_mtime_ns, digest, row.applied_erasure_seq) if status else None
     if mark in looking.clean:
         return False  # live users are links of raw events: one file, looked at once
-    if stones.concerns(row.day, epoch=epoch):
-        if stones.has_any(read_keys(path, digest=digest), day=row.day, epoch=epoch):
+    if tombstones.concerns(row.day, epoch=epoch):
+        if tombstones.has_any(read_keys(path, digest=digest), day=row.day, epoch=epoch):
             return True
     elif file_digest(path) != digest:
         raise DataError(f"{path} does not hold the bytes that the ledger recorded")
@@ -210,12 +212,12 @@ def _report_staging(looking: _Looking, report: Report) -> None:
 
     def look(file: StagedFile) -> tuple[StagedFile, bool, bool]:
         path = lake.staging_path(file.day, batch=file.batch, epoch=file.epoch)
-        stones = looking.erased.completed
+        tombstones = looking.erased.completed
         try:
             keys = read_keys(path, digest=file.digest)
-            return file, False, stones.has_any(keys, day=file.day, epoch=file.epoch)
+            return file, False, tombstones.has_any(keys, day=file.day, epoch=file.epoch)
         except DataError:
-            of_epoch = stones.of_epoch(file.epoch)
+            of_epoch = tombstones.of_epoch(file.epoch)
             return file, True, of_epoch is not None and holds_any(KeySearch(of_epoch.erased_on(file.day)), path)
 
     seen = in_threads(look, known.staged)

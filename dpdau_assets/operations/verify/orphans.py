@@ -90,8 +90,8 @@ def _erased_on_its_day(path: Path, erased: AppliedErasures) -> KeySearch:
     day = day_of(path.parent.name)
     if day is None:
         return erased.search
-    stones = [erased.completed.of_epoch(epoch) for epoch in erased.completed.epochs]
-    return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.erased_on(day) for one in stones if one)]))
+    tombstones = [erased.completed.of_epoch(epoch) for epoch in erased.completed.epochs]
+    return KeySearch(np.concatenate([np.empty(0, np.uint64), *(one.erased_on(day) for one in tombstones if one)]))
 
 
 def _removal(path: Path, known: KnownFiles) -> Repair:

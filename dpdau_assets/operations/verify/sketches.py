@@ -33,7 +33,7 @@ SEALED_KIND = -35
 """Where a sealed sketch tells its kind, from its end."""
 
 
-def holds_erased_sketch(path: Path, digest: str, stones: ErasedKeys, *, day: date, epoch: int) -> bool:
+def holds_erased_sketch(path: Path, digest: str, tombstones: ErasedKeys, *, day: date, epoch: int) -> bool:
     """Whether a day's sketch, which must be the recorded file, holds a pseudonym erased on that day.
 
     Raises:
@@ -42,20 +42,20 @@ def holds_erased_sketch(path: Path, digest: str, stones: ErasedKeys, *, day: dat
     table = read_table(path, digest=digest)
     if SKETCH_COLUMN not in table.column_names:
         raise DataError(f"{path} is not a sketch file")
-    of_epoch = stones.of_epoch(epoch)
+    of_epoch = tombstones.of_epoch(epoch)
     erased = of_epoch.erased_on(day) if of_epoch else np.empty(0, np.uint64)
     sketches = [stored for stored in table.column(SKETCH_COLUMN).to_pylist() if stored is not None]
     return any(bool(Content.of(stored).has(erased).any()) for stored in sketches)
 
 
-def holds_erased_rows(path: Path, stones: ErasedKeys) -> bool:
+def holds_erased_rows(path: Path, tombstones: ErasedKeys) -> bool:
     """Whether a row of unions holds a pseudonym erased on every day of its window.
 
     Raises:
         DataError: It is not a file of unions.
     """
     for row in read_table(path).to_pylist():
-        of_epoch = stones.of_epoch(row["epoch"])
+        of_epoch = tombstones.of_epoch(row["epoch"])
         erased = of_epoch.erased_on(row["last_day"]) if of_epoch else np.empty(0, np.uint64)
         if row[SKETCH_COLUMN] is not None and Content.of(row[SKETCH_COLUMN]).has(erased).any():
             return True
@@ -68,13 +68,15 @@ class LiveErased:
     Args:
         workspace: The open data folder.
         rows: The partitions by (asset, day).
-        stones: What is erased (sensitive).
+        tombstones: What is erased (sensitive).
     """
 
-    def __init__(self, workspace: Workspace, rows: Mapping[tuple[str, date], Partition], stones: ErasedKeys) -> None:
+    def __init__(
+        self, workspace: Workspace, rows: Mapping[tuple[str, date], Partition], tombstones: ErasedKeys
+    ) -> None:
         self._workspace = workspace
         self._rows = rows
-        self.stones = stones
+        self.tombstones = tombstones
         self._known: dict[tuple[date, int], Keys] = {}
 
     def on(self, day: date, *, epoch: int) -> Keys:
@@ -84,7 +86,7 @@ class LiveErased:
             DataError: The file of live users is not the recorded one.
         """
         if (day, epoch) not in self._known:
-            row, of_epoch = self._rows.get((ERASURE_REPLAY, day)), self.stones.of_epoch(epoch)
+            row, of_epoch = self._rows.get((ERASURE_REPLAY, day)), self.tombstones.of_epoch(epoch)
             digest = row.files.get(str(epoch)) if row else None
             found = np.empty(0, np.uint64)
             if digest is not None and of_epoch is not None:
@@ -105,20 +107,20 @@ def holds_erased_union(path: Path, digest: str, live: LiveErased) -> bool:
     if not {"first_day", "last_day", "epoch", SKETCH_COLUMN} <= set(table.column_names):
         raise DataError(f"{path} is not a file of unions")
     for row in table.to_pylist():
-        of_epoch, stored = live.stones.of_epoch(row["epoch"]), row[SKETCH_COLUMN]
+        of_epoch, stored = live.tombstones.of_epoch(row["epoch"]), row[SKETCH_COLUMN]
         if stored is None or of_epoch is None:
             continue
         in_window = of_epoch.through >= np.datetime64(row["first_day"], "D")
-        stones = Tombstones(of_epoch.keys[in_window], of_epoch.through[in_window])
-        if _is_never_live(stones, Content.of(stored), live, last=row["last_day"], epoch=row["epoch"]):
+        tombstones = Tombstones(of_epoch.keys[in_window], of_epoch.through[in_window])
+        if _is_never_live(tombstones, Content.of(stored), live, last=row["last_day"], epoch=row["epoch"]):
             return True
     return False
 
 
-def _is_never_live(stones: Tombstones, content: Content, live: LiveErased, *, last: date, epoch: int) -> bool:
+def _is_never_live(tombstones: Tombstones, content: Content, live: LiveErased, *, last: date, epoch: int) -> bool:
     """Whether one of the tombstones in a sketch is live on no day after it up to `last`."""
-    present = content.has(stones.keys)
-    left, through = stones.keys[present], stones.through[present]
+    present = content.has(tombstones.keys)
+    left, through = tombstones.keys[present], tombstones.through[present]
     if not left.size:
         return False
     for day in reversed(DayRange(min(through.min().item() + ONE_DAY, last), last).days()):

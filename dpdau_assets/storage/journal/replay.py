@@ -98,7 +98,7 @@ class Replay:
 
     def _erasure(self, connection: Connection, line: Line, row: dict[str, Any]) -> None:
         sealed = row.pop("tombstones")
-        erasures.restore_reach(connection, row.pop("reach", {}))  # lines of before the reach was noted hold none
+        erasures.restore_coverage(connection, row.pop("reach", {}))  # lines of before it was recorded hold none
         put_row(connection, schema.erasure_requests, row, default={"completed_at": None})
         for name, item in sealed.items():
             epoch = int(name)
@@ -114,8 +114,8 @@ class Replay:
                 base64.b64decode(item["sealed"]),
                 about=sealed_about(line.ledger, line.seq, epoch),
             )
-            stones = erasures.Tombstones.from_bytes(content)
-            erasures.upsert_tombstones(connection, epoch, stones, seq=row["seq"])
+            tombstones = erasures.Tombstones.from_bytes(content)
+            erasures.upsert_tombstones(connection, epoch, tombstones, seq=row["seq"])
 
     def _offset(self, connection: Connection, _: Line, row: dict[str, Any]) -> None:
         columns = schema.accounts.c

@@ -29,7 +29,7 @@ Keys = npt.NDArray[np.uint64]
 Days = npt.NDArray[np.datetime64]
 
 FLOOR_KEY = "tombstone_floor"
-BASE_KEY = "tombstone_base"
+REFERENCE_EPOCH_KEY = "tombstone_base"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -140,37 +140,38 @@ def request(
         ),
     )
     fewest = users
-    for epoch, stones in tombstones.items():
-        fewest = min(fewest, len(stones) - upsert_tombstones(connection, epoch, stones, seq=seq))
+    for epoch, of_epoch in tombstones.items():
+        fewest = min(fewest, len(of_epoch) - upsert_tombstones(connection, epoch, of_epoch, seq=seq))
     row = {"seq": seq, "request": name, "requested_at": requested_at, "through_day": str(through_day), "users": users}
-    sealed = {str(epoch): Sealed(epoch, stones.to_bytes()) for epoch, stones in tombstones.items() if len(stones)}
-    note(connection, "erasure", {**row, "tombstones": sealed, "reach": _reach(connection)})
+    sealed = {str(epoch): Sealed(epoch, of_epoch.to_bytes()) for epoch, of_epoch in tombstones.items() if len(of_epoch)}
+    note(connection, "erasure", {**row, "tombstones": sealed, "reach": _coverage(connection)})
     return Recorded(seq, is_repeat=False, unchanged_users=max(0, fewest))
 
 
-def restore_reach(connection: Connection, reach: Mapping[str, str]) -> None:
-    """Sets the floor and the base that a noted request was made with, where the lines that settled them are lost.
+def restore_coverage(connection: Connection, coverage: Mapping[str, str]) -> None:
+    """Sets floor and reference epoch that a recorded request was made with, if the lines that settled them are lost.
 
-    Without them its tombstones would pass for ones that leave out no epoch, and nobody would ask at the door.
+    Without them its tombstones would pass for ones that leave out no epoch, and no source would be filtered.
     """
-    for key in (FLOOR_KEY, BASE_KEY):
-        if key in reach and get_meta(connection, key) is None:
-            set_meta(connection, key, reach[key])
+    for key in (FLOOR_KEY, REFERENCE_EPOCH_KEY):
+        if key in coverage and get_meta(connection, key) is None:
+            set_meta(connection, key, coverage[key])
 
 
-def _reach(connection: Connection) -> dict[str, str]:
-    """The floor and the base as the journal holds them with every request."""
-    found = {key: get_meta(connection, key) for key in (FLOOR_KEY, BASE_KEY)}
+def _coverage(connection: Connection) -> dict[str, str]:
+    """The floor and the reference epoch, as the journal holds them with every request."""
+    found = {key: get_meta(connection, key) for key in (FLOOR_KEY, REFERENCE_EPOCH_KEY)}
     return {key: value for key, value in found.items() if value is not None}
 
 
-def upsert_tombstones(connection: Connection, epoch: int, stones: Tombstones, *, seq: int) -> int:
+def upsert_tombstones(connection: Connection, epoch: int, tombstones: Tombstones, *, seq: int) -> int:
     """Upserts the tombstones of one epoch under request `seq`; returns how many rows are new or moved."""
-    if not len(stones):
+    if not len(tombstones):
         return 0
     before = _total_changes(connection)
-    for day in np.unique(stones.through):
-        keys = np.sort(to_signed(stones.keys[stones.through == day]))  # SQL's order: neighbouring rows share pages
+    for day in np.unique(tombstones.through):
+        # sorted as SQL sorts, so that neighbouring rows share pages
+        keys = np.sort(to_signed(tombstones.keys[tombstones.through == day]))
         connection.exec_driver_sql(
             "INSERT INTO erasure_log (epoch, user_key, through_day, seq, pending) "
             "SELECT ?, value, ?, ?, 1 FROM json_each(?) WHERE true "
@@ -316,15 +317,15 @@ def has_any(connection: Connection) -> bool:
     return connection.scalar(select(erasure_log.c.epoch).limit(1)) is not None
 
 
-def tombstone_base(connection: Connection) -> int | None:
+def reference_epoch(connection: Connection) -> int | None:
     """The epoch under which everybody erased has a tombstone, and from which on tombstones leave out no epoch.
 
     None before the first erasure, and in a ledger whose tombstones leave out none at all.
     """
-    value = get_meta(connection, BASE_KEY)
+    value = get_meta(connection, REFERENCE_EPOCH_KEY)
     return None if value is None else int(value)
 
 
-def set_tombstone_base(connection: Connection, epoch: int) -> None:
-    """Sets the base; once, with the first erasure."""
-    set_meta(connection, BASE_KEY, str(epoch))
+def set_reference_epoch(connection: Connection, epoch: int) -> None:
+    """Sets the reference epoch; once, with the first erasure."""
+    set_meta(connection, REFERENCE_EPOCH_KEY, str(epoch))

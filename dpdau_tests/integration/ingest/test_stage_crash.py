@@ -49,13 +49,15 @@ def state(workspace: Workspace) -> dict[str, Any]:
         files = batches.staged_between(connection)
         totals = batches.totals(connection)
         requests = [(one.request, one.users, one.through_day) for one in erasures.history(connection)]
-        stones = {epoch: erasures.tombstones(connection, epoch).keys.tolist() for epoch in erasures.epochs(connection)}
+        tombstones = {
+            epoch: erasures.tombstones(connection, epoch).keys.tolist() for epoch in erasures.epochs(connection)
+        }
     return {
         "key files": key_files(workspace),
         "rows": [(file.batch, file.day, file.epoch, file.digest) for file in files],
         "totals": (totals.batches, totals.events, totals.accepted),
         "requests": requests,
-        "tombstones": stones,
+        "tombstones": tombstones,
         "reports": [path.name for path in sorted((workspace.lake.root / "reports").rglob("*.json"))],
         "inbox": [path.name for path in workspace.lake.inbox.iterdir()],
         "temporary": [path.name for path in workspace.lake.temporary_root.iterdir() if path.name != ".lock"],

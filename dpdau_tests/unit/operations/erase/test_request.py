@@ -42,9 +42,9 @@ class TestRequestErasure:
             epochs = erasures.epochs(connection)
             assert workspace.salts.calendar.epoch_of(DAY) in epochs
             for epoch in epochs:
-                stones = erasures.tombstones(connection, epoch)
-                assert stones.keys.tolist() == user_keys(workspace.salts.epoch_key(epoch), [b"a"]).tolist()
-                assert [str(day) for day in stones.through] == [str(DAY)]
+                tombstones = erasures.tombstones(connection, epoch)
+                assert tombstones.keys.tolist() == user_keys(workspace.salts.epoch_key(epoch), [b"a"]).tolist()
+                assert [str(day) for day in tombstones.through] == [str(DAY)]
 
     @pytest.mark.parametrize(
         ("ids", "through"),

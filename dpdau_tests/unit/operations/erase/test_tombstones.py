@@ -9,7 +9,7 @@ import pytest
 
 from dpdau_assets.core.hashing import user_keys
 from dpdau_assets.operations.erase.request import request_erasure
-from dpdau_assets.operations.erase.tombstones import door_of, is_behind_door, tombstone_epochs
+from dpdau_assets.operations.erase.tombstones import erasure_filter_of, needs_erasure_filter, tombstone_epochs
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_tests.support.workspaces import LONG_AFTER, new_workspace, stage_activity
 
@@ -24,43 +24,43 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 class TestEpochs:
-    def test_the_base_is_the_epoch_of_the_first_erased_day(self, workspace: Workspace) -> None:
-        """With nothing held one epoch is enough; an earlier day that is held later adds its own, and the base stays."""
+    def test_the_reference_epoch_is_that_of_the_first_erased_day(self, workspace: Workspace) -> None:
+        """With nothing held one epoch is enough; an earlier day that is held later adds its own."""
         calendar = workspace.salts.calendar
         with workspace.ledger.write() as connection:
             chosen = tombstone_epochs(workspace, connection, DAY)
-        assert (chosen.base, chosen.epochs) == (calendar.epoch_of(DAY), (calendar.epoch_of(DAY),))
+        assert (chosen.reference_epoch, chosen.epochs) == (calendar.epoch_of(DAY), (calendar.epoch_of(DAY),))
         stage_activity(workspace, [("a", LONG_AGO)])
         with workspace.ledger.write() as connection:
             later = tombstone_epochs(workspace, connection, DAY)
-        assert later.base == chosen.base
-        assert set(later.epochs) == {chosen.base, *calendar.keyed_epochs(LONG_AGO, 30)}
+        assert later.reference_epoch == chosen.reference_epoch
+        assert set(later.epochs) == {chosen.reference_epoch, *calendar.keyed_epochs(LONG_AGO, 30)}
 
-    def test_no_epoch_from_the_base_on_is_left_out(self, workspace: Workspace) -> None:
+    def test_no_epoch_from_the_reference_epoch_on_is_left_out(self, workspace: Workspace) -> None:
         """A later last day adds every epoch up to its own."""
         with workspace.ledger.write() as connection:
-            base = tombstone_epochs(workspace, connection, DAY).base
+            reference_epoch = tombstone_epochs(workspace, connection, DAY).reference_epoch
             last = DAY + timedelta(days=400)
             later = tombstone_epochs(workspace, connection, last)
-        assert later.epochs == tuple(range(base, workspace.salts.calendar.epoch_of(last) + 1))
+        assert later.epochs == tuple(range(reference_epoch, workspace.salts.calendar.epoch_of(last) + 1))
 
 
-class TestDoor:
-    def test_it_names_everybody_erased_under_the_base(self, workspace: Workspace) -> None:
-        """Nobody while nobody is erased; afterwards each erased user's pseudonym under the base."""
+class TestIngestErasureFilter:
+    def test_it_names_everybody_erased_under_the_reference_epoch(self, workspace: Workspace) -> None:
+        """Nobody while nobody is erased; afterwards each erased user's pseudonym under the reference epoch."""
         with workspace.ledger.read() as connection:
-            assert door_of(workspace, connection) is None
+            assert erasure_filter_of(workspace, connection) is None
         request_erasure(workspace, [b"a"], through=DAY, now=LONG_AFTER)
         with workspace.ledger.read() as connection:
-            door = door_of(workspace, connection)
-        assert door is not None
-        assert door.keys.tolist() == user_keys(workspace.salts.epoch_key(door.epoch), [b"a"]).tolist()
+            erased = erasure_filter_of(workspace, connection)
+        assert erased is not None
+        assert erased.keys.tolist() == user_keys(workspace.salts.epoch_key(erased.epoch), [b"a"]).tolist()
 
-    def test_days_before_the_base_are_behind_it(self, workspace: Workspace) -> None:
-        """A day keyed under an epoch that tombstones may leave out is behind the door; none is before an erasure."""
+    def test_days_before_the_reference_epoch_need_it(self, workspace: Workspace) -> None:
+        """A day keyed under an epoch that tombstones may leave out needs the filter; none does before an erasure."""
         with workspace.ledger.read() as connection:
-            assert not is_behind_door(workspace, connection, [LONG_AGO])
+            assert not needs_erasure_filter(workspace, connection, [LONG_AGO])
         request_erasure(workspace, [b"a"], through=DAY, now=LONG_AFTER)
         with workspace.ledger.read() as connection:
-            assert is_behind_door(workspace, connection, [DAY, LONG_AGO])
-            assert not is_behind_door(workspace, connection, [DAY + timedelta(days=40)])  # keyed under one epoch
+            assert needs_erasure_filter(workspace, connection, [DAY, LONG_AGO])
+            assert not needs_erasure_filter(workspace, connection, [DAY + timedelta(days=40)])  # keyed under one epoch

@@ -265,9 +265,9 @@ class TestErasures:
         assert stage_files(workspace, [write_csv(tmp_path / "a.csv", rows)]).accepted == 4
         with workspace.ledger.read() as connection:
             (request,) = erasures.history(connection)
-            stones = erasures.tombstones(connection, workspace.salts.calendar.epoch_of(FIRST))
+            tombstones = erasures.tombstones(connection, workspace.salts.calendar.epoch_of(FIRST))
         assert (request.users, request.through_day) == (2, FIRST + timedelta(days=3))
-        assert sorted(str(day) for day in stones.through) == [str(FIRST), str(FIRST + timedelta(days=3))]
+        assert sorted(str(day) for day in tombstones.through) == [str(FIRST), str(FIRST + timedelta(days=3))]
 
     def test_a_user_erased_before_is_dropped_at_the_door(
         self, workspace: Workspace, tmp_path: Path, source: Path

@@ -50,6 +50,6 @@ class TestErasedKeys:
     @pytest.mark.parametrize("is_empty", [True, False])
     def test_prints_as_nothing(self, is_empty: bool) -> None:
         """Tombstones never show a key."""
-        stones = {} if is_empty else {7: Tombstones.until(sorted_keys({123456789}), DAY)}
-        assert repr(ErasedKeys(stones)) == "ErasedKeys(...)"
-        assert bool(ErasedKeys(stones)) is not is_empty
+        tombstones = {} if is_empty else {7: Tombstones.until(sorted_keys({123456789}), DAY)}
+        assert repr(ErasedKeys(tombstones)) == "ErasedKeys(...)"
+        assert bool(ErasedKeys(tombstones)) is not is_empty

@@ -116,9 +116,11 @@ class TestLines:
         """Tombstones are sealed under their epoch; replaying the line gives the same rows."""
         ledger = opened(tmp_path, folder)
         keys = np.array([33_333_333_333, 2**63 + 5, 77_777_777_777_777], np.uint64)
-        stones = Tombstones.until(keys, DAY)
+        tombstones = Tombstones.until(keys, DAY)
         with ledger.write() as connection:
-            erasures.request(connection, "r", through_day=DAY, tombstones={4: stones, 9: stones}, users=3, now=NOW)
+            erasures.request(
+                connection, "r", through_day=DAY, tombstones={4: tombstones, 9: tombstones}, users=3, now=NOW
+            )
         content = files_in(folder)[0].read_bytes()
         assert all(str(key).encode() not in content for key in keys.tolist())
         assert all(int(key).to_bytes(8, "little") not in content for key in keys.tolist())

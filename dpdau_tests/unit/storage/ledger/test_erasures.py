@@ -18,10 +18,10 @@ EARLY, DAY, LATE = date(2026, 1, 1), date(2026, 1, 5), date(2026, 1, 9)
 KEYS = np.array([0, 1, 2**63 - 1, 2**63, 2**64 - 1], np.uint64)
 
 
-def request(ledger: Ledger, name: str, stones: dict[int, Tombstones], *, through: date = DAY) -> Recorded:
-    users = max(len(each) for each in stones.values())
+def request(ledger: Ledger, name: str, tombstones: dict[int, Tombstones], *, through: date = DAY) -> Recorded:
+    users = max(len(each) for each in tombstones.values())
     with ledger.write() as connection:
-        return erasures.request(connection, name, through_day=through, tombstones=stones, users=users, now=NOW)
+        return erasures.request(connection, name, through_day=through, tombstones=tombstones, users=users, now=NOW)
 
 
 def stored(ledger: Ledger, epoch: int) -> dict[int, tuple[date, int | None, bool]]:
@@ -43,10 +43,10 @@ class TestKeys:
 class TestTombstones:
     def test_a_tombstone_erases_its_last_day_and_earlier_ones(self) -> None:
         """Keys are erased on every day up to and with theirs."""
-        stones = Tombstones(KEYS[:2], np.array([DAY, EARLY], "datetime64[D]"))
-        assert stones.erased_on(EARLY).tolist() == [0, 1]
-        assert stones.erased_on(DAY).tolist() == [0]
-        assert stones.erased_on(LATE).tolist() == []
+        tombstones = Tombstones(KEYS[:2], np.array([DAY, EARLY], "datetime64[D]"))
+        assert tombstones.erased_on(EARLY).tolist() == [0, 1]
+        assert tombstones.erased_on(DAY).tolist() == [0]
+        assert tombstones.erased_on(LATE).tolist() == []
 
     def test_repeats_and_disorder_do_not_matter(self) -> None:
         """The same key twice is one tombstone, in order."""

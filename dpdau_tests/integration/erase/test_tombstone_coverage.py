@@ -172,14 +172,14 @@ class TestReach:
         erase(workspace, "b")
         assert tombstone_count(workspace) > 200
         with workspace.ledger.read() as connection:
-            assert erasures.tombstone_base(connection) is None
+            assert erasures.reference_epoch(connection) is None
 
 
 class TestAfterAGap:
     """The journal lost lines of the first erasure, and the ledger with them."""
 
     def lose(self, workspace: Workspace, *, is_request_lost: bool) -> Workspace:
-        """The folder restored without the line that settled the base, and without the request if so chosen."""
+        """The folder restored without the line that settled the reference epoch; the request may be lost as well."""
         kinds = {"fact", "erasure"} if is_request_lost else {"fact"}
         for line in read(workspace.lake.journal_folder).lines:
             notes = line.document()["notes"]
@@ -203,27 +203,27 @@ class TestAfterAGap:
         assert users_of(workspace, OLD) == 1
         assert files_holding(workspace, "a", first=OLD, last=OLD) == []
 
-    def test_a_request_noted_after_the_gap_brings_its_reach(self, workspace: Workspace, tmp_path: Path) -> None:
-        """Where only the line that settled the base is lost, the request still keeps its user out of old sources."""
+    def test_a_request_recorded_after_the_gap_brings_its_coverage(self, workspace: Workspace, tmp_path: Path) -> None:
+        """If only the line that settled the reference epoch is lost, the request keeps its user out of old sources."""
         backup(workspace)
         erase(workspace, "a")
         with workspace.ledger.read() as connection:
-            base, floor = erasures.tombstone_base(connection), erasures.tombstone_floor(connection)
-        assert base is not None
+            coverage = erasures.reference_epoch(connection), erasures.tombstone_floor(connection)
+        assert coverage[0] is not None
         workspace = self.lose(workspace, is_request_lost=False)
         with workspace.ledger.read() as connection:
-            assert (erasures.tombstone_base(connection), erasures.tombstone_floor(connection)) == (base, floor)
+            assert (erasures.reference_epoch(connection), erasures.tombstone_floor(connection)) == coverage
         self.assert_left_out(workspace, tmp_path / "late.jsonl")
         assert verify(workspace).findings == ()
 
     def test_a_lost_request_that_is_made_again_holds(self, workspace: Workspace, tmp_path: Path) -> None:
-        """Where the request is lost as well, asking again settles a base anew, and old sources that came before and
+        """Where the request is lost as well, asking again settles one anew, and old sources that came before and
         after it are both without the user."""
         backup(workspace)
         erase(workspace, "a")
         workspace = self.lose(workspace, is_request_lost=True)
         with workspace.ledger.read() as connection:
-            assert erasures.tombstone_base(connection) is None
+            assert erasures.reference_epoch(connection) is None
         ingest(workspace, tmp_path / "before.jsonl", [("a", OLD - timedelta(days=500)), ("b", OLD)])
         erase(workspace, "a")
         self.assert_left_out(workspace, tmp_path / "late.jsonl")
