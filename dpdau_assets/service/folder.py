@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from typing import TYPE_CHECKING
@@ -33,6 +35,8 @@ MOST_WAITING = 32
 MOST_BODIES = 4096
 WATCH_SECONDS = 1.0
 """How often a new version of the ledger is looked for, whose budgets are then computed before anybody asks."""
+LOOK_SECONDS = 1.0
+"""How long an answer about readiness holds: /readyz is open to all and must not be a way to keep the disk busy."""
 NOT_WARM = "the budgets of released values are being computed"
 
 log = logging.getLogger("dpdau.service")
@@ -55,6 +59,9 @@ class Folder:
         self._places = threading.BoundedSemaphore(MOST_WAITING)
         self._is_stopped = threading.Event()
         self._warm_version: int | None = None
+        self._looking = threading.Lock()
+        self._looked_at = -math.inf
+        self._reasons: dict[str, str] = {}
         self._warming = threading.Thread(target=self._keep_warm, name="warm", daemon=True)
         self._warming.start()
 
@@ -66,9 +73,12 @@ class Folder:
         self.workspace.close()
 
     def reasons_not_ready(self) -> dict[str, str]:
-        """Parts that do not work, each with its reason; empty when all do. Public."""
-        reasons = {part: REASONS[part] for part in unready_parts(self.workspace)}
-        return reasons if self._warm_version is not None else {**reasons, "budgets": NOT_WARM}
+        """Parts that do not work, each with its reason; empty when all do. Public; looked at once a second at most."""
+        with self._looking:
+            if time.monotonic() > self._looked_at + LOOK_SECONDS:
+                self._reasons = {part: REASONS[part] for part in unready_parts(self.workspace)}
+                self._looked_at = time.monotonic()
+            return self._reasons if self._warm_version is not None else {**self._reasons, "budgets": NOT_WARM}
 
     def look_up(self, metric: Metric, day: date) -> Answer | None:
         """The stored value of a metric and day, or the refusal known for it; None when there is neither.
@@ -153,12 +163,15 @@ class Folder:
         return answer
 
     def _keep_warm(self) -> None:
+        """Computes the budgets at once, and again whenever the ledger has changed and then stood still for a moment."""
+        seen: int | None = None
         while not self._is_stopped.is_set():
             try:
                 version = self.budgets.version()
-                if version != self._warm_version:
-                    self.budgets.warm()
+                if version != self._warm_version and (seen == version or self._warm_version is None):
+                    self.budgets.warm(is_stopped=self._is_stopped.is_set)
                     self._warm_version = version
+                seen = version
             except DpdauError as error:
                 log.error("%s: %s (at %s)", error.code, error.message, where_it_broke(error))
             self._is_stopped.wait(WATCH_SECONDS)

@@ -82,17 +82,17 @@ class Served:
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
-    def wait_until(self, path: str = "/readyz") -> None:
-        """Returns once `path` answers 200."""
+    def wait_until(self, status: int = 200, *, path: str = "/readyz") -> None:
+        """Returns once `path` answers with `status`."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             assert self.process.poll() is None, "the service ended"
             try:
-                if self.get(path).status == 200:
+                if self.get(path).status == status:
                     return
             except OSError:
                 pass
-            assert time.monotonic() < deadline, "the service did not become ready"
+            assert time.monotonic() < deadline, f"{path} never answered {status}"
             time.sleep(0.05)
 
 

@@ -7,6 +7,7 @@ a new version, and everything kept is forgotten: nothing outdated is ever given.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -64,14 +65,20 @@ class KeptSnapshots:
                 self._keep((version, metric, day), document)
                 return document
 
-    def warm(self) -> None:
-        """Computes the documents of the present month and of every month that has released values, the newest first."""
+    def warm(self, *, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Computes the documents of the present month and of every month that has released values, the newest first.
+
+        Args:
+            is_stopped: Asked before each document whether to leave the rest.
+        """
         for metric in METRICS:
             self.of_month(metric, self._workspace.today())
         with self._workspace.ledger.read() as connection:
             days = {metric: releases.released_days(connection, metric) for metric in METRICS}
         months = {(period_of(day), metric) for metric, released in days.items() for day in released}
         for period, metric in sorted(months, reverse=True):
+            if is_stopped():
+                return
             self.of_month(metric, days_of_period(period).last)
 
     def _compute(self, metric: str, day: date) -> dict[str, Any]:

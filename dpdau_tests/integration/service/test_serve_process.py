@@ -78,6 +78,7 @@ class TestReady:
         workspace.close()
         with serving(project) as http:
             secrets.rename(secrets.with_name("elsewhere"))
+            http.wait_until(503)
             refused = http.get("/readyz")
             assert (refused.status, list(refused.document["reasons"])) == (503, ["salts"])
             assert str(tmp_path) not in refused.body.decode()

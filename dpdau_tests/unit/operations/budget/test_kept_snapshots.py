@@ -48,3 +48,17 @@ class TestKeptSnapshots:
         assert versions == sorted(set(versions))
         assert counts == [0, 1]
         assert kept.of_month("dau", NEW_YEAR)["resets"] == 1
+
+    def test_warming_stops_when_told(self, tmp_path: Path) -> None:
+        """Of released months nothing is computed once `is_stopped` says so; the present month always is."""
+        workspace = open_folder(tmp_path)
+        publish_releases(workspace, ("dau",), DayRange.single(NEW_YEAR))
+        kept = KeptSnapshots(workspace)
+        asked: list[bool] = []
+
+        def is_stopped() -> bool:
+            asked.append(True)
+            return True
+
+        kept.warm(is_stopped=is_stopped)
+        assert len(asked) == 1
