@@ -25,7 +25,6 @@ from typing import Any
 from dpdau_assets.core.quantities import EARLIEST_DAY, METRICS, ONE_DAY, window_days
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.budget.shared_noise import destroy_closed_shared_noise
-from dpdau_assets.operations.pipeline.exact_counts import count_keys
 from dpdau_assets.operations.pipeline.mau_unions import build_unions_in_session, read_unions
 from dpdau_assets.operations.recover.backup import remove_expired_backups
 from dpdau_assets.operations.session.lineage import WAU_WINDOW_DAYS
@@ -137,7 +136,7 @@ def _stored_counts(session: LakeSession) -> Iterator[FrozenWindow]:
     for day in session.known_days(ERASURE_REPLAY, session.days):
         if day < session.floor:
             with suppress(DataError):
-                yield FrozenWindow(day, lengths["dau"], _live_users(session, day), is_exact=True)
+                yield FrozenWindow(day, lengths["dau"], session.count_live(day) or 0, is_exact=True)
     for day in session.known_days(MAU_UNIONS, session.days):
         frozen = [length for length in lengths.values() if session.is_frozen(day - (length - 1) * ONE_DAY)]
         longer = [length for length in frozen if length > 1]
@@ -149,11 +148,6 @@ def _stored_counts(session: LakeSession) -> Iterator[FrozenWindow]:
                     yield FrozenWindow(day, length, (union.users if union else 0) or 0, is_exact=True)
                 else:
                     yield FrozenWindow(day, length, round(union.sketch.estimate()), is_exact=union.sketch.complete)
-
-
-def _live_users(session: LakeSession, day: date) -> int:
-    epoch = session.workspace.salts.calendar.epoch_of(day)
-    return sum(count_keys(path) for path in session.live_files(day, epoch))
 
 
 def _all_live_from(session: LakeSession) -> date:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date
 
-import pyarrow.parquet as pq
 from sqlalchemy import select
 
 from dpdau_assets.core.quantities import ONE_DAY, DayRange
@@ -18,9 +16,9 @@ from dpdau_assets.core.sketches.hll import HLL_DEVIATION
 from dpdau_assets.core.sketches.plan import SketchPlan
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch
-from dpdau_assets.operations.session.session import LakeSession, lake_session
+from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
-from dpdau_assets.storage.lake.layout import DAILY_SKETCHES, ERASURE_REPLAY
+from dpdau_assets.storage.lake.layout import DAILY_SKETCHES
 from dpdau_assets.storage.ledger.ledger import time_text
 from dpdau_assets.storage.ledger.schema import batches
 
@@ -96,7 +94,7 @@ def sketch_accuracy(workspace: Workspace, days: DayRange) -> SketchAccuracy:
     with lake_session(workspace, days) as session:
         for day in session.known_days(DAILY_SKETCHES, days):
             epoch = workspace.salts.calendar.epoch_of(day)
-            sketch, exact = read_sketch(session, day, epoch=epoch), _live_users(session, day, epoch)
+            sketch, exact = read_sketch(session, day, epoch=epoch), session.count_live(day) or 0
             if not exact or sketch is None:
                 worst = math.inf if exact or (sketch and sketch.estimate()) else worst
                 continue
@@ -115,11 +113,3 @@ def _explained_error(plan: SketchPlan, users: int) -> float:
     users_per_kept = KEY_SPACE / plan.size
     deviation = math.sqrt(users * (users_per_kept - 1))
     return (TOLERATED_DEVIATIONS * deviation + TOLERATED_USERS * users_per_kept) / users
-
-
-def _live_users(session: LakeSession, day: date, epoch: int) -> int:
-    """The number of live users of a day, from the file's own header (sensitive)."""
-    if str(epoch) not in session.files(ERASURE_REPLAY, day):
-        return 0
-    path = session.workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch)
-    return int(pq.read_metadata(path).num_rows)

@@ -123,8 +123,8 @@ def _build(session: LakeSession, new: Publication, day: date) -> None:
         new.rows.append(Partition(DAILY_SKETCHES, day, dict(known.files), inputs, applied))
         return
     files: dict[str, str] = {}
-    for name, digest in live.items():
-        keys = session.read(lake.partition_path(ERASURE_REPLAY, day, epoch=int(name)), digest)
+    for name in live:
+        keys = session.read_live(day, int(name), lake.partition_path(ERASURE_REPLAY, day, epoch=int(name)))
         stored = plan.from_keys(keys).to_bytes()
         path = lake.partition_path(DAILY_SKETCHES, day, epoch=int(name))
         files[name] = new.files.write_table(

@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.core.windows import WORD_DAYS, Window, distinct_per_window
-from dpdau_assets.errors import DataError
 from dpdau_assets.operations.session.pieces import READ_THREADS, in_threads
 from dpdau_assets.storage.lake.day_bitmaps import merge_days
 from dpdau_assets.storage.lake.parquet_bytes import Keys
@@ -111,15 +107,3 @@ def _count_block(block: Block, files: KeyFiles, read: ReadKeys) -> dict[Window, 
 
     lengths = sorted({len(window) for window in block.windows})
     return {window: count for counted in in_threads(count_length, lengths) for window, count in counted.items()}
-
-
-def count_keys(path: Path) -> int:
-    """The number of keys in a key file, from its footer; check the file's digest first. Sensitive.
-
-    Raises:
-        DataError: The file is missing or not a key file.
-    """
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowException, OSError):
-        raise DataError(f"{path} cannot be read", hint="run `dpdau rebuild` over that day") from None

@@ -21,7 +21,6 @@ from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
-from dpdau_assets.storage.lake.layout import ERASURE_REPLAY
 from dpdau_assets.storage.lake.parquet_bytes import Keys
 from dpdau_assets.storage.ledger import frozen_windows
 
@@ -82,14 +81,11 @@ class _LiveKeys:
                 self._staged.setdefault((day, file.epoch), {})[session.staged_path(file)] = file.digest
 
     def files(self, day: date, epoch: int) -> list[Path]:
-        paths = list(self._staged.get((day, epoch), {}))
-        if str(epoch) in self._session.files(ERASURE_REPLAY, day):
-            paths.append(self._session.workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch))
-        return paths
+        return [*self._staged.get((day, epoch), {}), *self._session.live_files(day, epoch)]
 
     def read(self, day: date, epoch: int, path: Path) -> Keys:
         digest = self._staged.get((day, epoch), {}).get(path)
         if digest is None:
-            return self._session.read(path, self._session.files(ERASURE_REPLAY, day)[str(epoch)])
+            return self._session.read_live(day, epoch, path)
         keys = self._session.read(path, digest)
         return np.ascontiguousarray(self._session.erased.without(keys, day=day, epoch=epoch))

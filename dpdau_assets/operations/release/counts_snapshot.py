@@ -17,7 +17,6 @@ from dpdau_assets.core.windows import window_of
 from dpdau_assets.errors import InternalError
 from dpdau_assets.operations.pipeline.bring_up_to_date import bring_up_to_date_in_session
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch
-from dpdau_assets.operations.pipeline.exact_counts import count_keys
 from dpdau_assets.operations.pipeline.mau_unions import read_unions
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
@@ -124,11 +123,8 @@ def _counts_of(session: LakeSession, day: date, metrics: Sequence[Metric]) -> di
 
 
 def _of_day(session: LakeSession, day: date) -> StoredCount:
-    """The count or sketch of one day, whose live users' files were checked."""
+    """The count or sketch of one day, from files that are the recorded ones."""
     workspace = session.workspace
-    epoch = workspace.salts.calendar.epoch_of(day)
     if workspace.settings.sketch_impl != "set":
-        return read_sketch(session, day, epoch=epoch)
-    if str(epoch) not in session.files(ERASURE_REPLAY, day):
-        return None
-    return count_keys(workspace.lake.partition_path(ERASURE_REPLAY, day, epoch=epoch))
+        return read_sketch(session, day, epoch=workspace.salts.calendar.epoch_of(day))
+    return session.count_live(day)

@@ -24,7 +24,7 @@ from dpdau_assets.operations.session.publication import Publication, partition_f
 from dpdau_assets.operations.session.removals import Removal
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import file_digest
-from dpdau_assets.storage.lake.key_files import read_keys
+from dpdau_assets.storage.lake.key_files import count_keys, read_keys
 from dpdau_assets.storage.lake.layout import ASSETS, ERASURE_REPLAY
 from dpdau_assets.storage.lake.parquet_bytes import Keys
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
@@ -119,6 +119,17 @@ class LakeSession:
     def read_live(self, day: date, epoch: int, path: Path) -> Keys:
         """The keys of one of `live_files`; sensitive. Errors as `read`."""
         return self.read(path, self.files(ERASURE_REPLAY, day)[str(epoch)])
+
+    def count_live(self, day: date) -> int | None:
+        """The number of live users of a day under its own epoch, None when there is nobody; sensitive.
+
+        Raises:
+            DataError: The file is missing or not the recorded one.
+        """
+        epoch = self.workspace.salts.calendar.epoch_of(day)
+        files = {path: self.files(ERASURE_REPLAY, day)[str(epoch)] for path in self.live_files(day, epoch)}
+        self.check(files)
+        return sum(map(count_keys, files)) if files else None
 
     def check(self, files: Mapping[Path, str]) -> None:
         """Makes sure that files hold the recorded bytes; each file is read at most once in a session.

@@ -69,6 +69,18 @@ def read_keys(path: Path, *, digest: str | None = None) -> Keys:
     return keys
 
 
+def count_keys(path: Path) -> int:
+    """The number of keys in a key file, from its footer; check the file's digest first. Sensitive.
+
+    Raises:
+        DataError: The file is missing or not a key file.
+    """
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        raise DataError(f"{path} cannot be read", hint="run `dpdau rebuild` over that day") from None
+
+
 def check_key_file(path: Path) -> str | None:
     """The digest of a key file that nothing recorded, None when it is not whole.
 

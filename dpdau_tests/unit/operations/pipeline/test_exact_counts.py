@@ -11,8 +11,8 @@ import pytest
 from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.windows import Window
 from dpdau_assets.errors import DataError
-from dpdau_assets.operations.pipeline.exact_counts import MAX_DAYS, blocks_of, count_keys, count_windows
-from dpdau_assets.storage.lake.key_files import write_keys
+from dpdau_assets.operations.pipeline.exact_counts import MAX_DAYS, blocks_of, count_windows
+from dpdau_assets.storage.lake.key_files import count_keys, write_keys
 
 FIRST = date(2025, 12, 1)
 
