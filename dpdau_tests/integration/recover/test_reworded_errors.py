@@ -158,9 +158,9 @@ def intact_ledger(workspace: Workspace) -> Outcome:
 def damaged_lake(workspace: Workspace) -> Outcome:
     """Raw events are damaged, a foreign file and what a killed process left lie about."""
     lake = workspace.lake
-    flip(next((lake.root / "lake" / "raw_events").rglob("*.parquet")))
+    flip(min((lake.root / "lake" / "raw_events").rglob("*.parquet")))
     (lake.root / "lake" / "notes.txt").write_text("x")
-    flip(next((lake.root / "lake" / "mau_unions").rglob("*.parquet")))
+    flip(min((lake.root / "lake" / "mau_unions").rglob("*.parquet")))
     workspace.close()
     return repaired(workspace)
 
