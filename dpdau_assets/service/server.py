@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             access_log=False,
             log_level="warning",
         )
+    except SystemExit as end:
+        sys.exit(1 if end.code else 0)  # uvicorn's own codes mean other things than ours
     finally:
         shutil.rmtree(options.counts, ignore_errors=True)
 

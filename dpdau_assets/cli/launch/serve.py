@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 
 from dpdau_assets.cli.options import Json, open_existing
 from dpdau_assets.cli.output import emit
-from dpdau_assets.errors import UsageError
+from dpdau_assets.errors import OperatorError, UsageError
 from dpdau_assets.settings.settings import child_environment
 
 COUNTS = "PROMETHEUS_MULTIPROC_DIR"
@@ -39,6 +40,7 @@ def serve(
             f"--host {host} is beyond loopback and no key is set, so that anybody could ask",
             hint="set SERVICE_API_KEY, or READ_API_KEY for readers alone",
         )
+    _require_free(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     document = {"url": url, "docs": f"{url}/docs", "workers": workers}
     emit(document, as_json=as_json, text=lambda: f"serving {url}, described at {url}/docs; stop with Ctrl-C")
@@ -47,6 +49,20 @@ def serve(
     options = ["--host", host, "--port", str(port), "--workers", str(workers), "--counts", counts]
     command = [sys.executable, "-m", "dpdau_assets.service.server", *options, *(["--reload"] if reload else [])]
     os.execve(sys.executable, command, child_environment(keep_settings=True, **{COUNTS: counts}))
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raises OperatorError unless somebody may listen on this address now."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, number) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = (os.strerror(error.errno) if error.errno and error.errno > 0 else "no such address").lower()
+        raise OperatorError(
+            f"nobody can listen on {host} port {port}: {reason}", hint="choose another --port"
+        ) from error
 
 
 def register(app: typer.Typer) -> None:

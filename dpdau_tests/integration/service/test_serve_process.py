@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -27,6 +28,17 @@ class TestStart:
         answer = served_project(tmp_path / "p")("serve")
         assert (answer.code, len(answer.err.splitlines())) == (1, 1)
         assert "dpdau init" in answer.err
+
+    def test_a_taken_port_is_told_in_one_line(self, tmp_path: Path) -> None:
+        """Nothing is said to be served then."""
+        project = served_project(tmp_path / "p")
+        workspace_of(project).close()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            answer = project("serve", "--port", str(taken.getsockname()[1]))
+        assert (answer.code, answer.out, len(answer.err.splitlines())) == (1, "", 1)
+        assert "address already in use" in answer.err
 
 
 class TestEnd:
