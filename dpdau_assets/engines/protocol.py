@@ -31,7 +31,7 @@ LINES_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class RowLimits:
-    """The public limits of acceptance, as `core.activity.reason_against` takes them (public).
+    """The public limits of acceptance, by which `core.activity.REASONS` are found (public).
 
     Attributes:
         zone: TIMEZONE.

@@ -17,13 +17,14 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dpdau_assets.core.activity import ColumnMapping, parse_day, reason_against
+from dpdau_assets.core.activity import ColumnMapping
 from dpdau_assets.core.hashing import EpochCalendar, user_key
 from dpdau_assets.core.quantities import EARLIEST_DAY
 from dpdau_assets.engines.choose import stage_engine
 from dpdau_assets.engines.protocol import DayKeys, IngestErasureFilter, Pseudonymiser, RowCounts, RowLimits
 from dpdau_assets.engines.sources.source import open_source
 from dpdau_assets.errors import InputError
+from dpdau_tests.support.row_rules import parse_day, reason_against
 
 TODAY = date(2026, 6, 1)
 WINDOW_DAYS = 30

@@ -105,14 +105,6 @@ class BinaryTree:
             row[node.first_day - 1 : node.last_day] = self.units_of(node)
         return rows
 
-    def level_moves(self, series: tuple[int, ...]) -> tuple[int, ...]:
-        """Squared move of each level's nodes by one user's series: the shares of the budget that it uses."""
-        ins = (0, *series)
-        moves = [0] * self.levels
-        for node in self.nodes():
-            moves[node.level] += self.units_of(node) ** 2 * (ins[node.last_day] != ins[node.first_day - 1])
-        return tuple(moves)
-
 
 def even_tree(horizon_days: int, *, units: int = UNITS) -> BinaryTree:
     """The tree that gives every node the same noise.

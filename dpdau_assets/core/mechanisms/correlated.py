@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -56,10 +57,8 @@ class CorrelatedGaussian:
     planned_releases: int
     delta: float
 
-    @property
-    def name(self) -> str:
-        """`correlated`."""
-        return "correlated"
+    name: ClassVar[str] = "correlated"
+    """`correlated`."""
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -76,10 +75,8 @@ class CorrelatedGaussian:
         """Loss of one release's own event at `delta`, the opening apart."""
         return discrete_gaussian_epsilon(self.delta, stddev=self.release_stddev)
 
-    @property
-    def units_per_user(self) -> int:
-        """2: draws are in half users."""
-        return UNITS_PER_USER
+    units_per_user: ClassVar[int] = UNITS_PER_USER
+    """2: draws are in half users."""
 
     def event(self) -> DpEvent:
         """The privacy event that one release charges."""

@@ -6,6 +6,7 @@ Belongs here: the mechanism. Its stddev is chosen in `calibration`, its randomne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dpdau_assets.core.dp_events import DiscreteGaussianEvent, DpEvent
 from dpdau_assets.core.mechanisms.independent import IndependentNoise
@@ -29,10 +30,8 @@ class DiscreteGaussian(IndependentNoise):
     epsilon: float
     delta: float
 
-    @property
-    def name(self) -> str:
-        """`gaussian`."""
-        return "gaussian"
+    name: ClassVar[str] = "gaussian"
+    """`gaussian`."""
 
     @property
     def parameters(self) -> dict[str, float]:

@@ -6,6 +6,8 @@ the law of the noise (`gaussian`, `laplace`).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dpdau_assets.core.dp_events import NO_EVENTS, EventCounts
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.probability.distributions import Pmf, quantile, variance
@@ -25,10 +27,8 @@ class IndependentNoise:
         """The exact pmf of the noise."""
         raise NotImplementedError
 
-    @property
-    def units_per_user(self) -> int:
-        """1: draws are in users."""
-        return 1
+    units_per_user: ClassVar[int] = 1
+    """1: draws are in users."""
 
     def shared_noise_charge(self) -> EventCounts:
         """Nothing: no two draws share any noise."""

@@ -21,13 +21,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dpdau_assets.core.dp_events import (
     DiscreteGaussianEvent,
-    DpEvent,
     EventCounts,
     VectorGaussianEvent,
     merge_events,
@@ -59,10 +58,8 @@ class JointGaussian:
     planned_releases: int
     delta: float
 
-    @property
-    def name(self) -> str:
-        """`joint`."""
-        return "joint"
+    name: ClassVar[str] = "joint"
+    """`joint`."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -79,13 +76,10 @@ class JointGaussian:
     @property
     def epsilon(self) -> float:
         """Loss of one release's own event at `delta`, the opening apart."""
-        return _event_epsilon(self._event(), self.delta)
+        return gdp_epsilon(self.delta, mu=self.event().mu)
 
-    def event(self) -> DpEvent:
+    def event(self) -> VectorGaussianEvent:
         """The privacy event that one release of all three charges."""
-        return self._event()
-
-    def _event(self) -> VectorGaussianEvent:
         return VectorGaussianEvent(self.release_stddev, self.shape.squared_radius)
 
     def shared_noise_charge(self) -> EventCounts:
@@ -153,11 +147,6 @@ def joint_gaussian(plan: PeriodPlan) -> JointGaussian:
 
     factor = smallest_noise_factor(events_at, plan)
     return JointGaussian(shape, factor * fresh, factor * shared, plan.releases, plan.delta)
-
-
-@lru_cache(maxsize=64)
-def _event_epsilon(event: VectorGaussianEvent, delta: float) -> float:
-    return gdp_epsilon(delta, mu=event.mu)
 
 
 def joint_from_parameters(parameters: Mapping[str, Any]) -> JointGaussian:

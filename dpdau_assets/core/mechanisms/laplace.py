@@ -6,6 +6,7 @@ Belongs here: the mechanism. Its scale is chosen in `calibration`, its randomnes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dpdau_assets.core.dp_events import DiscreteLaplaceEvent, DpEvent
 from dpdau_assets.core.mechanisms.independent import IndependentNoise
@@ -27,15 +28,11 @@ class DiscreteLaplace(IndependentNoise):
     scale: float
     epsilon: float
 
-    @property
-    def delta(self) -> float:
-        """0: one draw is purely epsilon-DP."""
-        return 0.0
+    delta: ClassVar[float] = 0.0
+    """0: one draw is purely epsilon-DP."""
 
-    @property
-    def name(self) -> str:
-        """`laplace`."""
-        return "laplace"
+    name: ClassVar[str] = "laplace"
+    """`laplace`."""
 
     @property
     def parameters(self) -> dict[str, float]:

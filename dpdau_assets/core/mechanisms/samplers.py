@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.errors import InternalError
@@ -29,15 +29,11 @@ class SecureNoise:
     Reference: OpenDP 0.16 `make_gaussian`, `make_laplace` over i64 and their proof documents.
     """
 
-    @property
-    def name(self) -> str:
-        """`secure`."""
-        return "secure"
+    name: ClassVar[str] = "secure"
+    """`secure`."""
 
-    @property
-    def is_private(self) -> bool:
-        """True: nothing that is stored can repeat a draw."""
-        return True
+    is_private: ClassVar[bool] = True
+    """True: nothing that is stored can repeat a draw."""
 
     def discrete_gaussian(self, stddev: float) -> int:
         """One draw of N_Z(0, stddev^2)."""
@@ -85,15 +81,11 @@ class SeededNoise:
     def __repr__(self) -> str:
         return "SeededNoise(...)"
 
-    @property
-    def name(self) -> str:
-        """`seeded`."""
-        return "seeded"
+    name: ClassVar[str] = "seeded"
+    """`seeded`."""
 
-    @property
-    def is_private(self) -> bool:
-        """False: whoever knows the seed can subtract the noise."""
-        return False
+    is_private: ClassVar[bool] = False
+    """False: whoever knows the seed can subtract the noise."""
 
     def discrete_gaussian(self, stddev: float) -> int:
         """One draw of N_Z(0, stddev^2), by rejection from discrete Laplace noise (Algorithm 3)."""
@@ -168,15 +160,11 @@ class UnprivateNoise:
     def __init__(self, source: NoiseSource) -> None:
         self._source = source
 
-    @property
-    def name(self) -> str:
-        """`seeded`: not the noise of the secure source."""
-        return "seeded"
+    name: ClassVar[str] = "seeded"
+    """`seeded`: not the noise of the secure source."""
 
-    @property
-    def is_private(self) -> bool:
-        """False: nothing is known of the source."""
-        return False
+    is_private: ClassVar[bool] = False
+    """False: nothing is known of the source."""
 
     def discrete_gaussian(self, stddev: float) -> int:
         """One draw of the source."""

@@ -9,6 +9,7 @@ Reference: Dong, Roth, Su (2022), "Gaussian differential privacy".
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from dpdau_assets.core.probability.distributions import smallest_satisfying
 
@@ -43,6 +44,7 @@ def gdp_delta(epsilon: float, *, mu: float) -> float:
     return above - math.exp(epsilon) * below
 
 
+@lru_cache(maxsize=256)
 def gdp_epsilon(delta: float, *, mu: float) -> float:
     """Smallest epsilon, rounded up, at which a mu-GDP mechanism is (epsilon, delta)-DP.
 

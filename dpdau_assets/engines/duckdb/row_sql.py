@@ -1,7 +1,7 @@
 """SQL expressions that judge a row: its id, its day, its op and the reason against it.
 
-The same rules as `core.activity`, over whole columns; the tests compare the two. Expressions are built from column
-names of our own and from constants only; a value of the data never enters an SQL text.
+The rules of `core.activity` over whole columns; tests hold them against the rules for one row. Expressions are built
+from column names of our own and from constants only; a value of the data never enters an SQL text.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def number_moment(column: str, value: str) -> Moment:
 
 
 def text_moment(column: str) -> Moment:
-    """The moment of a text without spaces around it, by the grammar of `core.activity.parse_day`."""
+    """The moment of a text without spaces around it, by the grammar of `core.activity`."""
     text = column
     day = (
         f"CASE WHEN regexp_full_match({text}, '{_DATE_SHAPE}') "

@@ -1,6 +1,6 @@
 """A time zone as a table: what to add to UTC seconds on each UTC day.
 
-Made from the same zone object that `core.activity.parse_day` uses, so that the two cannot disagree about a rule.
+Made from the zone object of TIMEZONE, so that no other set of rules can disagree with it.
 """
 
 from __future__ import annotations

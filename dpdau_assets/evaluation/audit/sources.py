@@ -6,6 +6,7 @@ Belongs here: what stands in for one draw at a time where an audit needs a milli
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,15 +28,11 @@ class BulkNoise:
         self._make = make
         self._ready: dict[tuple[str, float], list[int]] = {}
 
-    @property
-    def name(self) -> str:
-        """`secure`."""
-        return "secure"
+    name: ClassVar[str] = "secure"
+    """`secure`."""
 
-    @property
-    def is_private(self) -> bool:
-        """True: audited in the place of a source that is."""
-        return True
+    is_private: ClassVar[bool] = True
+    """True: audited in the place of a source that is."""
 
     def discrete_gaussian(self, stddev: float) -> int:
         """One draw of N_Z(0, stddev^2)."""
@@ -72,67 +69,54 @@ def exact_noise(seed: int) -> NoiseSource:
     return BulkNoise(make)
 
 
-class HalfScaleNoise:
-    """A fault: every draw has half of the scale that it should have.
+class FaultyNoise:
+    """The draws of another source, as a fault changes them; a fault does not announce itself.
 
     Args:
         source: Where the draws come from.
     """
 
+    name: ClassVar[str] = "secure"
+    is_private: ClassVar[bool] = True
+
     def __init__(self, source: NoiseSource) -> None:
         self._source = source
 
-    @property
-    def name(self) -> str:
-        """`secure`: a fault does not announce itself."""
-        return "secure"
+    def discrete_gaussian(self, stddev: float) -> int:
+        """One draw of N_Z(0, stddev^2)."""
+        return self._source.discrete_gaussian(stddev)
 
-    @property
-    def is_private(self) -> bool:
-        """True: likewise."""
-        return True
+    def discrete_laplace(self, scale: float) -> int:
+        """One draw with Pr[x] proportional to exp(-|x| / scale)."""
+        return self._source.discrete_laplace(scale)
+
+
+class HalfScaleNoise(FaultyNoise):
+    """A fault: every draw has half of the scale that it should have."""
 
     def discrete_gaussian(self, stddev: float) -> int:
         """One draw of N_Z(0, (stddev / 2)^2)."""
-        return self._source.discrete_gaussian(stddev / 2)
+        return super().discrete_gaussian(stddev / 2)
 
     def discrete_laplace(self, scale: float) -> int:
         """One draw of half the scale."""
-        return self._source.discrete_laplace(scale / 2)
+        return super().discrete_laplace(scale / 2)
 
 
-class LessSharedNoise:
-    """A fault of one account of correlated noise: its first draw, the offset, is taken away from all later ones.
-
-    Args:
-        source: Where the draws come from.
-    """
+class LessSharedNoise(FaultyNoise):
+    """A fault of one account of correlated noise: its first draw, the offset, is taken away from all later ones."""
 
     def __init__(self, source: NoiseSource) -> None:
-        self._source = source
+        super().__init__(source)
         self._offset: int | None = None
-
-    @property
-    def name(self) -> str:
-        """`secure`: a fault does not announce itself."""
-        return "secure"
-
-    @property
-    def is_private(self) -> bool:
-        """True: likewise."""
-        return True
 
     def discrete_gaussian(self, stddev: float) -> int:
         """The offset at first, then draws of N_Z(0, stddev^2) less the offset."""
-        drawn = self._source.discrete_gaussian(stddev)
+        drawn = super().discrete_gaussian(stddev)
         if self._offset is None:
             self._offset = drawn
             return drawn
         return drawn - self._offset
-
-    def discrete_laplace(self, scale: float) -> int:
-        """One draw with Pr[x] proportional to exp(-|x| / scale): correlated noise has none."""
-        return self._source.discrete_laplace(scale)
 
 
 def _opendp_vector(kind: str, scale: float, count: int) -> list[int]:

@@ -41,7 +41,7 @@ from dpdau_assets.core.horizon.tree import (
 )
 from dpdau_assets.core.horizon.tree_state import TreeState
 from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
-from dpdau_assets.core.probability.gaussian_dp import gaussian_mu, gdp_epsilon
+from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import UsageError
 from dpdau_assets.evaluation.horizon.horizon_bound import FEW_DAYS, fitted_strategy, unavoidable_error
 
@@ -206,35 +206,6 @@ def long_horizon_table(*, epsilon: float = 1.0, delta: float = 1e-6) -> list[dic
         delta: At which it is stated.
     """
     return [_table_row(name, patterns, epsilon=epsilon, delta=delta) for name, patterns in CASES]
-
-
-def loss_of_late_events(
-    late_days: int, *, horizon_days: int = 30, epsilon: float = 1.0, delta: float = 1e-6
-) -> dict[str, float]:
-    """What a horizon really loses when events count that arrive late: epsilon at delta of `tree`, `matrix`, `fitted`.
-
-    The noise is made for natural stays of 30 days, the stays are shorter by the days that events are late. Some series
-    loses this much; over 30 days none loses more.
-
-    Args:
-        late_days: 0 to 29.
-        horizon_days: T, at most 30.
-        epsilon: Loss that the noise was made for.
-        delta: At which both are stated.
-    """
-    asked = PatternSet(horizon_days, WINDOW_DAYS)
-    late = PatternSet(horizon_days, WINDOW_DAYS - late_days)
-    strategies = {
-        "tree": even_tree(horizon_days).strategy(),
-        "matrix": SquareRootStrategy(horizon_days).strategy(),
-        "fitted": fitted_strategy(asked),
-    }
-    moves = {
-        name: [certified_sensitivity(series_gram(strategy), patterns).reached for patterns in (asked, late)]
-        for name, strategy in strategies.items()
-    }
-    mu = gaussian_mu(epsilon, delta)
-    return {name: gdp_epsilon(delta, mu=mu * math.sqrt(found / covered)) for name, (covered, found) in moves.items()}
 
 
 def _fitted_error(patterns: PatternSet, *, epsilon: float, delta: float) -> float | None:

@@ -25,6 +25,7 @@ from dpdau_assets.core.horizon.tree_state import TreeState, tree_state_from_byte
 from dpdau_assets.core.mechanisms.samplers import SeededNoise, draw_key
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import DataError, InternalError
+from dpdau_tests.support.tree_moves import level_moves
 
 HORIZONS = [1, 2, 7, 8, 13, 30]
 DIFFERENCES = (40, 3, -2, 0, 7, -9, 1, 5, -4, 2, 2, -6, 11)
@@ -93,7 +94,7 @@ class TestSensitivity:
         assert found.squared_sensitivity == certified_sensitivity(gram, patterns).squared_sensitivity
         assert found.is_exact
         assert patterns.allows(found.witness)
-        assert value_of(gram, found.witness) == found.reached == sum(tree.level_moves(found.witness))
+        assert value_of(gram, found.witness) == found.reached == sum(level_moves(tree, found.witness))
 
     def test_of_a_month(self) -> None:
         """30 days with runs of 30: 12 nodes move by one user at most; with an erasure and return 18."""

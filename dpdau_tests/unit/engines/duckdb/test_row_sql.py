@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpdau_assets.core.activity import reason_against
 from dpdau_assets.core.quantities import EARLIEST_DAY, ONE_DAY
 from dpdau_assets.engines.duckdb.relations import ZONE_VIEW, Relation, coded_rows
 from dpdau_assets.engines.duckdb.row_sql import REASON_OF, Moment, moment, number_moment, text_moment, verdict
 from dpdau_assets.engines.duckdb.zone_days import zone_days
 from dpdau_tests.support.engine_reads import TODAY, naive_day
+from dpdau_tests.support.row_rules import reason_against
 
 ZONES = ("UTC", "Europe/Vienna", "America/New_York", "Pacific/Kiritimati", "Asia/Kolkata", "Africa/Monrovia")
 CONNECTION = duckdb.connect(config={"threads": 1})

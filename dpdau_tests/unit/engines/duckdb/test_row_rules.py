@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dpdau_assets.core.activity import MAX_ID_BYTES, REASONS, parse_day, reason_against
+from dpdau_assets.core.activity import MAX_ID_BYTES, REASONS
 from dpdau_assets.errors import InputError
+from dpdau_tests.support.row_rules import parse_day, reason_against
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 NEW_YORK = ZoneInfo("America/New_York")
