@@ -50,12 +50,12 @@ def stage_activity(workspace: Workspace, events: Iterable[Event]) -> str:
     with workspace.lake.lock(), workspace.lake.write_batch() as waiting:
         with workspace.ledger.read() as connection:
             erased = ErasedKeys.read(connection, erasures.epochs(connection), only_pending=False)
-            erased = erasure_filter_of(workspace, connection)
+            old = erasure_filter_of(workspace, connection)
         for day, users in sorted(users_of_day.items()):
             for epoch in workspace.salts.calendar.keyed_epochs(day, workspace.settings.mau_window_days):
                 admitted = sorted(users)
-                if erased is not None and epoch < erased.epoch:
-                    through = erased.erased_through(user_keys(workspace.salts.epoch_key(erased.epoch), admitted))
+                if old is not None and epoch < old.epoch:  # the ingest erasure filter, as when a source is read
+                    through = old.erased_through(user_keys(workspace.salts.epoch_key(old.epoch), admitted))
                     gone = through >= (day - EARLIEST_DAY).days
                     admitted = [user for user, is_gone in zip(admitted, gone, strict=True) if not is_gone]
                 keys = np.unique(user_keys(workspace.salts.epoch_key(epoch), admitted))
