@@ -1,6 +1,6 @@
 """Windows of 1, 7 and N days: which days one holds, which days a range of them needs, and how many users each has.
 
-The exact counts come from words of days: one 64-bit word per user and 64 days, one bit per day. Where the words
+The exact counts come from day bitmaps: one 64-bit word per user and 64 days, one bit per day. Where the bitmaps
 come from does not belong here (storage/lake.py), nor does counting by samples (`sketches`).
 """
 
@@ -23,7 +23,7 @@ _WORDS_PER_BLOCK = 1 << 19
 _LEAF_WORDS = 255
 """Few enough that the count of a bit fits one byte."""
 
-Words = NDArray[np.uint64]
+DayBitmaps = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ def window_of(metric: Metric, day: date, *, mau_window_days: int) -> Window:
 
 
 def distinct_per_window(
-    words: NDArray[np.uint64], *, first_day: date, ends: DayRange, window_days: int
+    bitmaps: NDArray[np.uint64], *, first_day: date, ends: DayRange, window_days: int
 ) -> NDArray[np.int64]:
     """Exact number of users active in each window that ends on a day of `ends`.
 
-    Guarantee: exact for any number of users and words. Days outside the words count as days without activity.
-    Temporary memory stays below 16 MiB whatever the size of `words`.
+    Guarantee: exact for any number of users and words. Days outside the bitmaps count as days without activity.
+    Temporary memory stays below 16 MiB whatever the size of `bitmaps`.
 
     Args:
-        words: uint64[n_users, n_words], one row per user; bit i (value 2^i) of word j says "active on day
+        bitmaps: uint64[n_users, n_words], one row per user; bit i (value 2^i) of word j says "active on day
             `first_day` + 64 j + i" (sensitive).
         first_day: Day of bit 0 of word 0 (public).
         ends: Last days of the windows (public).
@@ -68,24 +68,24 @@ def distinct_per_window(
     offset = (ends.first - first_day).days
     # Only words that hold a needed day are read; one empty word behind them takes the windows that reach past.
     low = max(0, (offset - window_days + 1) // WORD_DAYS)
-    high = min(words.shape[1], (offset + len(ends) - 1) // WORD_DAYS + 1)
+    high = min(bitmaps.shape[1], (offset + len(ends) - 1) // WORD_DAYS + 1)
     per_window = np.zeros(len(ends), dtype=np.int64)
-    if low >= high or words.shape[0] == 0:
+    if low >= high or bitmaps.shape[0] == 0:
         return per_window
-    per_day = _users_per_trailing_window(words[:, low:high], window_days, skip=max(0, offset) // WORD_DAYS - low)
+    per_day = _users_per_trailing_window(bitmaps[:, low:high], window_days, skip=max(0, offset) // WORD_DAYS - low)
     start = offset - low * WORD_DAYS
     known = slice(max(0, -start), max(0, min(len(ends), per_day.size - start)))
     per_window[known] = per_day[max(0, start) : max(0, start) + known.stop - known.start]
     return per_window
 
 
-def _users_per_trailing_window(words: Words, window_days: int, *, skip: int) -> NDArray[np.int64]:
+def _users_per_trailing_window(bitmaps: DayBitmaps, window_days: int, *, skip: int) -> NDArray[np.int64]:
     """int64[64 (n_words + 1)]: for every day, users with a bit in the last `window_days` days; `skip` words stay 0."""
-    n_users, n_words = words.shape
+    n_users, n_words = bitmaps.shape
     totals = np.zeros((n_words + 1, WORD_DAYS), dtype=np.int64)
     users_per_block = max(1, _WORDS_PER_BLOCK // (n_words + 1))
     for start in range(0, n_users, users_per_block):
-        block = words[start : start + users_per_block]
+        block = bitmaps[start : start + users_per_block]
         columns = np.zeros((n_words + 1, block.shape[0]), dtype=np.uint64)
         columns[:n_words] = block.T
         _spread_forward(columns, window_days)
@@ -94,7 +94,7 @@ def _users_per_trailing_window(words: Words, window_days: int, *, skip: int) -> 
     return totals.reshape(-1)
 
 
-def _spread_forward(columns: Words, window_days: int) -> None:
+def _spread_forward(columns: DayBitmaps, window_days: int) -> None:
     """Sets, in place, every bit that has a set bit among the `window_days` days up to it.
 
     `columns` is uint64[n_words, n_users]. The span seen doubles with each step: 1, 2, 4, ... days.
@@ -108,7 +108,7 @@ def _spread_forward(columns: Words, window_days: int) -> None:
         seen += shift
 
 
-def _count_bits(column: Words) -> NDArray[np.int64]:
+def _count_bits(column: DayBitmaps) -> NDArray[np.int64]:
     """int64[64]: how many of the words have bit i set.
 
     Three words of weight w become one of weight w and one of weight 2w by a full adder (carry-save), until few

@@ -30,13 +30,13 @@ class TestDistinctPerWindow:
     ) -> None:
         """For any users, window length up to 64 and range of ends, a window counts the users with a day in it."""
         n_words, active_days = users
-        words = np.zeros((len(active_days), n_words), dtype=np.uint64)
+        bitmaps = np.zeros((len(active_days), n_words), dtype=np.uint64)
         for row, days in enumerate(active_days):
             for day in days:
-                words[row, day // 64] |= np.uint64(1) << np.uint64(day % 64)
+                bitmaps[row, day // 64] |= np.uint64(1) << np.uint64(day % 64)
         first = D0 + timedelta(days=first_end)
         ends = DayRange(first, first + timedelta(days=n_ends - 1))
-        counts = distinct_per_window(words, first_day=D0, ends=ends, window_days=window_days)
+        counts = distinct_per_window(bitmaps, first_day=D0, ends=ends, window_days=window_days)
         for end, count in enumerate(counts.tolist(), start=first_end):
             window = set(range(end - window_days + 1, end + 1))
             assert count == sum(not days.isdisjoint(window) for days in active_days)
@@ -47,8 +47,8 @@ class TestDistinctPerWindow:
         """Enough users to pass through the adders: equal to a logical or over columns of a plain matrix."""
         rng = np.random.default_rng(seed)
         active = rng.random((n_users, 192)) < p_active
-        words = np.packbits(active, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+        bitmaps = np.packbits(active, axis=1, bitorder="little").view("<u8").astype(np.uint64)
         ends = DayRange(D0, D0 + timedelta(days=191))
-        counts = distinct_per_window(words, first_day=D0, ends=ends, window_days=window_days)
+        counts = distinct_per_window(bitmaps, first_day=D0, ends=ends, window_days=window_days)
         expected = [int(active[:, max(0, end - window_days + 1) : end + 1].any(axis=1).sum()) for end in range(192)]
         assert counts.tolist() == expected

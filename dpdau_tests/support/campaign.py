@@ -288,11 +288,11 @@ class World:
         """Whatever was drawn and written down stays the value, also when the process died before the commit."""
         for path in lines.files_in(self.folder / "data" / "journal"):
             for line in lines.lines_of(path):
-                for note in line.document()["notes"]:
-                    if note["note"] == "release":
-                        key = (note["metric"], date.fromisoformat(note["day"]), int(note["revision"]))
-                        drawn = self._drawn.setdefault(key, int(note["drawn"]))
-                        assert drawn == int(note["drawn"]), "a value was drawn twice"
+                for entry in line.document()["notes"]:
+                    if entry["note"] == "release":
+                        key = (entry["metric"], date.fromisoformat(entry["day"]), int(entry["revision"]))
+                        drawn = self._drawn.setdefault(key, int(entry["drawn"]))
+                        assert drawn == int(entry["drawn"]), "a value was drawn twice"
         wrong = [key for key, drawn in values.items() if self._drawn.get(key) != drawn]
         assert wrong == [], "a release is not in the journal"
 

@@ -47,7 +47,7 @@ def stage_activity(workspace: Workspace, events: Iterable[Event]) -> str:
     for user, day in events:
         users_of_day.setdefault(day, set()).add(user.encode())
     files = []
-    with workspace.lake.lock(), workspace.lake.write_batch() as waiting:
+    with workspace.lake.lock(), workspace.lake.write_batch() as files_batch:
         with workspace.ledger.read() as connection:
             erased = ErasedKeys.read(connection, erasures.epochs(connection), only_pending=False)
             old = erasure_filter_of(workspace, connection)
@@ -62,8 +62,8 @@ def stage_activity(workspace: Workspace, events: Iterable[Event]) -> str:
                 keys = erased.without(keys, day=day, epoch=epoch)
                 if keys.size:
                     path = workspace.lake.staging_path(day, batch=batch, epoch=epoch)
-                    files.append((day, epoch, waiting.write_keys(path, keys)))
-        waiting.publish()
+                    files.append((day, epoch, files_batch.write_keys(path, keys)))
+        files_batch.publish()
         with workspace.ledger.write() as connection:
             workspace.freeze(connection)
             batches.record(

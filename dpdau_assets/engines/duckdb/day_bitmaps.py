@@ -1,4 +1,4 @@
-"""Words of 64 days: which blocks of a user's words belong to which epoch, and the keys of each day out of them.
+"""Day bitmaps in words of 64 days: which words of a user belong to which epoch, and which keys each day has.
 
 Belongs here: arithmetic on blocks, bits and sorted keys. Does not belong here: running queries (`duckdb`).
 Day d (days since 1970) is bit (d + alignment) mod 64 of block (d + alignment) div 64.
@@ -85,7 +85,7 @@ def epoch_plans(days: Iterable[date], calendar: EpochCalendar, *, window_days: i
 def split_days(
     keys: Keys,
     codes: NDArray[np.int32],
-    words: NDArray[np.uint64],
+    bitmaps: NDArray[np.uint64],
     *,
     plan: EpochPlan,
     alignment: int,
@@ -98,22 +98,25 @@ def split_days(
     Args:
         keys: uint64[n], one per user and block, in any order; sensitive.
         codes: int32[n], the block.
-        words: uint64[n], the bits of the days active.
+        bitmaps: uint64[n], the bits of the days active.
         plan: Which blocks and bits.
         alignment: 0..63.
         threads: Days selected at once.
     """
     order = np.argsort(keys) if len(plan.masks) == 1 else np.lexsort((keys, codes))
-    keys, words = keys[order], words[order]
+    keys, bitmaps = keys[order], bitmaps[order]
     blocks = sorted(plan.masks)
     bounds = [0, *np.searchsorted(codes[order], blocks[1:]), len(keys)]
     with ThreadPoolExecutor(threads) as pool:
         for index, block in enumerate(blocks):
-            block_keys, block_words = keys[bounds[index] : bounds[index + 1]], words[bounds[index] : bounds[index + 1]]
+            block_keys, block_bitmaps = (
+                keys[bounds[index] : bounds[index + 1]],
+                bitmaps[bounds[index] : bounds[index + 1]],
+            )
             has_collision = bool((block_keys[1:] == block_keys[:-1]).any())
             days = days_of_blocks({block: plan.masks[block]}, alignment=alignment)
             bits = [(day_number(day) + alignment) % BLOCK_DAYS for day in days]
-            keys_of = partial(_keys_with, block_keys, _bytes_apart(block_words))
+            keys_of = partial(_keys_with, block_keys, _bytes_apart(block_bitmaps))
             for start in range(0, len(days), threads):
                 chosen = pool.map(keys_of, bits[start : start + threads])
                 for day, day_keys in zip(days[start : start + threads], chosen, strict=True):
@@ -121,9 +124,9 @@ def split_days(
                         yield day, np.unique(day_keys) if has_collision else day_keys
 
 
-def _bytes_apart(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """uint8[8, n]: the bytes of the words, lowest first, each in a row of its own, so that a day reads an eighth."""
-    return np.ascontiguousarray(words.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8).T)
+def _bytes_apart(bitmaps: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """uint8[8, n]: the bytes of the bitmaps, lowest first, each in a row of its own, so that a day reads an eighth."""
+    return np.ascontiguousarray(bitmaps.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8).T)
 
 
 def _keys_with(keys: Keys, rows: NDArray[np.uint8], bit: int) -> Keys:
@@ -131,18 +134,18 @@ def _keys_with(keys: Keys, rows: NDArray[np.uint8], bit: int) -> Keys:
     return np.compress((rows[bit >> 3] & np.uint8(1 << (bit & 7))) != 0, keys)
 
 
-def words_after(
-    codes: NDArray[np.int32], words: NDArray[np.uint64], through: NDArray[np.int64], *, alignment: int
+def day_bitmaps_after(
+    codes: NDArray[np.int32], bitmaps: NDArray[np.uint64], through: NDArray[np.int64], *, alignment: int
 ) -> NDArray[np.uint64]:
-    """The words without the bits of days up to `through`.
+    """The bitmaps without the bits of days up to `through`.
 
     Args:
-        codes: int32[n], the block of each word.
-        words: uint64[n], the bits of days; sensitive.
+        codes: int32[n], the block of each bitmap.
+        bitmaps: uint64[n], the bits of days; sensitive.
         through: int64[n], days since 1970-01-01; -1 keeps every bit.
         alignment: 0..63.
     """
     gone = np.clip(through + alignment + 1 - codes.astype(np.int64) * BLOCK_DAYS, 0, BLOCK_DAYS)
     gone[through < 0] = 0
     kept = np.left_shift(np.uint64(_ALL_DAYS), np.minimum(gone, BLOCK_DAYS - 1).astype(np.uint64))
-    return words & np.where(gone == BLOCK_DAYS, np.uint64(0), kept)
+    return bitmaps & np.where(gone == BLOCK_DAYS, np.uint64(0), kept)

@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.engines.duckdb.day_bitmaps import EpochPlan, day_number, epoch_plans, split_days, words_after
+from dpdau_assets.engines.duckdb.day_bitmaps import EpochPlan, day_bitmaps_after, day_number, epoch_plans, split_days
 from dpdau_assets.engines.duckdb.pseudonyms import column_user_keys
 from dpdau_assets.engines.duckdb.row_sql import ERASING
 from dpdau_assets.engines.duckdb.source_rows import SourceRows, may_be_direct
@@ -224,7 +224,7 @@ class DuckdbReading:
         columns["user_key"] = column_user_keys(ids, key_of(epoch), threads=self._threads)
         if alignment is not None and erased is not None and epoch < erased.epoch:
             through = erased.erased_through(column_user_keys(ids, key_of(erased.epoch), threads=self._threads))
-            columns["word"] = words_after(columns["code"], columns["word"], through, alignment=alignment)
+            columns["word"] = day_bitmaps_after(columns["code"], columns["word"], through, alignment=alignment)
         return columns
 
 

@@ -1,7 +1,7 @@
-"""A source as SQL over an open connection: judged rows, and the aggregate of them into words of days.
+"""A source as SQL over an open connection: judged rows, and the aggregate of them into day bitmaps.
 
 Belongs here: how often and in which way a source is scanned. Does not belong here: the expressions (`row_sql`,
-`relations`), what the words become (`duckdb`).
+`relations`), what the bitmaps become (`duckdb`).
 
 A Parquet file is scanned by DuckDB itself; every other source, and a Parquet file with a text that is not UTF-8, is
 streamed through Arrow and can be read once per stream.

@@ -38,7 +38,7 @@ from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.lake.layout import ASSETS, DAY_MARK, ERASURE_REPLAY, MAU_UNIONS, day_of
 from dpdau_assets.storage.ledger import batches, erasures, frozen_windows, partitions, salt_facts
 from dpdau_assets.storage.ledger.frozen_windows import FrozenWindow
-from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def destroy_epochs(workspace: Workspace, floor: date) -> int | None:
         erasures.forget_tombstones(connection, before=floor, below_epoch=lowest)
         if lowest > salt_facts.destroyed_below(connection):
             salt_facts.set_destroyed_below(connection, lowest)
-            note(connection, "epochs_destroyed", {"below": lowest})
+            add_journal_entry(connection, "epochs_destroyed", {"below": lowest})
     destroy_secrets(workspace, lowest)
     return by_backups if by_backups is not None and by_backups < unneeded else None
 

@@ -30,7 +30,7 @@ from dpdau_assets.storage.keys.salt_file import segment_fields
 from dpdau_assets.storage.keys.salt_store import RotationRecord, SaltStore
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
-from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 from dpdau_assets.storage.ledger.ledger import time_text
 
 MOST_DAYS_AHEAD = 366
@@ -89,7 +89,7 @@ def rotate_salt(
                 salts = salts.rotated(effective, rotation_days=length, secret=secret, made_at=made_at)
                 salt_file.put_pending(lake.secrets_path, salts.document())
                 salt_facts.set_fingerprint(connection, salts.fingerprint())
-                note(connection, "rotation", _note(salts))
+                add_journal_entry(connection, "rotation", _rotation_entry(salts))
         take_recorded(lake, salts.fingerprint())
         list_rotations(lake, salts)
     return SaltRotation(salts.rotations()[-1], is_repeat)
@@ -113,7 +113,7 @@ def list_rotations(lake: Lake, salts: SaltStore) -> None:
         make_durable([path])
 
 
-def _note(salts: SaltStore) -> dict[str, Any]:
+def _rotation_entry(salts: SaltStore) -> dict[str, Any]:
     """What the journal keeps: the calendar of afterwards and the fingerprint, never a secret."""
     return {"segments": segment_fields(salts.calendar), "fingerprint": salts.fingerprint()}
 

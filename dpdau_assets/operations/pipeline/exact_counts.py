@@ -1,7 +1,7 @@
 """Exact distinct users of windows, from the key files of their days.
 
-Belongs here: choosing epochs, blocks of days and files for windows. Merging files into words of days belongs to storage
-(`key_words`), the bit arithmetic to core (`windows`). All counts are sensitive.
+Belongs here: choosing epochs, blocks of days and files for windows. Merging files into day bitmaps belongs to storage
+(`merge_day_bitmaps`), the bit arithmetic to core (`windows`). All counts are sensitive.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dpdau_assets.core.hashing import EpochCalendar
 from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.core.windows import WORD_DAYS, Window, distinct_per_window
 from dpdau_assets.operations.session.pieces import READ_THREADS, in_threads
-from dpdau_assets.storage.lake.day_bitmaps import merge_days
+from dpdau_assets.storage.lake.day_bitmaps import merge_day_bitmaps
 from dpdau_assets.storage.lake.parquet_bytes import Keys
 
 MAX_DAYS = 2 * WORD_DAYS
@@ -92,17 +92,17 @@ def _count_block(block: Block, files: KeyFiles, read: ReadKeys) -> dict[Window, 
         return dict.fromkeys(block.windows, 0)
     keys = in_threads(lambda item: read(item[0], block.epoch, item[1]), found)
     first, last = found[0][0], found[-1][0]
-    words = merge_days(
+    bitmaps = merge_day_bitmaps(
         [(day - first).days for day, _ in found],
         keys,
-        words=(last - first).days // WORD_DAYS + 1,
+        n_words=(last - first).days // WORD_DAYS + 1,
         threads=READ_THREADS,
     )
 
     def count_length(length: int) -> dict[Window, int]:
         windows = [window for window in block.windows if len(window) == length]
         ends = DayRange(windows[0].last, windows[-1].last)
-        per_end = distinct_per_window(words, first_day=first, ends=ends, window_days=length)
+        per_end = distinct_per_window(bitmaps, first_day=first, ends=ends, window_days=length)
         return {window: int(per_end[(window.last - ends.first).days]) for window in windows}
 
     lengths = sorted({len(window) for window in block.windows})

@@ -217,7 +217,7 @@ class RestoreWork:
             for line in lines.lines:
                 replay.apply(connection, line)
             self._check_id(connection)
-            journal_entries.taken(connection)  # what the journal holds already
+            journal_entries.take_journal_entries(connection)  # what the journal holds already
             if all(gap.until for gap in gaps) and is_published_beyond(connection, self._lake):
                 end = lines.lines[-1] if lines.lines else None
                 gaps = (*gaps, Gap(end.seq if end else base.anchor.seq, end.at if end else base.since, None))
@@ -242,7 +242,7 @@ class RestoreWork:
             strangers = adopt_strangers(connection, self._lake, held_from=floor, now=self._now) if gaps else 0
             _mark_erasures(connection)
             lost = unaccounted(connection)
-            self._note(connection, base, lines, gaps, max(known_seq, base.anchor.seq))
+            self._add_restored_entry(connection, base, lines, gaps, max(known_seq, base.anchor.seq))
         ledger.scrub()
         name = copy.path.name if copy else None
 
@@ -292,12 +292,14 @@ class RestoreWork:
         seen += [last_use(connection), *(line.at for line in lines.lines)]
         return max(self._now, *(parse_time(text) for text in seen if text))
 
-    def _note(self, connection: Connection, base: Base, lines: Lines, gaps: tuple[Gap, ...], known_seq: int) -> None:
+    def _add_restored_entry(
+        self, connection: Connection, base: Base, lines: Lines, gaps: tuple[Gap, ...], known_seq: int
+    ) -> None:
         last = lines.lines[-1].anchor if lines.lines else base.anchor
         set_meta(connection, SEQ_KEY, str(max(last.seq, known_seq)))
         set_meta(connection, DIGEST_KEY, last.digest)
         document = {"source": base.name, "gaps": [[gap.after, gap.since, gap.until] for gap in gaps]}
-        journal_entries.note(connection, "restored", document)
+        journal_entries.add_journal_entry(connection, "restored", document)
         self._journal.flush(connection, step=RESTORE_STEP)
 
     def swap(self, temporary: Path) -> None:

@@ -19,7 +19,7 @@ from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.lake.layout import FILES_OF_DAYS, STAGING
 from dpdau_assets.storage.ledger import schema
-from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 
 
 def put_lake_back(lake: Lake, ledger_id: str | None) -> Backup:
@@ -56,13 +56,13 @@ def put_lake_back(lake: Lake, ledger_id: str | None) -> Backup:
 
 
 def _replace_folder(chosen: Backup, name: str, place: Path) -> None:
-    waiting = place.parent / temporary_name(place)
+    pending = place.parent / temporary_name(place)
     with storage_errors(place, "put back"):
-        shutil.copytree(chosen.path / name, waiting) if (chosen.path / name).is_dir() else waiting.mkdir()
-        make_durable([path for path in waiting.rglob("*") if path.is_file()])
+        shutil.copytree(chosen.path / name, pending) if (chosen.path / name).is_dir() else pending.mkdir()
+        make_durable([path for path in pending.rglob("*") if path.is_file()])
         if place.exists():
             shutil.rmtree(place)
-        waiting.rename(place)
+        pending.rename(place)
     make_names_durable({place, place.parent})
 
 
@@ -82,5 +82,5 @@ def drop_batches(
     for seq in lost:
         connection.execute(delete(schema.staged_files).where(schema.staged_files.c.batch_seq == seq))
         connection.execute(delete(schema.batches).where(schema.batches.c.seq == seq))
-        note(connection, "batch_discarded", {"seq": seq})
+        add_journal_entry(connection, "batch_discarded", {"seq": seq})
     return len(lost)

@@ -22,7 +22,7 @@ from dpdau_assets.operations.verify.ledger import verify_ledger
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.backups import backups
 from dpdau_assets.storage.backups.backups import Backup
-from dpdau_assets.storage.journal.last_line import noted_end
+from dpdau_assets.storage.journal.last_line import read_journal_end
 from dpdau_assets.storage.journal.lines import START, Anchor, Gap, Line, Lines, read
 from dpdau_assets.storage.lake.key_files import read_table
 from dpdau_assets.storage.lake.lake import Lake
@@ -76,7 +76,7 @@ class RestoreSource:
         self._ledger_id = ledger_id
         found = look_at(ledger)
         self.present = found if ledger_id in (None, found.ledger_id) else NOT_THERE
-        self.known_seq = max(self.present.anchor.seq, noted_end(lake.journal_end_path, ledger_id=ledger_id))
+        self.known_seq = max(self.present.anchor.seq, read_journal_end(lake.journal_end_path, ledger_id=ledger_id))
 
     def choose(self, source: Path | None, *, with_lake: bool) -> Base:
         """What the journal is replayed onto.

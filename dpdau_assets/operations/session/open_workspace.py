@@ -96,9 +96,9 @@ def _check_ledger_id(lake: Lake, ledger_id: str | None) -> None:
     is_named = path.exists()
     stored = read_bytes(path).decode("ascii", "replace").strip() if is_named else _ledger_of_journal(lake)
     if not is_named and ledger_id is not None and stored in (None, ledger_id):
-        with lake.write_batch() as aside:  # in tmp/, where a later sweep finds it
-            aside.write_bytes(path, f"{ledger_id}\n".encode("ascii"))
-            aside.publish()
+        with lake.write_batch() as files:  # in tmp/, where a later sweep finds it
+            files.write_bytes(path, f"{ledger_id}\n".encode("ascii"))
+            files.publish()
     elif stored != ledger_id:
         found = "it is missing" if ledger_id is None else "another one was found"
         raise LedgerMismatchError(

@@ -79,9 +79,9 @@ def publish(workspace: Workspace, new: Publication, known: Mapping[tuple[str, da
     intent = workspace.lake.intent_path
     needs_intent = bool(moved or new.folded or new.rewritten)
     if needs_intent:
-        with workspace.lake.write_batch() as aside:  # in tmp/, where a later sweep finds it
-            aside.write_bytes(intent, json.dumps(_document(new, moved)).encode())
-            aside.publish()
+        with workspace.lake.write_batch() as files:  # in tmp/, where a later sweep finds it
+            files.write_bytes(intent, json.dumps(_document(new, moved)).encode())
+            files.publish()
     new.files.publish()
     with workspace.ledger.write() as connection:
         partitions.save(connection, [*new.rows, *new.references], now=workspace.clock())

@@ -129,8 +129,8 @@ def last_expiry(workspace: Workspace, request: ErasureRequest) -> str | None:
 def _completions(workspace: Workspace) -> list[tuple[int, int, str]]:
     """Every completion that the journal still holds: its line, the last request it completed, and its time."""
     lines = read(workspace.lake.journal_folder, workspace.settings.journal_mirror).lines
-    found = ((line.seq, note) for line in lines for note in line.document()["notes"])
-    return [(seq, note["upto"], note["completed_at"]) for seq, note in found if note["note"] == "erasure_completed"]
+    found = ((line.seq, entry) for line in lines for entry in line.document()["notes"])
+    return [(seq, entry["upto"], entry["completed_at"]) for seq, entry in found if entry["note"] == "erasure_completed"]
 
 
 def _is_older(copy: Manifest, line: int | None, completed_at: str) -> bool:

@@ -40,11 +40,11 @@ TABLES = {
     "reset": schema.resets,
     "erasure": schema.erasure_requests,
 }
-"""Notes that are rows which never change, with their tables."""
+"""Kinds of entries whose rows never change, with their tables."""
 ELSEWHERE = ("note", "opened", "tombstones", "reach", "sealed_offset", "completed_at")
-"""Members of notes that are no column of their row, or change in it."""
+"""Members of entries that are no column of their row, or change in it."""
 Rows = dict[str, dict[Any, Mapping[str, Any]]]
-"""Rows by kind of note and primary key."""
+"""Rows by kind of entry and primary key."""
 
 
 def verify_journal(workspace: Workspace, search: KeySearch, report: Report) -> None:
@@ -76,7 +76,7 @@ def verify_journal(workspace: Workspace, search: KeySearch, report: Report) -> N
         return
     is_whole = _verify_chain(found, lines, ledger_id, report, copied=copied)
     since = _since_gap(found, lines, copied=copied)
-    is_all = is_whole and any(note["note"] == "created" for note in since[0].document()["notes"])
+    is_all = is_whole and any(entry["note"] == "created" for entry in since[0].document()["notes"])
     _compare(_journal_rows(since), rows, report, is_whole=is_whole, is_all=is_all)
 
 
@@ -145,10 +145,10 @@ def _verify_chain(found: Lines, lines: list[Line], ledger_id: str, report: Repor
         repair = backup_then_removal_of(*foreign)
         report.find("journal", JOURNAL, "it holds lines of another ledger", repair=repair)
     first, last = lines[0].seq, lines[-1].seq
-    restores = [(line, note) for line in lines for note in line.document()["notes"] if note["note"] == "restored"]
-    noted = {gap[0] for _, note in restores for gap in note["gaps"]}
-    noted |= {max((one.seq for one in lines if one.seq < line.seq), default=0) for line, _ in restores}
-    ends = [_end_of(gap, lines) for gap in found.gaps if first <= gap.after < last and gap.after not in noted]
+    restores = [(line, entry) for line in lines for entry in line.document()["notes"] if entry["note"] == "restored"]
+    known_gaps = {gap[0] for _, entry in restores for gap in entry["gaps"]}
+    known_gaps |= {max((one.seq for one in lines if one.seq < line.seq), default=0) for line, _ in restores}
+    ends = [_end_of(gap, lines) for gap in found.gaps if first <= gap.after < last and gap.after not in known_gaps]
     is_cut = lines[0].previous != START and copied < first - 1
     is_whole = not is_cut and all(copied >= end - 1 for end in ends)
     if not is_whole:
@@ -175,7 +175,7 @@ def _copied_upto(workspace: Workspace) -> int:
 
 
 def _ledger_rows(connection: Connection) -> Rows:
-    """The rows of the ledger that the journal notes, by the journal's spelling."""
+    """The rows of the ledger that the journal records, by the journal's spelling."""
     return {
         kind: {_key(table, row._mapping): _plain(row._mapping) for row in connection.execute(select(table))}
         for kind, table in TABLES.items()
@@ -183,15 +183,15 @@ def _ledger_rows(connection: Connection) -> Rows:
 
 
 def _journal_rows(lines: Iterable[Line]) -> Rows:
-    """The rows that the lines note."""
+    """The rows that the lines record."""
     rows: Rows = {kind: {} for kind in TABLES}
     for line in lines:
-        for note in line.document()["notes"]:
-            table = TABLES.get(note["note"])
+        for entry in line.document()["notes"]:
+            table = TABLES.get(entry["note"])
             if table is not None:
-                rows[note["note"]][_key(table, note)] = _plain(note)
-            if "opened" in note:  # a charge holds its whole account, whose own line may be lost
-                rows["account"].setdefault(_key(schema.accounts, note["opened"]), _plain(note["opened"]))
+                rows[entry["note"]][_key(table, entry)] = _plain(entry)
+            if "opened" in entry:  # a charge holds its whole account, whose own line may be lost
+                rows["account"].setdefault(_key(schema.accounts, entry["opened"]), _plain(entry["opened"]))
     return rows
 
 
@@ -207,12 +207,12 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _compare(noted: Rows, stored: Rows, report: Report, *, is_whole: bool, is_all: bool) -> None:
-    """Every noted row is in the ledger as it was noted, and every row since the first noted one was noted.
+def _compare(journal_rows: Rows, stored: Rows, report: Report, *, is_whole: bool, is_all: bool) -> None:
+    """Reports rows that are in only one of journal and ledger, from the first recorded row on, or that differ.
 
-    Where the lines go back to the ledger's creation (`is_all`), every row was.
+    Where the lines go back to the ledger's creation (`is_all`), every row of the ledger must be recorded.
     """
-    for kind, rows in noted.items():
+    for kind, rows in journal_rows.items():
         first = min(rows, default=None)
         is_since = {key: is_all or (first is not None and key >= first) for key in stored[kind]}
         held = {key: row for key, row in stored[kind].items() if is_since[key]}

@@ -132,7 +132,7 @@ def copy_ledger(ledger: Ledger, folder: Path, terms: Terms) -> Backup:
     make_folder(folder, mode=FOLDER_MODE)
     path = folder / f"ledger-{terms.now.astimezone(UTC):%Y%m%d}.sqlite"
     place = path.with_suffix(".json")
-    temporary, waiting = folder / temporary_name(path), folder / temporary_name(place)
+    temporary, pending = folder / temporary_name(path), folder / temporary_name(place)
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
         ledger.copy_to(temporary)
@@ -141,16 +141,16 @@ def copy_ledger(ledger: Ledger, folder: Path, terms: Terms) -> Backup:
             raise DataError(f"the ledger is damaged: its copy failed {fault}", hint="run `dpdau restore`")
         anchor, batch_seq = _place_of(temporary)
         manifest = terms.manifest(anchor=anchor, batch_seq=batch_seq, sha256=file_digest(temporary))
-        write_new(waiting, json.dumps(asdict(manifest), indent=1).encode() + b"\n", mode=FILE_MODE)
-        make_durable([temporary, waiting])
+        write_new(pending, json.dumps(asdict(manifest), indent=1).encode() + b"\n", mode=FILE_MODE)
+        make_durable([temporary, pending])
         remove([place])  # between the two renames there is no pair that does not match
         replace(temporary, path)
-        replace(waiting, place)
+        replace(pending, place)
         make_durable([path, place])
     except OSError as error:
         raise storage_error(error, path, "write") from error
     finally:
-        for left in (temporary, waiting):
+        for left in (temporary, pending):
             with suppress(OSError):
                 left.unlink(missing_ok=True)
     return Backup(path, manifest)

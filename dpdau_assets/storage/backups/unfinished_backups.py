@@ -35,8 +35,8 @@ def settle_unfinished(folder: Path, *, before: datetime | None = None) -> None:
     Raises:
         StorageError: The disk refused.
     """
-    for waiting in _left(folder, "ledger-*.json", before):
-        _finish_ledger(waiting)
+    for pending in _left(folder, "ledger-*.json", before):
+        _finish_ledger(pending)
     copies = [copy for path in _left(folder, "lake-*", before) if (copy := _whole(path)) is not None]
     for copy in sorted(copies, key=lambda one: one.manifest.created_at, reverse=True):
         _finish_lake(copy.path)
@@ -48,9 +48,9 @@ def settle_unfinished(folder: Path, *, before: datetime | None = None) -> None:
             remove([left])
 
 
-def place_of(waiting: Path) -> Path:
+def place_of(pending: Path) -> Path:
     """The place that a name in waiting is to take."""
-    return waiting.with_name(waiting.name.removeprefix(".").split(TEMPORARY_MARK)[0])
+    return pending.with_name(pending.name.removeprefix(".").split(TEMPORARY_MARK)[0])
 
 
 def _left(folder: Path, names: str, before: datetime | None) -> list[Path]:
@@ -58,32 +58,32 @@ def _left(folder: Path, names: str, before: datetime | None) -> list[Path]:
     return [path for path in found if before is None or path.stat().st_mtime < before.timestamp()]
 
 
-def _finish_ledger(waiting: Path) -> None:
+def _finish_ledger(pending: Path) -> None:
     """Puts a manifest into its place, and before it the copy that it names when that waits as well."""
-    place = place_of(waiting)
-    path, manifest = place.with_suffix(".sqlite"), manifest_in(waiting)
+    place = place_of(pending)
+    path, manifest = place.with_suffix(".sqlite"), manifest_in(pending)
     if manifest is None or place.exists():
         return
     for copy in (path, *sorted(path.parent.glob(f".{path.name}{TEMPORARY_MARK}*"))):
         if has_digest(copy, manifest.sha256):
             if copy != path:
                 replace(copy, path)
-            replace(waiting, place)
+            replace(pending, place)
             make_durable([path, place])
             return
 
 
-def _whole(waiting: Path) -> Backup | None:
+def _whole(pending: Path) -> Backup | None:
     """A copy of the lake in waiting, None when it is not all there."""
     with suppress(DataError):
-        copy = read_manifest(waiting)
+        copy = read_manifest(pending)
         if is_sound(copy):
             return copy
     return None
 
 
-def _finish_lake(waiting: Path) -> None:
-    place = place_of(waiting)
+def _finish_lake(pending: Path) -> None:
+    place = place_of(pending)
     if not place.exists():
-        replace(waiting, place)
+        replace(pending, place)
         make_names_durable({place.parent})

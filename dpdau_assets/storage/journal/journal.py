@@ -31,12 +31,11 @@ from sqlalchemy import Connection
 from dpdau_assets.errors import InternalError, LedgerOutdatedError
 from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, make_durable, remove, replace, temporary_name
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
-from dpdau_assets.storage.journal.last_line import note_end, noted_end
+from dpdau_assets.storage.journal.last_line import read_journal_end, write_journal_end
 from dpdau_assets.storage.journal.lines import START, Anchor, Line, encode, file_number, files_in, last_line
 from dpdau_assets.storage.journal.sealing import seal
 from dpdau_assets.storage.ledger import journal_entries
 from dpdau_assets.storage.ledger.journal_entries import Sealed
-from dpdau_assets.storage.ledger.journal_entries import note as note
 from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, get_meta, time_text
 
 FILE_BYTES = 64 << 20
@@ -71,7 +70,7 @@ class Journal:
     Args:
         folder: `DATA_DIR/journal`.
         mirror: A folder for the second copy, best on another disk; None for none.
-        end: Where the last line's number is noted outside of the journal; None for nowhere.
+        end: The file beside the journal with the number of its last line; None for no such file.
     """
 
     def __init__(self, folder: Path, *, mirror: Path | None = None, end: Path | None = None) -> None:
@@ -102,12 +101,12 @@ class Journal:
             raise self._is_older()
         if self.redo is None or not self.redo(connection, tail):
             return False
-        journal_entries.taken(connection)
+        journal_entries.take_journal_entries(connection)
         _set_anchor(connection, tail.anchor)
         return True
 
     def check(self, read_anchor: Callable[[], Anchor], *, ledger_id: str) -> None:
-        """Returns when the ledger is not older than its journal, nor both older than what was noted; for readers.
+        """Raises unless the ledger is as new as its journal, and both are as new as the recorded end; for readers.
 
         Args:
             read_anchor: Reads the ledger's anchor, called after the journal was read.
@@ -116,16 +115,16 @@ class Journal:
         Raises:
             LedgerOutdatedError: The ledger is older than its journal.
         """
-        noted = noted_end(self._end, ledger_id=ledger_id) if self._end else 0
+        recorded_end = read_journal_end(self._end, ledger_id=ledger_id) if self._end else 0
         tail = self._tail()
         written, known = tail.seq if tail else 0, read_anchor().seq
-        if written > known + 1 or noted > max(written, known):
+        if written > known + 1 or recorded_end > max(written, known):
             raise self._is_older()
 
     def flush(self, connection: Connection, *, step: int = 1) -> None:
-        """Writes the transaction's notes down, durably in every copy; call it last before the commit.
+        """Writes the entries of the transaction durably to every copy; call it last before the commit.
 
-        A transaction without notes leaves no line.
+        A transaction without entries leaves no line.
 
         Args:
             connection: The write transaction.
@@ -134,7 +133,7 @@ class Journal:
         Raises:
             StorageError: A copy cannot be written: roll back.
         """
-        collected = journal_entries.taken(connection)
+        collected = journal_entries.take_journal_entries(connection)
         if not collected:
             return
         known, ledger_id = anchor_of(connection), get_meta(connection, "ledger_id") or ""
@@ -152,12 +151,12 @@ class Journal:
         tail = Line(seq, known.digest, digest, body["at"], ledger_id, path, identity[2] - len(line), len(line))
         self._seen = _Seen(identity, tail)
         if self._end is not None:
-            note_end(self._end, seq=seq, ledger_id=ledger_id)
+            write_journal_end(self._end, seq=seq, ledger_id=ledger_id)
         _set_anchor(connection, Anchor(seq, digest))
 
     def _sealed(self, value: Any, *, ledger_id: str, seq: int) -> dict[str, str]:
         if not isinstance(value, Sealed):
-            raise InternalError(f"a note holds a {type(value).__name__}, which the journal cannot write")
+            raise InternalError(f"a journal entry holds a {type(value).__name__}, which the journal cannot write")
         if self.keys is None:
             raise InternalError("the journal was given no salts to seal erasures with")
         about = sealed_about(ledger_id, seq, value.epoch)

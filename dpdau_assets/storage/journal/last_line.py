@@ -1,6 +1,6 @@
-"""The number of the journal's last line, once more outside of it: it tells when both ledger and journal are old.
+"""The number of the journal's last line in a file beside the journal: it shows when both ledger and journal are old.
 
-Belongs here: that one small file, `lake/.journal-end`. It is evidence and nothing hangs on it: it is written after the
+Belongs here: that one small file, `lake/.journal-end`. It is evidence, no operation needs it. It is written after the
 line, without waiting for the disk, so it never names a line that a crash left unwritten. A number that neither the
 journal nor the ledger reaches means that both were put back from an older copy, or that both lost their end.
 """
@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def note_end(path: Path, *, seq: int, ledger_id: str) -> None:
-    """Notes the last line; where that is refused the note stays what it was.
+def write_journal_end(path: Path, *, seq: int, ledger_id: str) -> None:
+    """Writes the number of the last line; if the disk refuses it, the file keeps its old number.
 
     Args:
-        path: The file; its folder exists or nothing is noted.
+        path: The file; if its folder does not exist, nothing is written.
         seq: Number of the line.
         ledger_id: The ledger that it belongs to.
     """
@@ -28,15 +28,15 @@ def note_end(path: Path, *, seq: int, ledger_id: str) -> None:
             os.close(descriptor)
 
 
-def noted_end(path: Path, *, ledger_id: str | None) -> int:
-    """The last line that was noted; 0 when there is no note, or one of another ledger.
+def read_journal_end(path: Path, *, ledger_id: str | None) -> int:
+    """The number of the last line that was written; 0 if there is no file, or one of another ledger.
 
     Args:
         path: The file.
-        ledger_id: The ledger; None when it is not known, so that any note counts.
+        ledger_id: The ledger; None if it is not known, so that a file of any ledger counts.
     """
     try:
-        seq, noted_id = path.read_bytes().decode("ascii").split()
-        return int(seq) if ledger_id in (None, noted_id) else 0
+        seq, written_id = path.read_bytes().decode("ascii").split()
+        return int(seq) if ledger_id in (None, written_id) else 0
     except (OSError, ValueError):
         return 0

@@ -40,7 +40,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Line:
-    """One checked line, without its notes until `document` reads them."""
+    """One checked line; `document` reads its entries."""
 
     seq: int
     previous: str

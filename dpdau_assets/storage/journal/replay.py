@@ -1,6 +1,6 @@
 """Doing again what a line of the journal says: rows come back by their numbers, identical or refused.
 
-Belongs here: what each kind of note means for the tables. Finding lines belongs to `journal_lines`, deciding which to
+Belongs here: what each kind of entry means for the tables. Finding lines belongs to `journal_lines`, deciding which to
 replay to `operations.restore` and, for the one line a crash left, to `Journal.begin`.
 
 Replaying is idempotent: a row that is there already must be the same. Tombstones come back through their upsert, which
@@ -62,7 +62,7 @@ class Replay:
         return True
 
     def apply(self, connection: Connection, line: Line) -> None:
-        """Does everything again that one line notes.
+        """Replays all entries of one line.
 
         Args:
             connection: A write transaction.

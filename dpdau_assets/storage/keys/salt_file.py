@@ -179,17 +179,17 @@ def take_pending(path: Path, *, is_wanted: Callable[[SaltDocument], bool]) -> bo
     It holds every secret of the file it replaces.
     """
     with _locked(path):
-        waiting = pending_path(path)
-        if not waiting.exists():
+        pending = pending_path(path)
+        if not pending.exists():
             return False
         try:
-            document = SaltDocument.from_bytes(read_bytes(waiting))
+            document = SaltDocument.from_bytes(read_bytes(pending))
         except ValueError:
             return False
         if is_wanted(document):
             with _WipedAfterwards(path), storage_errors(path, "replace"):
                 # not by `replace`, which removes what it cannot move: the only copy
-                os.replace(waiting, path)  # noqa: PTH105 - tests inject faults at the os level
+                os.replace(pending, path)  # noqa: PTH105 - tests inject faults at the os level
                 make_durable([path])
             return True
     return False

@@ -1,7 +1,8 @@
-"""Exact unions over key files: which days each key was seen, as words of bits.
+"""Exact unions over key files: one bitmap per key, with a bit for each day on which the key was seen.
 
-Belongs here: reading many sorted key files and merging them. Does not belong here: counting windows over the words
-(`core.windows`). Keys are never returned with their words, so no row of the result names anyone.
+Belongs here: merging many sorted arrays of keys. Does not belong here: counting windows over the bitmaps
+(`core.windows`). A bitmap is a row of 64-bit words. Keys are never returned with their bitmaps, so no row of the result
+names anyone.
 
 The method: keys are cut into ranges by their leading bits, each file's part of a range being one slice because files
 are sorted. Within a range the leading bits say nothing, so they are shifted out and the day takes their place: sorting
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from dpdau_assets.storage.lake.parquet_bytes import Keys
 
-Words = npt.NDArray[np.uint64]
+DayBitmaps = npt.NDArray[np.uint64]
 
 WORD_BITS = 6
 """log2 of the days in a word."""
@@ -32,13 +33,13 @@ _BIT = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
 _DAY_MASK = np.uint64(63)
 
 
-def merge_days(offsets: Sequence[int], parts: Sequence[Keys], *, words: int, threads: int = 1) -> Words:
-    """As `key_words`, over keys in memory.
+def merge_day_bitmaps(offsets: Sequence[int], parts: Sequence[Keys], *, n_words: int, threads: int = 1) -> DayBitmaps:
+    """One bitmap for each distinct key: uint64[n_keys, n_words], in no order that tells a key.
 
     Args:
         offsets: Day of each part, counted from bit 0 of word 0.
         parts: uint64[n] each, sorted; sensitive.
-        words: Words per key, 1 to 64.
+        n_words: Words of 64 days per key, 1 to 64.
         threads: Ranges worked on at a time.
     """
     by_day: dict[int, list[Keys]] = {}
@@ -47,26 +48,26 @@ def merge_days(offsets: Sequence[int], parts: Sequence[Keys], *, words: int, thr
             by_day.setdefault(offset, []).append(part)
     days = [(offset, _sorted_together(found)) for offset, found in sorted(by_day.items())]
     if not days:
-        return np.empty((0, words), np.uint64)
+        return np.empty((0, n_words), np.uint64)
     if sum(len(keys) for _, keys in days) <= SMALL_KEYS:
-        return _merge_few(days, words=words)
+        return _merge_few(days, n_words=n_words)
     range_bits = _range_bits(sum(len(keys) for _, keys in days))
     edges = np.arange(1, 1 << range_bits, dtype=np.uint64) << np.uint64(64 - range_bits)
     cuts = [np.concatenate(([0], np.searchsorted(keys, edges), [len(keys)])) for _, keys in days]
 
-    def one_range(number: int) -> Words:
+    def one_range(number: int) -> DayBitmaps:
         slices = [(offset, keys[cut[number] : cut[number + 1]]) for (offset, keys), cut in zip(days, cuts, strict=True)]
-        return _merge_range(slices, range_bits=range_bits, words=words)
+        return _merge_range(slices, range_bits=range_bits, n_words=n_words)
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         return np.concatenate(list(pool.map(one_range, range(1 << range_bits))))
 
 
-def _merge_few(days: Sequence[tuple[int, Keys]], *, words: int) -> Words:
-    """As `merge_days`, without ranges."""
+def _merge_few(days: Sequence[tuple[int, Keys]], *, n_words: int) -> DayBitmaps:
+    """As `merge_day_bitmaps`, without ranges."""
     offsets = np.repeat(np.array([offset for offset, _ in days]), [len(keys) for _, keys in days])
     distinct, rows = np.unique(np.concatenate([keys for _, keys in days]), return_inverse=True)
-    result = np.zeros((len(distinct), words), np.uint64)
+    result = np.zeros((len(distinct), n_words), np.uint64)
     np.bitwise_or.at(result, (rows, offsets >> WORD_BITS), _BIT[offsets & 63])
     return result
 
@@ -80,21 +81,21 @@ def _range_bits(keys: int) -> int:
     return max(WORD_BITS, (keys // RANGE_KEYS).bit_length())
 
 
-def _merge_range(slices: Sequence[tuple[int, Keys]], *, range_bits: int, words: int) -> Words:
-    """The words of the keys of one range; all keys share their leading `range_bits`."""
+def _merge_range(slices: Sequence[tuple[int, Keys]], *, range_bits: int, n_words: int) -> DayBitmaps:
+    """The bitmaps of the keys of one range; all keys share their leading `range_bits`."""
     keys_of_word: list[Keys] = []
-    bits_of_word: list[Words] = []
-    for word in range(words):
+    bits_of_word: list[DayBitmaps] = []
+    for word in range(n_words):
         chosen = [(offset & 63, keys) for offset, keys in slices if offset >> WORD_BITS == word]
-        keys, bits = _merge_word(chosen, range_bits=range_bits)
+        keys, bits = _merge_one_word(chosen, range_bits=range_bits)
         keys_of_word.append(keys)
         bits_of_word.append(bits)
-    if words == 1:
+    if n_words == 1:
         return bits_of_word[0][:, np.newaxis]
     return _join_words(keys_of_word, bits_of_word)
 
 
-def _merge_word(slices: Sequence[tuple[int, Keys]], *, range_bits: int) -> tuple[Keys, Words]:
+def _merge_one_word(slices: Sequence[tuple[int, Keys]], *, range_bits: int) -> tuple[Keys, DayBitmaps]:
     """Distinct keys (leading bits shifted out, WORD_BITS zero bits in front) and their days in one word."""
     packed = np.empty(sum(len(keys) for _, keys in slices), np.uint64)
     position = 0
@@ -113,7 +114,7 @@ def _merge_word(slices: Sequence[tuple[int, Keys]], *, range_bits: int) -> tuple
     return keys[starts], (np.bitwise_or.reduceat(bits, starts) if len(starts) else bits)
 
 
-def _join_words(keys_of_word: Sequence[Keys], bits_of_word: Sequence[Words]) -> Words:
+def _join_words(keys_of_word: Sequence[Keys], bits_of_word: Sequence[DayBitmaps]) -> DayBitmaps:
     """One row per distinct key over all words."""
     packed = np.concatenate(
         [(keys << np.uint64(WORD_BITS)) | np.uint64(word) for word, keys in enumerate(keys_of_word)]

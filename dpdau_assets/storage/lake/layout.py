@@ -106,7 +106,7 @@ class Layout:
 
     @property
     def journal_end_path(self) -> Path:
-        """Where the journal's last line is noted outside of it."""
+        """The file beside the journal with the number of its last line."""
         return self.root / LAKE / JOURNAL_END
 
     @property

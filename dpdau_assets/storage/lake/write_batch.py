@@ -1,6 +1,7 @@
-"""Several files that take their places together.
+"""Writing several files that become visible together.
 
-Belongs here: the order temporary file, fsync, rename for many files at once. The bytes are `files`' matter.
+Belongs here: the order temporary file, fsync, rename for many files at once. Does not belong here: how a table becomes
+bytes (`parquet_bytes`).
 """
 
 from __future__ import annotations
@@ -29,57 +30,57 @@ MOVE_THREADS = 8
 
 
 class WriteBatch:
-    """Files written aside that take their places together: durable first, visible second.
+    """Pending files that are moved to their final paths together, after all of them are durable.
 
     Use as a context manager. Nothing is visible before `publish`; leaving the block without it removes everything
-    written. A crash inside `publish` leaves each file either old or new, whole.
+    written. A crash inside `publish` leaves each file complete, either old or new.
 
     Args:
-        scratch: Folder for the files in waiting, on the same file system as their places (see `Lake.write_batch`).
+        scratch: Folder for the pending files, on the same file system as their final paths (see `Lake.write_batch`).
     """
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
-        self._waiting: dict[Path, Path] = {}
+        self._pending: dict[Path, Path] = {}
 
     def write_keys(self, path: Path, keys: Keys) -> str:
-        """Puts a key file in waiting for `path`; returns its digest."""
+        """Writes the pending key file for `path`; returns its digest."""
         return self.write_bytes(path, key_bytes(keys))
 
     def write_table(self, path: Path, table: pa.Table) -> str:
-        """Puts a table in waiting for `path`; returns its digest."""
+        """Writes the pending table for `path`; returns its digest."""
         return self.write_bytes(path, table_bytes(table))
 
     def write_bytes(self, path: Path, content: bytes | pa.Buffer) -> str:
-        """Puts `content` in waiting for `path`; returns its digest."""
-        return write_new(self._wait_for(path), content)
+        """Writes `content` to the pending file for `path`; returns its digest."""
+        return write_new(self._pending_file(path), content)
 
     def link(self, source: Path, path: Path) -> None:
-        """Puts a hard link (or copy) of `source` in waiting for `path`."""
-        link_or_copy_new(source, self._wait_for(path))
+        """Makes the pending file for `path` a hard link to `source`, or a copy of it."""
+        link_or_copy_new(source, self._pending_file(path))
 
-    def _wait_for(self, path: Path) -> Path:
-        if path in self._waiting:
+    def _pending_file(self, path: Path) -> Path:
+        if path in self._pending:
             raise InternalError(f"{path} is written twice in one batch")
-        waiting = self._scratch / temporary_name(path)
-        self._waiting[path] = waiting
-        return waiting
+        pending = self._scratch / temporary_name(path)
+        self._pending[path] = pending
+        return pending
 
     def publish(self) -> None:
-        """Makes all files durable, then moves them to their places, then makes the names durable.
+        """Makes all files durable, then moves them to their final paths, then makes the names durable.
 
         Raises:
             StorageError: The disk refused; files not yet moved are removed.
         """
-        make_durable(self._waiting.values())
-        folders = {path.parent for path in self._waiting}
+        make_durable(self._pending.values())
+        folders = {path.parent for path in self._pending}
         for folder in folders:
             make_folder(folder)
         with ThreadPoolExecutor(MOVE_THREADS) as pool:  # most of a move is waiting for the replaced file to be freed
-            # a move does nothing where both are links of one file: then `waiting` goes with scratch
-            list(pool.map(replace, self._waiting.values(), self._waiting))
+            # a move does nothing where both are links of one file: then `pending` goes with scratch
+            list(pool.map(replace, self._pending.values(), self._pending))
         make_names_durable(folders)
-        self._waiting.clear()
+        self._pending.clear()
 
     def __enter__(self) -> WriteBatch:
         return self
@@ -88,5 +89,5 @@ class WriteBatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(DpdauError):
-            remove(self._waiting.values())
-        self._waiting.clear()
+            remove(self._pending.values())
+        self._pending.clear()

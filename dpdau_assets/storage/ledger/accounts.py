@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import ColumnElement, Connection, String, func, insert, literal, select, type_coerce, update
 
 from dpdau_assets.core.dp_events import DpEvent, EventCounts, count_events, event_from_json, event_to_json, merge_events
-from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 from dpdau_assets.storage.ledger.ledger import inserted_number, time_text
 from dpdau_assets.storage.ledger.schema import IS_OF_A_DAY, accounts, charges, resets
 
@@ -165,14 +165,14 @@ def open_account(
         "opened_at": time_text(now),
     }
     number = inserted_number(connection, insert(accounts).values(**values))
-    note(connection, "account", {"account": number, **values})
+    add_journal_entry(connection, "account", {"account": number, **values})
     return Account(account=number, **values)
 
 
 def set_sealed_offset(connection: Connection, account: Account, sealed: str) -> Account:
     """Stores the encrypted offset of an account that was opened in this transaction; the account with it."""
     connection.execute(update(accounts).where(accounts.c.account == account.account).values(sealed_offset=sealed))
-    note(connection, "offset", {"account": account.account, "sealed_offset": sealed})
+    add_journal_entry(connection, "offset", {"account": account.account, "sealed_offset": sealed})
     return replace(account, sealed_offset=sealed)
 
 
@@ -210,7 +210,7 @@ def insert_charge(
     number = inserted_number(connection, insert(charges).values(day=day, **values))
     # The whole account goes along: the line that opened it may be lost, and this charge must still count.
     opened = {**asdict(account), "parameters": dict(account.parameters)}
-    note(connection, "charge", {"charge": number, "day": str(day), **values, "opened": opened})
+    add_journal_entry(connection, "charge", {"charge": number, "day": str(day), **values, "opened": opened})
     return number
 
 
@@ -285,7 +285,7 @@ def record_reset(connection: Connection, metric: str, period: str, *, reason: st
         "reset_at": time_text(now),
     }
     number = inserted_number(connection, insert(resets).values(**values))
-    note(connection, "reset", {"reset": number, **values})
+    add_journal_entry(connection, "reset", {"reset": number, **values})
     return Reset(reset=number, **values)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from dpdau_assets.errors import InternalError
-from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 from dpdau_assets.storage.ledger.ledger import inserted_number, time_text
 from dpdau_assets.storage.ledger.schema import batches, staged_files
 
@@ -102,7 +102,7 @@ def record(
     if rows:
         connection.execute(insert(staged_files), rows)
     # How many files, not which: their days would outlive the users that are erased from them.
-    note(connection, "batch", {"seq": seq, **values, "files": len(rows)})
+    add_journal_entry(connection, "batch", {"seq": seq, **values, "files": len(rows)})
     return seq
 
 
@@ -186,7 +186,7 @@ def discard(connection: Connection, batch_seq: int) -> None:
         raise InternalError("a batch that is folded or unknown cannot be discarded")
     connection.execute(delete(staged_files).where(staged_files.c.batch_seq == batch_seq))
     connection.execute(delete(batches).where(batches.c.seq == batch_seq))
-    note(connection, "batch_discarded", {"seq": batch_seq})
+    add_journal_entry(connection, "batch_discarded", {"seq": batch_seq})
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from dpdau_assets.core.quantities import EARLIEST_DAY
-from dpdau_assets.storage.ledger.journal_entries import Sealed, note
+from dpdau_assets.storage.ledger.journal_entries import Sealed, add_journal_entry
 from dpdau_assets.storage.ledger.ledger import get_meta, inserted_number, set_meta, time_text
 from dpdau_assets.storage.ledger.salt_facts import retention_floor
 from dpdau_assets.storage.ledger.schema import erasure_log, erasure_requests
@@ -144,7 +144,7 @@ def request(
         fewest = min(fewest, len(of_epoch) - upsert_tombstones(connection, epoch, of_epoch, seq=seq))
     row = {"seq": seq, "request": name, "requested_at": requested_at, "through_day": str(through_day), "users": users}
     sealed = {str(epoch): Sealed(epoch, of_epoch.to_bytes()) for epoch, of_epoch in tombstones.items() if len(of_epoch)}
-    note(connection, "erasure", {**row, "tombstones": sealed, "reach": _coverage(connection)})
+    add_journal_entry(connection, "erasure", {**row, "tombstones": sealed, "reach": _coverage(connection)})
     return Recorded(seq, is_repeat=False, unchanged_users=max(0, fewest))
 
 
@@ -274,7 +274,7 @@ def complete(connection: Connection, upto_seq: int, *, now: datetime) -> int:
         (time_text(now), upto_seq),
     ).rowcount
     if done:
-        note(connection, "erasure_completed", {"upto": upto_seq, "completed_at": time_text(now)})
+        add_journal_entry(connection, "erasure_completed", {"upto": upto_seq, "completed_at": time_text(now)})
     connection.exec_driver_sql(
         "UPDATE erasure_log SET pending = 0, seq = NULL WHERE pending = 1 AND seq <= ?", (upto_seq,)
     )

@@ -12,7 +12,7 @@ from datetime import date
 
 from sqlalchemy import Connection, insert, select
 
-from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 from dpdau_assets.storage.ledger.schema import frozen_windows
 
 
@@ -46,7 +46,7 @@ def freeze(connection: Connection, windows: Iterable[FrozenWindow]) -> int:
     for window in new:
         row = {"window_days": window.window_days, "users": window.users, "is_exact": window.is_exact}
         connection.execute(insert(frozen_windows).values(day=window.day, **row))
-        note(connection, "frozen", {"day": window.day.isoformat(), **row})
+        add_journal_entry(connection, "frozen", {"day": window.day.isoformat(), **row})
     return len(new)
 
 

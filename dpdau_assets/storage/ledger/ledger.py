@@ -34,7 +34,7 @@ HEAD_REVISION = "0003"
 """The newest migration; a ledger at this revision is opened without loading Alembic."""
 SEQ_KEY = "journal_seq"
 DIGEST_KEY = "journal_digest"
-UNNOTED_FACTS = frozenset({SEQ_KEY, DIGEST_KEY, "partition_version"})
+FACTS_WITHOUT_ENTRY = frozenset({SEQ_KEY, DIGEST_KEY, "partition_version"})
 """Facts that the journal is not told of: its own place, and what a restore makes anew."""
 PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",
@@ -97,7 +97,7 @@ class Ledger:
         is_redone = True
         while is_redone:
             with self._translated(), self._writer.begin() as connection:
-                journal_entries.taken(connection)
+                journal_entries.take_journal_entries(connection)
                 self._is_made = self._is_made or inspect(connection).has_table("meta")
                 is_redone = self.journal is not None and self._is_made and self.journal.begin(connection)
                 if is_redone:
@@ -250,8 +250,8 @@ def get_meta(connection: Connection, key: str) -> str | None:
 
 def set_meta(connection: Connection, key: str, value: str) -> None:
     """Sets a small fact, replacing an earlier value; the journal is told of a change."""
-    if key not in UNNOTED_FACTS and get_meta(connection, key) != value:
-        journal_entries.note(connection, "fact", {"key": key, "value": value})
+    if key not in FACTS_WITHOUT_ENTRY and get_meta(connection, key) != value:
+        journal_entries.add_journal_entry(connection, "fact", {"key": key, "value": value})
     statement = upsert(schema.meta).values(key=key, value=value)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
@@ -373,7 +373,7 @@ def _fill_meta(connection: Connection, *, synthetic: bool) -> None:
             "synthetic": "true" if synthetic else "false",
         }
         connection.execute(insert(schema.meta), [{"key": key, "value": value} for key, value in facts.items()])
-        journal_entries.note(connection, "created", facts)
+        journal_entries.add_journal_entry(connection, "created", facts)
     elif synthetic and stored != "true":
         raise ConfigurationError(
             "this data folder was created for real data and cannot become a synthetic one",

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
 
-from dpdau_assets.storage.ledger.journal_entries import note
+from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 from dpdau_assets.storage.ledger.ledger import time_text
 from dpdau_assets.storage.ledger.schema import releases
 
@@ -67,7 +67,7 @@ def insert_release(
         "released_at": time_text(now),
     }
     connection.execute(insert(releases), values)
-    note(connection, "release", {**values, "day": str(day)})
+    add_journal_entry(connection, "release", {**values, "day": str(day)})
     return Release(**values)
 
 

@@ -182,9 +182,9 @@ class TestAfterAGap:
         """The folder restored without the line that settled the reference epoch; the request may be lost as well."""
         kinds = {"fact", "erasure"} if is_request_lost else {"fact"}
         for line in read(workspace.lake.journal_folder).lines:
-            notes = line.document()["notes"]
-            if {note["note"] for note in notes} <= kinds and any(
-                note["note"] == "erasure" or note["key"] == "tombstone_base" for note in notes
+            entries = line.document()["notes"]
+            if {entry["note"] for entry in entries} <= kinds and any(
+                entry["note"] == "erasure" or entry["key"] == "tombstone_base" for entry in entries
             ):
                 content = bytearray(line.path.read_bytes())
                 content[line.offset + 20] ^= 1

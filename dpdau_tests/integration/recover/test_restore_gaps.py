@@ -195,7 +195,7 @@ class TestGaps:
         release(folder, 0, 1)
         values = {(one.metric, one.day): one.drawn for one in releases_of(folder)}
         lines = read(folder.lake.journal_folder).lines
-        victim = next(line for line in lines if any(note["note"] == "release" for note in line.document()["notes"]))
+        victim = next(line for line in lines if any(entry["note"] == "release" for entry in line.document()["notes"]))
         content = bytearray(victim.path.read_bytes())
         content[victim.offset + 20] ^= 1
         victim.path.write_bytes(content)

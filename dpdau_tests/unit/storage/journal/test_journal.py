@@ -53,8 +53,8 @@ def write_fact(ledger: Ledger, key: str, value: str) -> None:
 
 def facts_in(lines: tuple[Line, ...]) -> list[str]:
     """The values of the facts that lines note."""
-    notes = [note for line in lines for note in line.document()["notes"]]
-    return [note["value"] for note in notes if note["note"] == "fact"]
+    entries = [entry for line in lines for entry in line.document()["notes"]]
+    return [entry["value"] for entry in entries if entry["note"] == "fact"]
 
 
 def anchor(ledger: Ledger) -> Anchor:
