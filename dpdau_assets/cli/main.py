@@ -48,11 +48,43 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for group in (ingest, erase, release, budget, status, verify, recovery, salts, retention, generate, streams, serve):
-    group.register(app)
-audit.register(app)
-evaluate.register(app)
-plan.register(app)
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "init": ingest.init,
+    "ingest": ingest.ingest,
+    "discard-batch": ingest.discard,
+    "rebuild": ingest.rebuild,
+    "erase": erase.erase,
+    "erasures": erase.erasures,
+    "flush-deletes": erase.flush,
+    "release": release.release,
+    "dau": release.dau,
+    "wau": release.wau,
+    "mau": release.mau,
+    "export": release.export,
+    "report": release.report,
+    "budget": budget.budget,
+    "reset-budget": budget.reset,
+    "status": status.status,
+    "settings": status.show_settings,
+    "trusted-counts": status.trusted_counts,
+    "verify": verify.verify,
+    "certificate": verify.certificate,
+    "backup": recovery.backup,
+    "restore": recovery.restore,
+    "rotate-salt": salts.rotate_salt,
+    "apply-retention": retention.apply,
+    "generate-synthetic": generate.generate_synthetic,
+    "simulate": streams.simulate,
+    "adversarial": streams.adversarial,
+    "serve": serve.serve,
+    "audit": audit.audit,
+    "evaluate": evaluate.evaluate,
+    "plots": evaluate.plots,
+    "plan": plan.plan,
+}
+for command_name, command in COMMANDS.items():
+    app.command(command_name)(command)
+app.add_typer(salts.app, name="salts")
 
 
 def _print_version(is_asked: bool) -> None:

@@ -41,8 +41,3 @@ def audit(
     lines = [*found.findings, f"{'ok: as claimed' if found.ok else 'NOT as claimed'}; the verdict is in {paths[0]}"]
     emit(document, as_json=as_json, text=lambda: "\n".join(lines))
     return 0 if found.ok else 1
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
-    app.command("audit")(audit)

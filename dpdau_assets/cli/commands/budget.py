@@ -75,9 +75,3 @@ def reset(
     document = {"period": month, "metrics": [each.metric for each in resets], "reason": reason}
     names = ", ".join(document["metrics"])
     emit(document, as_json=as_json, text=lambda: f"opened a further account of {names} for {month}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("budget")(budget)
-    app.command("reset-budget")(reset)

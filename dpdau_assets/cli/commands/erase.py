@@ -110,10 +110,3 @@ def flush(as_json: Json = False) -> None:
 
     document = {"erasures_applied": flush_deletes(open_existing())}
     emit(document, as_json=as_json, text=lambda: f"replayed {counted(document['erasures_applied'], 'erasure request')}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("erase")(erase)
-    app.command("erasures")(erasures)
-    app.command("flush-deletes")(flush)

@@ -203,9 +203,3 @@ def _numbers(text: str, *, option: str) -> tuple[float, ...]:
     if not all(1e-3 <= value <= LARGEST for value in values):
         raise UsageError(f"{option} {text} is not understood", hint=f"give numbers from 0.001 to {LARGEST:g}: 1,3,6")
     return values
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("evaluate")(evaluate)
-    app.command("plots")(plots)

@@ -85,8 +85,3 @@ def note_stream(settings: Settings, path: Path, line: str) -> None:
     old = readme.read_text(encoding="utf-8") if readme.is_file() else STREAMS_README
     kept = [row for row in old.splitlines() if not row.startswith(f"- `{about}`:")]
     readme.write_text("\n".join([*kept, f"- `{about}`: {line}"]) + "\n", encoding="utf-8")
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
-    app.command("generate-synthetic")(generate_synthetic)

@@ -130,11 +130,3 @@ def rebuild(
         as_json=as_json,
         text=lambda: f"rebuilt {counted(len(days), 'day')} in {document['seconds']:.1f} s",
     )
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("init")(init)
-    app.command("ingest")(ingest)
-    app.command("discard-batch")(discard)
-    app.command("rebuild")(rebuild)

@@ -90,8 +90,3 @@ def _users(value: float | None, *, is_lower_bound: bool) -> str:
     if value is None:
         return "-"
     return f"{'at least ' if is_lower_bound else ''}{number(round(value, 1))}"
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
-    app.command("plan")(plan)

@@ -109,9 +109,3 @@ def _restore_text(document: dict[str, Any]) -> str:
         lines.append("erasures requested in the gap are lost: request them again; so are events, unless still staged")
     lines.append("derived partitions are built again when they are next needed, or by `dpdau rebuild`")
     return "\n".join(lines)
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("backup")(backup)
-    app.command("restore")(restore)

@@ -140,9 +140,3 @@ def report(as_json: Json = False) -> None:
 
     path = str(write_report(open_existing()))
     emit({"report": path}, as_json=as_json, text=lambda: path)
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (release, dau, wau, mau, export, report):
-        app.command(command.__name__)(command)

@@ -36,8 +36,3 @@ def apply(
         warn("dpdau: note: older secrets stay until the backups that need them have expired")
     if done.is_first_secret_set and done.lowest_epoch > 0:
         warn("dpdau: note: HASH_SALT_SECRET is still set: remove it, destroyed secrets can be computed from it again")
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
-    app.command("apply-retention")(apply)

@@ -168,11 +168,7 @@ def import_file(
     emit(document, as_json=as_json, text=lambda: f"{state}: fingerprint {done.fingerprint}")
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("rotate-salt")(rotate_salt)
-    salts = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
-    salts.callback()(show)
-    salts.command("export")(export)
-    salts.command("import")(import_file)
-    app.add_typer(salts, name="salts")
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.callback()(show)
+app.command("export")(export)
+app.command("import")(import_file)

@@ -6,8 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from dpdau_assets.cli.options import End, Json, Start, open_existing, reached_days
 from dpdau_assets.cli.output import EXACT_WARNING, counted, emit, table, warn
 
@@ -115,10 +113,3 @@ def trusted_counts(start: Start, end: End, as_json: Json = False) -> None:
 def _exact(count: int | None) -> str:
     """A count; a dash where retention dropped the days that it would need."""
     return "-" if count is None else f"{count:,}"
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("status")(status)
-    app.command("settings")(show_settings)
-    app.command("trusted-counts")(trusted_counts)

@@ -97,9 +97,3 @@ def adversarial(
 
 def _last_day(end: date | None) -> date:
     return end or datetime.now(UTC).date() - timedelta(days=1)
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("simulate")(simulate)
-    app.command("adversarial")(adversarial)

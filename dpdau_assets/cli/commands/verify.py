@@ -55,9 +55,3 @@ def certificate(
     with progress_bar() as progress:
         document = certify(open_existing(), request, progress=progress)
     emit(document.to_json(), as_json=as_json, text=document.text)
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command("verify")(verify)
-    app.command("certificate")(certificate)

@@ -63,8 +63,3 @@ def _require_free(host: str, port: int) -> None:
         raise OperatorError(
             f"nobody can listen on {host} port {port}: {reason}", hint="choose another --port"
         ) from error
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
-    app.command("serve")(serve)

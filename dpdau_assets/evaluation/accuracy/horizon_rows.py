@@ -91,8 +91,6 @@ def _row(
         budget=budget.name,
         metric=METRIC,
         released=len(errors),
-        refused=0,
-        lower_bounds=0,
         rmse=rounded(math.sqrt(float((errors**2).mean()))),
         expected_rmse=rounded(math.sqrt(float((stddevs**2).mean()))),
         bias=rounded(float(errors.mean())),
@@ -100,12 +98,7 @@ def _row(
         mean_width=rounded(2 * NORMAL_975 * float(stddevs.mean())),
         mean_users=rounded(mean([float(count) for count in true])),
         epsilon_spent=epsilon,
-        epsilon_together=None,
         delta=delta,
-        release_median_ms=None,
-        release_p99_ms=None,
-        build_median_ms=None,
-        build_p99_ms=None,
     )
 
 

@@ -164,11 +164,11 @@ def summary_text(evaluation: Evaluation) -> str:
         "RMSE in users, in brackets what noise and sampling predict; coverage of the 95 % intervals over all metrics; "
         "epsilon of all three metrics in the month that lost most; milliseconds of a call that releases one day.",
         "",
-        *_markdown(HEADERS, summary_rows(evaluation.rows)),
+        *markdown_table(HEADERS, summary_rows(evaluation.rows)),
     ]
     if evaluation.unsupported:
         reasons = [[each.mechanism, each.sketch, each.budget, each.reason] for each in evaluation.unsupported]
-        lines += ["## Not evaluated", "", *_markdown(["mechanism", "sketch", "budget", "why"], reasons)]
+        lines += ["## Not evaluated", "", *markdown_table(["mechanism", "sketch", "budget", "why"], reasons)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -216,7 +216,8 @@ def _error(row: Row | None) -> str:
     return f"{row.rmse:.1f} ({row.expected_rmse:.1f})"
 
 
-def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown, and an empty one."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (headers, ["---"] * len(headers), *rows)]
     return [*lines, ""]
 

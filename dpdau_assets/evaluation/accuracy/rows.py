@@ -16,7 +16,7 @@ import numpy as np
 from dpdau_assets.evaluation.accuracy.grid import Unsupported
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One combination and metric (trusted side).
 
@@ -48,8 +48,8 @@ class Row:
     budget: str
     metric: str
     released: int
-    refused: int
-    lower_bounds: int
+    refused: int = 0
+    lower_bounds: int = 0
     rmse: float | None
     expected_rmse: float | None
     bias: float | None
@@ -57,12 +57,12 @@ class Row:
     mean_width: float | None
     mean_users: float | None
     epsilon_spent: float | None
-    epsilon_together: float | None
+    epsilon_together: float | None = None
     delta: float
-    release_median_ms: float | None
-    release_p99_ms: float | None
-    build_median_ms: float | None
-    build_p99_ms: float | None
+    release_median_ms: float | None = None
+    release_p99_ms: float | None = None
+    build_median_ms: float | None = None
+    build_p99_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dpdau_assets.errors import StorageError
+from dpdau_assets.evaluation.accuracy.results import markdown_table
 from dpdau_assets.evaluation.audit.controls import Control
 from dpdau_assets.evaluation.audit.figures import noise_figure, scores_figure
 from dpdau_assets.evaluation.audit.game import GameResult
@@ -153,7 +154,7 @@ def _replay_section(replays: Sequence[Replay]) -> list[str]:
         "`outside`: bodies, refusals, exit codes, exports, report and budgets of both runs, which publish the same "
         "noisy numbers.",
         "",
-        *_table(headers, rows),
+        *markdown_table(headers, rows),
     ]
 
 
@@ -179,7 +180,7 @@ def _noise_section(fits: Sequence[NoiseFit]) -> list[str]:
         "",
         f"Values stored by real releases minus the numbers before noise; p below {level:g} is a finding.",
         "",
-        *_table(headers, rows),
+        *markdown_table(headers, rows),
     ]
 
 
@@ -204,7 +205,7 @@ def _game_section(games: Sequence[tuple[str, GameResult]]) -> list[str]:
         "",
         f"Whether the user is in a month's values, by the best linear score; bounds hold with {confidence:g}.",
         "",
-        *_table([*headers, "claimed mu", "verdict"], rows),
+        *markdown_table([*headers, "claimed mu", "verdict"], rows),
     ]
 
 
@@ -213,12 +214,11 @@ def _control_section(controls: Sequence[Control]) -> list[str]:
         [each.fault, each.part, "seen" if each.is_caught else "NOT seen", each.findings[0] if each.findings else "-"]
         for each in controls
     ]
-    return ["## 4. Faults put in on purpose", "", *_table(["fault", "to be seen by", "result", "first finding"], rows)]
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (headers, ["---"] * len(headers), *rows)]
-    return [*lines, ""]
+    return [
+        "## 4. Faults put in on purpose",
+        "",
+        *markdown_table(["fault", "to be seen by", "result", "first finding"], rows),
+    ]
 
 
 def _replay_document(replay: Replay) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from dpdau_assets.core.mechanisms.correlated import CorrelatedGaussian
 from dpdau_assets.core.mechanisms.intervals import NORMAL_975, PROBABILITY, error_stddevs
+from dpdau_assets.core.mechanisms.joint_shape import Matrix
 from dpdau_assets.core.mechanisms.planning import PeriodPlan
 from dpdau_assets.core.probability.distributions import discrete_gaussian_variance
 from dpdau_assets.core.quantities import METRICS, Metric
@@ -73,11 +74,7 @@ class Split:
 def split_of(name: str, metric: Metric) -> Split:
     """The noise of a metric in a month of 31 days."""
     if name == "joint":
-        noise, row = joint_noise(), METRICS.index(metric)
-        inverse = noise.shape.inverse()
-        fresh = discrete_gaussian_variance(noise.release_stddev) * float((inverse[row] ** 2).sum())
-        along = float(inverse[row] @ np.array(noise.shape.centre))
-        return Split(math.sqrt(fresh), abs(along) * math.sqrt(discrete_gaussian_variance(noise.shared_stddev)))
+        return _joint_split(joint_noise().shape.inverse()[METRICS.index(metric)])
     single = metric_noise(name, metric)
     if isinstance(single, CorrelatedGaussian):
         parts = map(discrete_gaussian_variance, (single.release_stddev, single.shared_stddev))
@@ -215,8 +212,13 @@ def _gap_stddev(name: str, small: Metric, large: Metric) -> float:
     """Standard deviation of the noise of one metric minus another's, of one day."""
     if name != "joint":
         return math.hypot(split_of(name, small).value, split_of(name, large).value)
-    noise, inverse = joint_noise(), joint_noise().shape.inverse()
-    row = inverse[METRICS.index(large)] - inverse[METRICS.index(small)]
+    inverse = joint_noise().shape.inverse()
+    return _joint_split(inverse[METRICS.index(large)] - inverse[METRICS.index(small)]).value
+
+
+def _joint_split(row: Matrix) -> Split:
+    """The noise of a linear combination of one day's joint draws: float64[3] of weights."""
+    noise = joint_noise()
     fresh = discrete_gaussian_variance(noise.release_stddev) * float((row**2).sum())
     along = float(row @ np.array(noise.shape.centre))
-    return math.sqrt(fresh + along**2 * discrete_gaussian_variance(noise.shared_stddev))
+    return Split(math.sqrt(fresh), abs(along) * math.sqrt(discrete_gaussian_variance(noise.shared_stddev)))
