@@ -28,7 +28,7 @@ THETA_PACKAGE = "datasketches"
 
 
 def refuse_unsound_sketch(mechanism: str, sketch_impl: str, *, sketch_k: int) -> None:
-    """Returns when this mechanism may release this sketch, and the sketch can be made.
+    """Raises unless this mechanism may release this sketch and the sketch can be made.
 
     Args:
         mechanism: MECHANISM.

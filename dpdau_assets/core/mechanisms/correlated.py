@@ -1,6 +1,6 @@
 """The correlated Gaussian mechanism: one metric, a whole period, half of the noise shared between its days.
 
-Belongs here: the mechanism and its calibration. Does not belong here: keeping the shared offset secret (`storage`).
+Belongs here: the mechanism and its calibration. Does not belong here: keeping the shared noise secret (`storage`).
 
 Release t publishes b_t = 2 X_t + g_t + h with g_t ~ N_Z(0, sg^2) fresh and h ~ N_Z(0, sh^2) drawn once; the estimate is
 b_t / 2. With N the number of users (never computed) b_t = [2 X_t - N + g_t] + [N + h]. Adding a user changes N by 1 and
@@ -72,7 +72,7 @@ class CorrelatedGaussian:
 
     @property
     def epsilon(self) -> float:
-        """Loss of one release's own event at `delta`, the opening apart."""
+        """Loss of one release's own event at `delta`, without the charge for the shared noise."""
         return discrete_gaussian_epsilon(self.delta, stddev=self.release_stddev)
 
     units_per_user: ClassVar[int] = UNITS_PER_USER
@@ -83,7 +83,7 @@ class CorrelatedGaussian:
         return DiscreteGaussianEvent(self.release_stddev)
 
     def shared_noise_charge(self) -> EventCounts:
-        """The privacy event of the shared offset, charged with the first release that uses it."""
+        """The privacy event of the shared noise, charged with the first release that uses it."""
         return repeat_event(DiscreteGaussianEvent(self.shared_stddev), 1)
 
     def draw_shared_noise(self, source: NoiseSource) -> int | None:
@@ -93,7 +93,7 @@ class CorrelatedGaussian:
     def draw(self, value: int, source: NoiseSource, *, shared_noise: int | None = None) -> int:
         """2 value + g + h, with g fresh."""
         if shared_noise is None:
-            raise InternalError("correlated noise was asked for without its offset")
+            raise InternalError("correlated noise was asked for without its shared noise")
         return UNITS_PER_USER * value + source.discrete_gaussian(self.release_stddev) + shared_noise
 
     def noise_pmf(self) -> Pmf:

@@ -41,7 +41,7 @@ class IndependentNoise:
     def draw(self, value: int, source: NoiseSource, *, shared_noise: int | None = None) -> int:
         """`value` plus one fresh noise."""
         if shared_noise is not None:
-            raise InternalError("independent noise was given an offset")
+            raise InternalError("independent noise was given shared noise")
         return value + self.noise(source)
 
     def noise_quantile(self, probability: float) -> int:

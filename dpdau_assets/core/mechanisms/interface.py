@@ -66,10 +66,10 @@ class ReleaseNoise(Protocol):
         """The privacy event that one release charges."""
 
     def shared_noise_charge(self) -> EventCounts:
-        """What the secret offset of an account charges, once; empty for independent noise."""
+        """What an account is charged, once, for its shared noise; empty for independent noise."""
 
     def draw_shared_noise(self, source: NoiseSource) -> int | None:
-        """The secret offset that all releases of an account share (sensitive); None for independent noise.
+        """The noise that all releases of an account share (sensitive); None for independent noise.
 
         Args:
             source: Where the randomness comes from.
@@ -88,7 +88,7 @@ class Mechanism(ReleaseNoise, Protocol):
         """How many units of a draw make one user: 2 for correlated noise, whose draws are half users, else 1."""
 
     def draw(self, value: int, source: NoiseSource, *, shared_noise: int | None = None) -> int:
-        """`value` in the units of draws, plus one fresh noise, plus the offset.
+        """`value` in the units of draws, plus one fresh noise, plus the shared noise.
 
         Args:
             value: The exact count, in users (sensitive).
@@ -96,7 +96,7 @@ class Mechanism(ReleaseNoise, Protocol):
             shared_noise: What `draw_shared_noise` gave for the account.
 
         Raises:
-            InternalError: The mechanism needs an offset and got none, or the reverse.
+            InternalError: The mechanism needs shared noise and got none, or the reverse.
         """
 
     def noise_quantile(self, probability: float) -> int:

@@ -1,7 +1,7 @@
-"""The joint mechanism: DAU, WAU and MAU of a day from one budget, with an offset shared over the period.
+"""The joint mechanism: DAU, WAU and MAU of a day from one budget, with noise shared over the period.
 
 Belongs here: the mechanism, its decoding and its calibration. Does not belong here: the choice of K and d
-(`joint_shape`), keeping the offset secret (`storage`), counting.
+(`joint_shape`), keeping the shared noise secret (`storage`), counting.
 
 Release t publishes b_t = K V_t + g_t + d h of the three counts V_t, with g_t ~ N_Z(0, sg^2)^3 fresh and one
 h ~ N_Z(0, sh^2) for the period; the estimates are K^-1 b_t. With N the number of users
@@ -75,7 +75,7 @@ class JointGaussian:
 
     @property
     def epsilon(self) -> float:
-        """Loss of one release's own event at `delta`, the opening apart."""
+        """Loss of one release's own event at `delta`, without the charge for the shared noise."""
         return gdp_epsilon(self.delta, mu=self.event().mu)
 
     def event(self) -> VectorGaussianEvent:
@@ -83,7 +83,7 @@ class JointGaussian:
         return VectorGaussianEvent(self.release_stddev, self.shape.squared_radius)
 
     def shared_noise_charge(self) -> EventCounts:
-        """The privacy event of the shared offset, charged with the first release that uses it."""
+        """The privacy event of the shared noise, charged with the first release that uses it."""
         return repeat_event(DiscreteGaussianEvent(self.shared_stddev), 1)
 
     def draw_shared_noise(self, source: NoiseSource) -> int | None:
@@ -96,10 +96,10 @@ class JointGaussian:
         Args:
             counts: DAU, WAU and MAU of one day at one cut (sensitive).
             source: Where the randomness comes from.
-            offset: h, as drawn for the account (sensitive).
+            shared_noise: h, as drawn for the account (sensitive).
         """
         if shared_noise is None:
-            raise InternalError("joint noise was asked for without its offset")
+            raise InternalError("joint noise was asked for without its shared noise")
         mixed, centre = self.shape.apply(counts), self.shape.centre
         first, second, third = (
             part + source.discrete_gaussian(self.release_stddev) + direction * shared_noise

@@ -80,7 +80,7 @@ def joint_shape(releases: int) -> JointShape:
         releases: T, at least 2.
 
     Raises:
-        InternalError: T is below 2, where no shared offset helps.
+        InternalError: T is below 2, where no shared noise helps.
     """
     if releases < 2:
         raise InternalError("joint noise is shaped for two releases or more")

@@ -53,10 +53,10 @@ def is_installed() -> bool:
 
 
 def require_installed() -> None:
-    """Returns when the package `datasketches` is installed.
+    """Raises unless the package `datasketches` is installed.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: It is not installed.
     """
     if not is_installed():
         raise ConfigurationError(

@@ -49,7 +49,7 @@ def settle_unfinished(folder: Path, *, before: datetime | None = None) -> None:
 
 
 def place_of(pending: Path) -> Path:
-    """The place that a name in waiting is to take."""
+    """The final path of a pending file."""
     return pending.with_name(pending.name.removeprefix(".").split(TEMPORARY_MARK)[0])
 
 
@@ -74,7 +74,7 @@ def _finish_ledger(pending: Path) -> None:
 
 
 def _whole(pending: Path) -> Backup | None:
-    """A copy of the lake in waiting, None when it is not all there."""
+    """The pending copy of a lake, or None if it is incomplete."""
     with suppress(DataError):
         copy = read_manifest(pending)
         if is_sound(copy):

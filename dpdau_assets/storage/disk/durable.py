@@ -132,7 +132,7 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def make_durable(paths: Iterable[Path]) -> None:
-    """Returns once the files and their names survive a power cut.
+    """Makes the files and their names survive a power cut.
 
     Up to 16 files are synchronised one by one with their folders; more by one `syncfs` of their file system.
 
@@ -146,7 +146,7 @@ def make_durable(paths: Iterable[Path]) -> None:
 
 
 def make_names_durable(folders: set[Path]) -> None:
-    """Returns once the names in `folders`, and the folders' own names, survive a power cut."""
+    """Makes the names in `folders`, and the folders' own names, survive a power cut."""
     if len(folders) <= FSYNC_EACH_LIMIT or not _sync_file_systems(folders):
         _sync_each(sorted(folders | {folder.parent for folder in folders}))
 

@@ -235,7 +235,7 @@ def pending_path(path: Path) -> Path:
 
 
 def refuse_open_permissions(path: Path) -> None:
-    """Returns when nobody but the owner can read `path` or change its folder; SaltStoreMismatchError otherwise."""
+    """Raises SaltStoreMismatchError unless only the owner can read `path` and change its folder."""
     with storage_errors(path, "read"):
         file_mode, folder_mode = path.stat().st_mode, path.parent.stat().st_mode
     if file_mode & 0o077:

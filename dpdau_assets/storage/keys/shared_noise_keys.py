@@ -1,11 +1,11 @@
-"""The keys of sealed offsets: one random key per budget account, in a file of its own, outside ledger and backups.
+"""The keys of encrypted shared noise: one random key file per budget account, outside ledger and backups.
 
-Belongs here: sealing an account's offset, opening it, and destroying its key. Does not belong here: when a key is
-destroyed (`operations.account_offsets`), nor what the offset is for (`core.mechanisms.correlated`).
+Belongs here: encrypting an account's shared noise, decrypting it, destroying its key. Does not belong here: when a key
+is destroyed (`operations.budget.shared_noise`) and what the noise is for (`core.mechanisms.correlated`).
 
-`secrets/offsets/<ledger>-<account>.key` holds 32 random bytes, file 0600 in a folder 0700. The ledger holds the offset
+`secrets/offsets/<ledger>-<account>.key` holds 32 random bytes, file 0600 in a folder 0700. The ledger holds the noise
 encrypted under it (AES-256-GCM), bound to ledger, account, metric, period and version: whoever has one without the
-other has nothing, and once the key is gone the offset is gone from every copy of the ledger.
+other has nothing, and once the key is gone the noise is gone from every copy of the ledger.
 A key that does not open the sealed text is as good as none.
 """
 
@@ -56,7 +56,7 @@ class SharedNoiseKeys:
         return self._folder / f"{self._ledger_id}-{account}.key"
 
     def can_open(self, account: Account) -> bool:
-        """Whether an account has a sealed offset and the key that is there opens it."""
+        """Whether an account has encrypted shared noise and a key that decrypts it."""
         return self._unseal(account) is not None
 
     def kept(self) -> set[int]:
@@ -67,9 +67,9 @@ class SharedNoiseKeys:
         return {int(found.group(1)) for name in names if (found := pattern.fullmatch(name))}
 
     def seal(self, account: Account, shared_noise: int) -> str:
-        """The offset encrypted under a new key, which is on disk for good when this returns.
+        """The shared noise encrypted under a new key, whose file is durable when this returns.
 
-        A key that is there under the same number is replaced, and what was sealed under it is gone: an offset of a
+        A key that is there under the same number is replaced, and what was sealed under it is gone: the noise of a
         transaction that was rolled back, or the account's own if this one is.
 
         Args:
@@ -91,7 +91,7 @@ class SharedNoiseKeys:
         return base64.b64encode(sealed).decode("ascii")
 
     def open(self, account: Account) -> int | None:
-        """The offset of an account (sensitive); None when it has none, its key is gone, or another key is there.
+        """The shared noise of an account (sensitive); None if it has none, its key is gone, or another key is there.
 
         Raises:
             ConfigurationError: Others can read the key.
@@ -124,7 +124,7 @@ class SharedNoiseKeys:
             make_names_durable({self._folder})
 
     def _unseal(self, account: Account) -> int | None:
-        """The offset; None also where a crash left another key, or key, text or account was altered."""
+        """The shared noise; None also where a crash left another key, or key, text or account was altered."""
         path = self.path(account.account)
         if account.sealed_offset is None:
             return None

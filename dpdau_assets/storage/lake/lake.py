@@ -94,7 +94,7 @@ class Lake(Layout):
 
     @contextmanager
     def write_batch(self) -> Iterator[WriteBatch]:
-        """Files in waiting below tmp/ that take their places together; see `WriteBatch`."""
+        """Pending files below tmp/ that are moved to their final paths together; see `WriteBatch`."""
         with self.temporary_folder("batch") as scratch, WriteBatch(scratch) as batch:
             yield batch
 

@@ -126,7 +126,7 @@ class Layout:
 
     @property
     def shared_noise_keys_folder(self) -> Path:
-        """The keys of sealed noise offsets, one file per budget account."""
+        """The keys of encrypted shared noise, one file per budget account."""
         return self.root / SECRETS / "offsets"
 
     @property

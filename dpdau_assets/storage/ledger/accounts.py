@@ -44,7 +44,7 @@ class Account:
         month_cap: Cap on the month's loss over all metrics, as it was set at the opening.
         year_cap: Cap on the loss of any 365 days, likewise.
         opened_at: UTC ISO time.
-        sealed_offset: The account's secret offset, encrypted; None where its mechanism has none.
+        sealed_offset: The account's shared noise, encrypted; None where its mechanism has none.
     """
 
     account: int
@@ -170,7 +170,7 @@ def open_account(
 
 
 def set_sealed_offset(connection: Connection, account: Account, sealed: str) -> Account:
-    """Stores the encrypted offset of an account that was opened in this transaction; the account with it."""
+    """Stores the encrypted shared noise of an account that was opened in this transaction; the account with it."""
     connection.execute(update(accounts).where(accounts.c.account == account.account).values(sealed_offset=sealed))
     add_journal_entry(connection, "offset", {"account": account.account, "sealed_offset": sealed})
     return replace(account, sealed_offset=sealed)
@@ -245,7 +245,7 @@ def daily_events(
 ) -> dict[date, EventCounts]:
     """What was charged for each released day, over all metrics and generations; days without charges are left out.
 
-    Without openings, which are charged to a month (`openings.openings_between`).
+    Charges for shared noise are left out: they belong to a month (`shared_noise_charges_between`).
     """
     stored = type_coerce(charges.c.events, String)
     query = (

@@ -25,7 +25,7 @@ from dpdau_assets.storage.ledger.schema import (
 
 @dataclass(frozen=True, slots=True)
 class LastSharedNoiseCharge:
-    """The newest opening of an account (public)."""
+    """The newest charge for the shared noise of an account (public)."""
 
     account: int
     period: str
@@ -35,10 +35,10 @@ class LastSharedNoiseCharge:
 def shared_noise_charges_between(
     connection: Connection, first: date, last: date, *, kinds: Iterable[str] = CHARGE_KINDS
 ) -> dict[str, EventCounts]:
-    """What openings were charged for each month that the days from `first` to `last` touch, over all metrics.
+    """What was charged for shared noise in each month that the days from `first` to `last` touch, over all metrics.
 
-    An opening belongs to its whole month: every window of days that touches the month has seen its offset. So does one
-    that is only assumed, because the values that used it are lost.
+    The charge belongs to its whole month: every window of days that touches the month has seen its noise. So does
+    a charge that is only assumed because the values that used the noise are lost.
     """
     stored = type_coerce(charges.c.events, String)
     query = select(charges.c.period, stored).where(
@@ -51,7 +51,7 @@ def shared_noise_charges_between(
 
 
 def has_assumed_shared_noise_charge(connection: Connection, account: Account) -> bool:
-    """Whether a lost offset of the account is charged."""
+    """Whether the account is charged for shared noise that is lost."""
     query = (
         select(charges.c.charge).where(charges.c.account == account.account, IS_ASSUMED_SHARED_NOISE_CHARGE).limit(1)
     )
@@ -59,9 +59,9 @@ def has_assumed_shared_noise_charge(connection: Connection, account: Account) ->
 
 
 def last_shared_noise_charges(connection: Connection, accounts: Iterable[int]) -> list[LastSharedNoiseCharge]:
-    """The newest opening of each of some accounts; accounts without one are left out.
+    """The newest charge for shared noise of each account in `accounts`; accounts without one are left out.
 
-    One that is only assumed is none: no key of its is here.
+    An assumed charge does not count, because no key belongs to it.
     """
     query = (
         select(charges.c.account, charges.c.period, func.max(charges.c.charged_at))
