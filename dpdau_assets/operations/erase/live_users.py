@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.session.pieces import in_chunks, in_threads
+from dpdau_assets.operations.session.pieces import in_threads
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import DAYS_PER_PUBLICATION, Publication
 from dpdau_assets.operations.session.removals import Removal
@@ -29,20 +29,17 @@ def replay_in_session(session: LakeSession, days: DayRange, *, progress: Progres
     """Applies the erasures of the cut to raw events and brings live users up to date; the days whose users changed."""
     known = session.known_days(RAW_EVENTS, days)
     behind = [day for day in known if session.is_thorough or _is_behind(session, day)]
-    for done, chunk in enumerate(in_chunks(behind, DAYS_PER_PUBLICATION)):
-        progress("replay", done * DAYS_PER_PUBLICATION, len(behind))
-        with session.publication() as new:
-            new.rows.extend(in_threads(partial(without_erased, session, new), chunk))
-    changed: set[date] = set()
+
+    def erase(new: Publication, chunk: list[date]) -> None:
+        new.rows.extend(in_threads(partial(without_erased, session, new), chunk))
+
+    def refer(new: Publication, chunk: list[date]) -> None:
+        for day in chunk:
+            refer_to_raw_events(session, new, day)
+
+    session.publish_days(RAW_EVENTS, behind, erase, step="replay", progress=progress)
     stale = [day for day in known if not _is_current(session, day)]
-    for chunk in in_chunks(stale, DAYS_PER_PUBLICATION):
-        before = {day: dict(session.files(ERASURE_REPLAY, day)) for day in chunk}
-        with session.publication() as new:
-            for day in chunk:
-                refer_to_raw_events(session, new, day)
-        changed |= {day for day in chunk if dict(session.files(ERASURE_REPLAY, day)) != before[day]}
-    progress("replay", len(behind), len(behind))
-    return changed
+    return session.publish_days(ERASURE_REPLAY, stale, refer, step="replay", progress=no_progress)
 
 
 def clean_staged_in_session(session: LakeSession) -> None:

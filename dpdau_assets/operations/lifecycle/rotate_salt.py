@@ -97,9 +97,7 @@ def rotate_salt(
 
 def take_recorded(lake: Lake, fingerprint: str) -> bool:
     """Moves a store in waiting into place if it is the one that the ledger recorded; whether one was."""
-    return salt_file.take_pending(
-        lake.secrets_path, is_wanted=lambda one: SaltStore.from_document(one).fingerprint() == fingerprint
-    )
+    return salt_file.take_pending(lake.secrets_path, is_wanted=lambda one: SaltStore(one).fingerprint() == fingerprint)
 
 
 def list_rotations(lake: Lake, salts: SaltStore) -> None:

@@ -112,7 +112,7 @@ def import_salts(settings: Settings, path: Path, passphrase: str) -> ImportedSal
         ConfigurationError: It is another store than the data folder's, or older than its last rotation.
         StorageError: Disk or ledger refused.
     """
-    store = SaltStore.from_document(salt_export.decrypt(_export_bytes(path), passphrase))
+    store = SaltStore(salt_export.decrypt(_export_bytes(path), passphrase))
     lake = Lake(settings.root)
     ledger = open_existing(ledger_url(settings, lake))
     identity = recorded = None
@@ -161,5 +161,5 @@ def _present(lake: Lake) -> SaltStore | None:
     """The store in its place, None when it is missing or cannot be used."""
     if lake.secrets_path.exists():
         with suppress(DpdauError):
-            return SaltStore.from_document(salt_file.read(lake.secrets_path))
+            return SaltStore(salt_file.read(lake.secrets_path))
     return None

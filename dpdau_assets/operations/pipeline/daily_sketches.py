@@ -20,9 +20,8 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.operations.erase.live_users import replay_in_session
 from dpdau_assets.operations.pipeline.raw_events import fold_in_session
 from dpdau_assets.operations.session.lineage import sketch_inputs
-from dpdau_assets.operations.session.pieces import in_chunks
 from dpdau_assets.operations.session.progress import Progress, no_progress
-from dpdau_assets.operations.session.publication import DAYS_PER_PUBLICATION, Publication
+from dpdau_assets.operations.session.publication import Publication
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace, sketch_plan
 from dpdau_assets.storage.lake.columns import variable_width
@@ -65,16 +64,12 @@ def build_sketches_in_session(
 ) -> set[date]:
     """Builds the sketches of `days` that are not current with the live users; the days that changed."""
     stale = [day for day in days if not _is_current(session, day)]
-    changed: set[date] = set()
-    for done, chunk in enumerate(in_chunks(stale, DAYS_PER_PUBLICATION)):
-        progress("sketches", done * DAYS_PER_PUBLICATION, len(stale))
-        before = {day: dict(session.files(DAILY_SKETCHES, day)) for day in chunk}
-        with session.publication() as new:
-            for day in chunk:
-                _build(session, new, day)
-        changed |= {day for day in chunk if dict(session.files(DAILY_SKETCHES, day)) != before[day]}
-    progress("sketches", len(stale), len(stale))
-    return changed
+
+    def add(new: Publication, chunk: list[date]) -> None:
+        for day in chunk:
+            _build(session, new, day)
+
+    return session.publish_days(DAILY_SKETCHES, stale, add, step="sketches", progress=progress)
 
 
 def read_sketch(session: LakeSession, day: date, *, epoch: int) -> DistinctSketch | None:

@@ -23,7 +23,7 @@ from dpdau_assets.operations.pipeline.count_differences import is_small, left_pe
 from dpdau_assets.operations.pipeline.daily_sketches import read_sketch, sketches_up_to_date
 from dpdau_assets.operations.pipeline.exact_counts import count_windows
 from dpdau_assets.operations.session.lineage import by_epoch, days_behind_windows, union_inputs, union_windows
-from dpdau_assets.operations.session.pieces import in_chunks, in_threads
+from dpdau_assets.operations.session.pieces import in_threads
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.publication import Publication
 from dpdau_assets.operations.session.removals import files_before
@@ -97,19 +97,15 @@ def build_unions_in_session(
     windows = {day: pairs for day in days if (pairs := _windows(session, day))}
     inputs = _inputs(session, windows)
     stale = [day for day in windows if not _is_current(session, day, inputs[day])]
-    changed: set[date] = set()
     impl = session.workspace.settings.sketch_impl
-    size = UNIONS_PER_PUBLICATION[impl]
-    for done, chunk in enumerate(in_chunks(stale, size)):
-        progress("unions", done * size, len(stale))
-        before = {day: dict(session.files(MAU_UNIONS, day)) for day in chunk}
+
+    def add(new: Publication, chunk: list[date]) -> None:
         outdated = {day: windows[day] for day in chunk if _needs_files(session, day, inputs[day])}
         unions = _count(session, outdated) if impl == "set" else _merge(session, outdated)
-        with session.publication() as new:
-            new.rows.extend(in_threads(partial(_row, session, new, unions=unions, inputs=inputs), chunk))
-        changed |= {day for day in chunk if dict(session.files(MAU_UNIONS, day)) != before[day]}
-    progress("unions", len(stale), len(stale))
-    return changed
+        new.rows.extend(in_threads(partial(_row, session, new, unions=unions, inputs=inputs), chunk))
+
+    size = UNIONS_PER_PUBLICATION[impl]
+    return session.publish_days(MAU_UNIONS, stale, add, step="unions", progress=progress, size=size)
 
 
 def read_unions(session: LakeSession, day: date) -> dict[int, WindowUnion]:

@@ -12,9 +12,8 @@ from datetime import date
 import numpy as np
 
 from dpdau_assets.core.quantities import DayRange
-from dpdau_assets.operations.session.pieces import in_chunks
 from dpdau_assets.operations.session.progress import Progress, no_progress
-from dpdau_assets.operations.session.publication import DAYS_PER_PUBLICATION, Publication
+from dpdau_assets.operations.session.publication import Publication
 from dpdau_assets.operations.session.session import LakeSession, lake_session
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.lake.layout import RAW_EVENTS
@@ -48,17 +47,13 @@ def fold_in_session(session: LakeSession, days: DayRange, *, progress: Progress 
     """As `fold`, within a session; every closed day of `days` has a row afterwards, empty days included."""
     closed = session.closed(days)
     todo = [day for day in closed if session.staged.get(day) or session.partition(RAW_EVENTS, day) is None]
-    changed: set[date] = set()
-    for done, chunk in enumerate(in_chunks(todo, DAYS_PER_PUBLICATION)):
-        progress("fold", done * DAYS_PER_PUBLICATION, len(todo))
-        before = {day: session.files(RAW_EVENTS, day) for day in chunk}
+
+    def add(new: Publication, chunk: list[date]) -> None:
         session.check({session.staged_path(file): file.digest for day in chunk for file in session.staged.get(day, [])})
-        with session.publication() as new:
-            for day in chunk:
-                fold_day(session, new, day)
-        changed |= {day for day in chunk if dict(session.files(RAW_EVENTS, day)) != dict(before[day])}
-    progress("fold", len(todo), len(todo))
-    return changed
+        for day in chunk:
+            fold_day(session, new, day)
+
+    return session.publish_days(RAW_EVENTS, todo, add, step="fold", progress=progress)
 
 
 def fold_day(session: LakeSession, new: Publication, day: date) -> None:

@@ -324,7 +324,7 @@ def _mark_erasures(connection: Connection) -> None:
 def _salts(lake: Lake) -> SaltStore | None:
     if not lake.secrets_path.exists():
         return None
-    return SaltStore.from_document(salt_file.read(lake.secrets_path))
+    return SaltStore(salt_file.read(lake.secrets_path))
 
 
 def _lake_ledger_id(lake: Lake) -> str | None:

@@ -29,7 +29,7 @@ from dpdau_assets.storage.journal.replay import Replay
 from dpdau_assets.storage.keys.salt_store import SaltStore
 from dpdau_assets.storage.lake.lake import Lake
 from dpdau_assets.storage.ledger import salt_facts
-from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open, facts, get_meta, open_existing, set_meta
+from dpdau_assets.storage.ledger.ledger import Ledger, create_or_open, get_meta, is_synthetic, open_existing, set_meta
 
 OPENING_ATTEMPTS = 5
 """How often the salt store is read again because a rotation was completed while it was read."""
@@ -66,10 +66,11 @@ def open_workspace(
     ledger = _open_ledger(settings, lake, journal, create=create, synthetic=synthetic)
     try:
         with ledger.read() as connection:
-            known = facts(connection)
-        journal.check(lambda: _anchor(ledger), ledger_id=known.ledger_id)
-        _check_ledger_id(lake, known.ledger_id)
-        if settings.noise_source == "seeded" and not known.is_synthetic:
+            is_for_synthetic_data = is_synthetic(connection)
+        ledger_id = ledger.ledger_id
+        journal.check(lambda: _anchor(ledger), ledger_id=ledger_id)
+        _check_ledger_id(lake, ledger_id)
+        if settings.noise_source == "seeded" and not is_for_synthetic_data:
             raise ConfigurationError(
                 "NOISE_SOURCE=seeded works only in a data folder created as synthetic",
                 hint="set NOISE_SOURCE=secure; noise that can be repeated protects nobody",
@@ -78,7 +79,7 @@ def open_workspace(
         journal.keys, journal.redo = salts, Replay(salts, lowest_epoch=salts.lowest_epoch).redo
         _fix_series_floor(ledger, settings)
         return Workspace(
-            settings, lake, ledger, salts, clock, known.ledger_id, known.is_synthetic, noise=noise, recorder=recorder
+            settings, lake, ledger, salts, clock, ledger_id, is_for_synthetic_data, noise=noise, recorder=recorder
         )
     except BaseException:
         ledger.close()

@@ -19,8 +19,16 @@ from dpdau_assets.core.quantities import EARLIEST_DAY, DayRange
 from dpdau_assets.errors import DataError
 from dpdau_assets.operations.session.calendar import last_closed_day
 from dpdau_assets.operations.session.erased_keys import ErasedKeys
-from dpdau_assets.operations.session.pieces import in_threads
-from dpdau_assets.operations.session.publication import Publication, partition_files, publication, publish, recover
+from dpdau_assets.operations.session.pieces import in_chunks, in_threads
+from dpdau_assets.operations.session.progress import Progress
+from dpdau_assets.operations.session.publication import (
+    DAYS_PER_PUBLICATION,
+    Publication,
+    partition_files,
+    publication,
+    publish,
+    recover,
+)
 from dpdau_assets.operations.session.removals import Removal
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import file_digest
@@ -30,6 +38,9 @@ from dpdau_assets.storage.lake.parquet_bytes import Keys
 from dpdau_assets.storage.ledger import batches, erasures, partitions, salt_facts
 from dpdau_assets.storage.ledger.batches import StagedFile
 from dpdau_assets.storage.ledger.partitions import Partition
+
+AddDays = Callable[[Publication, list[date]], None]
+"""Adds what some days become to a publication."""
 
 
 @dataclass
@@ -96,6 +107,36 @@ class LakeSession:
                 publish(self.workspace, new, self.partitions)
                 self.partitions.update({(row.asset, row.day): row for row in rows})
                 self._forget_staged(new)
+
+    def publish_days(
+        self,
+        asset: str,
+        days: list[date],
+        add: AddDays,
+        *,
+        step: str,
+        progress: Progress,
+        size: int = DAYS_PER_PUBLICATION,
+    ) -> set[date]:
+        """Publishes the partitions of an asset on some days, `size` days at a time; the days whose files changed.
+
+        Args:
+            asset: The asset.
+            days: The days, in order.
+            add: Adds the partitions of some of the days to a publication.
+            step: Name of the step, for `progress`.
+            progress: Shows how far it is.
+            size: How many days become visible together.
+        """
+        changed: set[date] = set()
+        for done, chunk in enumerate(in_chunks(days, size)):
+            progress(step, done * size, len(days))
+            before = {day: dict(self.files(asset, day)) for day in chunk}
+            with self.publication() as new:
+                add(new, chunk)
+            changed |= {day for day in chunk if dict(self.files(asset, day)) != before[day]}
+        progress(step, len(days), len(days))
+        return changed
 
     def staged_path(self, file: StagedFile) -> Path:
         """Where a staged file is."""

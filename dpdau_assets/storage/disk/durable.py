@@ -35,6 +35,15 @@ def write_bytes(path: Path, content: bytes | pa.Buffer, *, mode: int = 0o666) ->
     return digest
 
 
+def put_durably(path: Path, content: bytes, *, mode: int) -> None:
+    """Replaces `path` by `content`; both the file and its name survive a power cut when this returns."""
+    temporary = path.parent / temporary_name(path)
+    write_new(temporary, content, mode=mode)
+    make_durable([temporary])
+    replace(temporary, path)
+    make_durable([path])
+
+
 def temporary_name(path: Path) -> str:
     """A hidden name that no other process and no other call uses."""
     return f".{path.name}{TEMPORARY_MARK}{os.getpid()}-{next(_serial)}-{os.urandom(4).hex()}"

@@ -25,14 +25,7 @@ from typing import Any
 
 from dpdau_assets.core.hashing import SECRET_BYTES, EpochCalendar, Segment
 from dpdau_assets.errors import ConfigurationError, SaltStoreDamagedError, SaltStoreMismatchError
-from dpdau_assets.storage.disk.durable import (
-    TEMPORARY_MARK,
-    make_durable,
-    read_bytes,
-    replace,
-    temporary_name,
-    write_new,
-)
+from dpdau_assets.storage.disk.durable import TEMPORARY_MARK, make_durable, put_durably, read_bytes, temporary_name
 from dpdau_assets.storage.disk.lock import FileLock
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.lake.layout import LOCK
@@ -158,19 +151,19 @@ def create(path: Path, make: Callable[[], SaltDocument]) -> None:
     make_folder(path.parent.parent)
     with _locked(path):
         if not path.exists():
-            _put(path, make())
+            put_durably(path, make().to_bytes(), mode=FILE_MODE)
 
 
 def put(path: Path, document: SaltDocument) -> None:
     """Replaces the store, and wipes the file that it replaces."""
     with _locked(path), _WipedAfterwards(path):
-        _put(path, document)
+        put_durably(path, document.to_bytes(), mode=FILE_MODE)
 
 
 def put_pending(path: Path, document: SaltDocument) -> None:
     """Writes, durably, the store that is to replace the one at `path` once the ledger says so."""
     with _locked(path), _WipedAfterwards(pending_path(path)):
-        _put(pending_path(path), document)
+        put_durably(pending_path(path), document.to_bytes(), mode=FILE_MODE)
 
 
 def take_pending(path: Path, *, is_wanted: Callable[[SaltDocument], bool]) -> bool:
@@ -210,7 +203,7 @@ def trim(path: Path, shorten: Callable[[SaltDocument], SaltDocument | None]) -> 
         if shorter is None:
             return False
         with _WipedAfterwards(path):
-            _put(path, shorter)
+            put_durably(path, shorter.to_bytes(), mode=FILE_MODE)
         _wipe_leftovers(path)
     return True
 
@@ -247,14 +240,6 @@ def refuse_open_permissions(path: Path) -> None:
 def _locked(path: Path) -> FileLock:
     make_folder(path.parent, mode=FOLDER_MODE)
     return FileLock(path.parent / LOCK, timeout_seconds=LOCK_SECONDS)
-
-
-def _put(path: Path, document: SaltDocument) -> None:
-    temporary = path.parent / temporary_name(path)
-    write_new(temporary, document.to_bytes(), mode=FILE_MODE)
-    make_durable([temporary])
-    replace(temporary, path)
-    make_durable([path])
 
 
 class _WipedAfterwards:

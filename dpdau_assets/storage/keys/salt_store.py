@@ -14,8 +14,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,24 +52,22 @@ class RotationRecord:
 class SaltStore:
     """The epoch calendar and the keys below it; prints as nothing.
 
+    Args:
+        document: Its content; sensitive.
+
     Attributes:
         calendar: Which epoch a day belongs to (public).
         batch_key: Key of batch names, 32 bytes (sensitive).
     """
 
-    def __init__(
-        self,
-        calendar: EpochCalendar,
-        secrets_by_epoch: Mapping[int, bytes],
-        *,
-        batch_key: bytes,
-        rotations: Mapping[int, HandRotation] | None = None,
-    ) -> None:
-        self.calendar = calendar
-        self.batch_key = batch_key
-        self._rotations = dict(rotations or {})
-        self._stored = dict(secrets_by_epoch)
-        self._secrets = dict(secrets_by_epoch)
+    def __init__(self, document: SaltDocument) -> None:
+        self.calendar = document.calendar
+        self.batch_key = document.batch_key
+        self._hold(document)
+
+    def _hold(self, document: SaltDocument) -> None:
+        self._document = document
+        self._secrets = dict(document.secrets)
         self._keys: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
@@ -113,28 +110,23 @@ class SaltStore:
                     hint="put the file back from your copy of DATA_DIR/secrets, or `dpdau salts import FILE`",
                 )
             salt_file.create(path, lambda: _new_document(create_secret, rotation_days))
-        store = cls.from_document(salt_file.read(path))
+        store = cls(salt_file.read(path))
         if recorded is not None and store.fingerprint() != recorded:
-            salt_file.take_pending(path, is_wanted=lambda one: cls.from_document(one).fingerprint() == recorded)
-            store = cls.from_document(salt_file.read(path))
+            salt_file.take_pending(path, is_wanted=lambda one: cls(one).fingerprint() == recorded)
+            store = cls(salt_file.read(path))
         if store.lowest_epoch < lowest_epoch:
             store.destroy_below(lowest_epoch, path=path)
         store._check(create_secret, rotation_days)
         return store
 
-    @classmethod
-    def from_document(cls, document: SaltDocument) -> SaltStore:
-        """The store with that content."""
-        return cls(document.calendar, document.secrets, batch_key=document.batch_key, rotations=document.rotations)
-
     def document(self) -> SaltDocument:
         """The store's content; sensitive."""
-        return SaltDocument(self.calendar, self._stored, self._rotations, self.batch_key)
+        return self._document
 
     @property
     def lowest_epoch(self) -> int:
         """The first epoch whose secret still exists (public)."""
-        return min(self._stored)
+        return min(self._document.secrets)
 
     def epoch_key(self, epoch: int) -> bytes:
         """The key of `epoch`'s pseudonyms: 64 ASCII hex characters; sensitive; derived once.
@@ -171,17 +163,13 @@ class SaltStore:
         fresh = secrets.token_bytes(SECRET_BYTES) if secret is None else _by_hand(secret, effective, number)
         calendar = EpochCalendar((*self.calendar.segments, Segment(number, effective, rotation_days)))
         rotation = HandRotation(self._secret_mark(fresh), made_at)
-        return SaltStore(
-            calendar,
-            {**self._stored, number: fresh},
-            batch_key=self.batch_key,
-            rotations={**self._rotations, number: rotation},
-        )
+        held, rotations = {**self._document.secrets, number: fresh}, {**self._document.rotations, number: rotation}
+        return SaltStore(replace(self._document, calendar=calendar, secrets=held, rotations=rotations))
 
     def has_rotation(self, effective: date, *, rotation_days: int, secret: bytes | None) -> bool:
         """Whether the newest rotation by hand is this one; without a secret, any secret will do."""
         last = self.calendar.segments[-1]
-        known = self._rotations.get(last.epoch)
+        known = self._document.rotations.get(last.epoch)
         if known is None or (last.first_day, last.rotation_days) != (effective, rotation_days):
             return False
         return secret is None or hmac.compare_digest(
@@ -192,14 +180,14 @@ class SaltStore:
         """The rotations by hand, oldest first (public)."""
         return [
             RotationRecord(
-                self._rotations[part.epoch].made_at,
+                self._document.rotations[part.epoch].made_at,
                 part.first_day,
                 part.epoch,
                 part.rotation_days,
                 self._fingerprint_with(number),
             )
             for number, part in enumerate(self.calendar.segments, start=1)
-            if part.epoch in self._rotations
+            if part.epoch in self._document.rotations
         ]
 
     def destroy_below(self, epoch: int, *, path: Path) -> bool:
@@ -217,33 +205,28 @@ class SaltStore:
         """
         if epoch <= self.lowest_epoch:
             return False
-        self._stored = self._shortened(epoch)
-        self._secrets, self._keys = dict(self._stored), {}
+        self._hold(self._shortened(epoch))
 
         def shorten(document: SaltDocument) -> SaltDocument | None:
-            held = SaltStore.from_document(document)
-            if held.lowest_epoch >= epoch:
-                return None
-            return SaltDocument(document.calendar, held._shortened(epoch), document.rotations, document.batch_key)
+            held = SaltStore(document)
+            return None if held.lowest_epoch >= epoch else held._shortened(epoch)
 
         salt_file.trim(path, shorten)
         return True
 
     def without_epochs_below(self, epoch: int) -> SaltStore:
         """The store without the secrets of all epochs before `epoch`; this one stays as it is."""
-        if epoch <= self.lowest_epoch:
-            return self
-        return SaltStore(self.calendar, self._shortened(epoch), batch_key=self.batch_key, rotations=self._rotations)
+        return self if epoch <= self.lowest_epoch else SaltStore(self._shortened(epoch))
 
-    def _shortened(self, epoch: int) -> dict[int, bytes]:
-        later = {number: secret for number, secret in self._stored.items() if number > epoch}
-        return {epoch: self._secret(epoch), **later}
+    def _shortened(self, epoch: int) -> SaltDocument:
+        later = {number: secret for number, secret in self._document.secrets.items() if number > epoch}
+        return replace(self._document, secrets={epoch: self._secret(epoch), **later})
 
     def _fingerprint_with(self, segments: int) -> str:
         """The fingerprint of the store when it had that many segments."""
         fields: list[dict[str, Any]] = segment_fields(self.calendar)[:segments]
         for part in fields:
-            rotation = self._rotations.get(part["epoch"])
+            rotation = self._document.rotations.get(part["epoch"])
             if rotation is not None:
                 part["mark"] = rotation.mark
         return self._mark(b"dpdau/fingerprint/" + json.dumps(fields).encode())

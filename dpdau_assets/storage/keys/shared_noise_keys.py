@@ -23,14 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dpdau_assets.errors import ConfigurationError
-from dpdau_assets.storage.disk.durable import (
-    make_durable,
-    make_names_durable,
-    remove,
-    replace,
-    temporary_name,
-    write_new,
-)
+from dpdau_assets.storage.disk.durable import make_names_durable, put_durably, remove
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 from dpdau_assets.storage.ledger.accounts import Account
 
@@ -81,10 +74,7 @@ class SharedNoiseKeys:
         """
         key, nonce, path = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(NONCE_BYTES), self.path(account.account)
         make_folder(path.parent, mode=FOLDER_MODE)
-        temporary = path.parent / temporary_name(path)
-        write_new(temporary, key, mode=FILE_MODE)
-        make_durable([temporary])
-        replace(temporary, path)
+        put_durably(path, key, mode=FILE_MODE)
         make_names_durable({path.parent})
         plain = shared_noise.to_bytes(SHARED_NOISE_BYTES, "big", signed=True)
         sealed = nonce + AESGCM(key).encrypt(nonce, plain, self._about(account))

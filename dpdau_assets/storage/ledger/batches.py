@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from dpdau_assets.errors import InternalError
 from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 from dpdau_assets.storage.ledger.ledger import inserted_number, time_text
-from dpdau_assets.storage.ledger.schema import batches, staged_files
+from dpdau_assets.storage.ledger.schema import batches, between, staged_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +122,17 @@ def staged_between(
         last: Last day; None for no limit.
         upto_seq: Newest batch to consider; None for no limit.
     """
-    query = _staged()
-    if first is not None:
-        query = query.where(staged_files.c.day >= first)
-    if last is not None:
-        query = query.where(staged_files.c.day <= last)
+    query = _staged().where(*between(staged_files.c.day, first, last))
     if upto_seq is not None:
         query = query.where(staged_files.c.batch_seq <= upto_seq)
     order = (staged_files.c.day, staged_files.c.epoch, staged_files.c.batch_seq)
-    return [_staged_file(row) for row in connection.execute(query.order_by(*order))]
+    return [StagedFile(**row._mapping) for row in connection.execute(query.order_by(*order))]
 
 
 def staged_of(connection: Connection, batch_seq: int) -> list[StagedFile]:
     """The staged files of one batch by day and epoch."""
     query = _staged().where(staged_files.c.batch_seq == batch_seq).order_by(staged_files.c.day, staged_files.c.epoch)
-    return [_staged_file(row) for row in connection.execute(query)]
+    return [StagedFile(**row._mapping) for row in connection.execute(query)]
 
 
 def staged_days(connection: Connection) -> list[date]:
@@ -212,7 +208,3 @@ def totals(connection: Connection) -> IngestTotals:
 
 def _staged() -> Select[Any]:
     return select(staged_files, batches.c.batch).join(batches, batches.c.seq == staged_files.c.batch_seq)
-
-
-def _staged_file(row: Row[Any]) -> StagedFile:
-    return StagedFile(row.batch_seq, row.batch, row.day, row.epoch, row.digest)

@@ -13,12 +13,21 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert, inspect, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
@@ -381,17 +390,6 @@ def _fill_meta(connection: Connection, *, synthetic: bool) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerFacts:
-    """The facts of a ledger's creation (public inside the trusted side)."""
-
-    ledger_id: str
-    is_synthetic: bool
-
-
-def facts(connection: Connection) -> LedgerFacts:
-    """The ledger's name and whether it was created for synthetic data."""
-    ledger_id = get_meta(connection, "ledger_id")
-    if ledger_id is None:
-        raise InternalError("the ledger has no ledger_id")
-    return LedgerFacts(ledger_id, get_meta(connection, "synthetic") == "true")
+def is_synthetic(connection: Connection) -> bool:
+    """Whether the ledger was created for synthetic data."""
+    return get_meta(connection, "synthetic") == "true"

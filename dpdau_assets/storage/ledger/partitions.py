@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dpdau_assets.storage.ledger.ledger import get_meta, set_meta, time_text
-from dpdau_assets.storage.ledger.schema import partitions
+from dpdau_assets.storage.ledger.schema import between, partitions
 
 VERSION_KEY = "partition_version"
 
@@ -66,12 +65,9 @@ def load(
         first: First day; None for no limit.
         last: Last day; None for no limit.
     """
-    query = select(partitions).where(partitions.c.asset.in_(assets))
-    if first is not None:
-        query = query.where(partitions.c.day >= first)
-    if last is not None:
-        query = query.where(partitions.c.day <= last)
-    return {(row.asset, row.day): _partition(row) for row in connection.execute(query)}
+    columns = [partitions.c[field.name] for field in fields(Partition)]
+    query = select(*columns).where(partitions.c.asset.in_(assets), *between(partitions.c.day, first, last))
+    return {(row.asset, row.day): Partition(*row) for row in connection.execute(query)}
 
 
 def names_of_files(connection: Connection) -> list[tuple[str, str, str]]:
@@ -90,16 +86,7 @@ def save(connection: Connection, rows: Iterable[Partition], *, now: datetime) ->
     """
     version = last_version(connection)
     values = [
-        {
-            "asset": row.asset,
-            "day": row.day,
-            "digest": row.digest,
-            "files": dict(row.files),
-            "input_digest": row.input_digest,
-            "applied_erasure_seq": row.applied_erasure_seq,
-            "built_at": time_text(now),
-            "version": version + position,
-        }
+        {**asdict(row), "digest": row.digest, "built_at": time_text(now), "version": version + position}
         for position, row in enumerate(rows, start=1)
     ]
     if not values:
@@ -146,9 +133,3 @@ def lowest_applied(connection: Connection) -> int | None:
     """The erasure request up to which every partition is clean; None when there is no partition."""
     value: int | None = connection.scalar(select(func.min(partitions.c.applied_erasure_seq)))
     return value
-
-
-def _partition(row: Row[Any]) -> Partition:
-    return Partition(
-        row.asset, row.day, row.files, row.input_digest, row.applied_erasure_seq, row.built_at, row.version
-    )

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 from dpdau_assets.storage.ledger.ledger import time_text
-from dpdau_assets.storage.ledger.schema import releases
+from dpdau_assets.storage.ledger.schema import between, releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,7 @@ def releases_between(
     all_revisions: bool = False,
 ) -> list[Release]:
     """Published values by day, metric and revision; only the latest revision of each unless asked otherwise."""
-    query = select(releases)
-    if first is not None:
-        query = query.where(releases.c.day >= first)
-    if last is not None:
-        query = query.where(releases.c.day <= last)
+    query = select(releases).where(*between(releases.c.day, first, last))
     if metric is not None:
         query = query.where(releases.c.metric == metric)
     order = (releases.c.day, releases.c.metric, releases.c.revision)

@@ -7,6 +7,8 @@ type). Days are ISO dates, times are UTC ISO strings with microseconds.
 
 from __future__ import annotations
 
+from datetime import date
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -196,3 +198,9 @@ IS_ASSUMED_SHARED_NOISE_CHARGE: ColumnElement[bool] = and_(
 )
 IS_SHARED_NOISE_CHARGE: ColumnElement[bool] = or_(charges.c.kind == SHARED_NOISE_KIND, IS_ASSUMED_SHARED_NOISE_CHARGE)
 IS_OF_A_DAY: ColumnElement[bool] = not_(IS_SHARED_NOISE_CHARGE)
+
+
+def between(column: Column[date], first: date | None, last: date | None) -> list[ColumnElement[bool]]:
+    """The conditions for days from `first` to `last`; None is no limit."""
+    limits = [] if first is None else [column >= first]
+    return limits if last is None else [*limits, column <= last]

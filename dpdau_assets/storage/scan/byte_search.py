@@ -11,7 +11,6 @@ each pseudonym.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 
@@ -150,10 +149,3 @@ def _is_in(keys: Keys, values: Keys) -> npt.NDArray[np.bool_]:
     positions = np.minimum(np.searchsorted(keys, values), keys.size - 1)
     found: npt.NDArray[np.bool_] = keys[positions] == values
     return found
-
-
-def chunks_of(descriptor: int, *, start: int = 0) -> Iterator[bytes]:
-    """The content of an open file from `start` on, in pieces."""
-    while piece := os.pread(descriptor, CHUNK_BYTES, start):
-        yield piece
-        start += len(piece)

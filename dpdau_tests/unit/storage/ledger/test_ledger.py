@@ -18,8 +18,8 @@ from dpdau_assets.storage.ledger import schema
 from dpdau_assets.storage.ledger.ledger import (
     Ledger,
     create_or_open,
-    facts,
     get_meta,
+    is_synthetic,
     open_existing,
     parse_time,
     set_meta,
@@ -207,7 +207,7 @@ class TestCreation:
         create_or_open(url_of(tmp_path / "toy"), synthetic=True).close()
         again = create_or_open(url_of(tmp_path / "toy"))
         with again.read() as connection:
-            assert facts(connection).is_synthetic
+            assert is_synthetic(connection)
         again.close()
 
     @pytest.mark.parametrize("url", ["postgresql://u:topsecret@h/db", "sqlite://", "sqlite:///:memory:", "nonsense"])
