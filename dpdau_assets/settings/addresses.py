@@ -69,10 +69,12 @@ def _parts(url: str) -> SplitResult | None:
     """The parts of an address with a host and a port that can be; None otherwise, without the library's message."""
     try:
         parts = urlsplit(url)
-        is_whole = bool(parts.hostname) and parts.port != 0 and url.isascii() and url.isprintable() and " " not in url
+        is_complete = (
+            bool(parts.hostname) and parts.port != 0 and url.isascii() and url.isprintable() and " " not in url
+        )
     except ValueError:
         return None
-    return parts if is_whole else None
+    return parts if is_complete else None
 
 
 SmtpUrl = Annotated[SecretStr, AfterValidator(_checked_mail)]

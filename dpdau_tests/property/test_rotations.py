@@ -44,10 +44,10 @@ lengths = st.sampled_from([1, 2, 3, 5, 7, 11, 30, 90])
 rotations = st.lists(st.tuples(st.integers(1, 20), lengths), max_size=6)
 
 
-def with_rotations(first: int, by_hand: list[tuple[int, int]]) -> EpochCalendar:
+def with_rotations(first: int, manual: list[tuple[int, int]]) -> EpochCalendar:
     """A calendar with rotations by hand, each some days after the one before."""
     calendar, start = EpochCalendar.every(first), FIRST
-    for gap, length in by_hand:
+    for gap, length in manual:
         start += timedelta(days=gap)
         number = calendar.epoch_of(start - timedelta(days=1)) + 1
         calendar = EpochCalendar((*calendar.segments, Segment(number, start, length)))
@@ -58,7 +58,7 @@ class TestInCore:
     @settings(max_examples=60, **QUIET)
     @given(
         first=lengths,
-        by_hand=rotations,
+        manual=rotations,
         activity=st.lists(st.tuples(users, days), max_size=40),
         erased=st.lists(st.tuples(users, days), max_size=5),
         window_days=st.sampled_from([8, WINDOW, 30]),
@@ -66,13 +66,13 @@ class TestInCore:
     def test_counts_by_pseudonym_are_counts_by_user(
         self,
         first: int,
-        by_hand: list[tuple[int, int]],
+        manual: list[tuple[int, int]],
         activity: list[Event],
         erased: list[Event],
         window_days: int,
     ) -> None:
         """Keyed, erased and counted by epoch under any calendar, every window of every day has the naive count."""
-        calendar = with_rotations(first, by_hand)
+        calendar = with_rotations(first, manual)
 
         def pseudonym(epoch: int, user: str) -> int:
             return user_key(f"{epoch:064d}".encode(), user.encode())

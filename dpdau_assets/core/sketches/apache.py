@@ -102,8 +102,8 @@ def read_compact(stored: bytes) -> ApacheTheta:
     hashes = np.fromiter(sketch, dtype=np.uint64, count=sketch.num_retained)
     hashes.sort()
     theta, is_empty = int(sketch.theta64), bool(sketch.is_empty())
-    is_sound = bool((hashes[1:] > hashes[:-1]).all()) and not (is_empty and hashes.size)
-    if not is_sound or not 1 <= theta <= WHOLE or (hashes.size and not 1 <= int(hashes[0]) <= int(hashes[-1]) < theta):
+    is_intact = bool((hashes[1:] > hashes[:-1]).all()) and not (is_empty and hashes.size)
+    if not is_intact or not 1 <= theta <= WHOLE or (hashes.size and not 1 <= int(hashes[0]) <= int(hashes[-1]) < theta):
         raise DataError(_NOT_APACHE, hint="write it again with Apache DataSketches")
     return ApacheTheta(hashes, theta, is_empty)
 

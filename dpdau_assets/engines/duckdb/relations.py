@@ -164,10 +164,10 @@ def _user_values(source: Source, kind: str) -> tuple[str, str]:
             f"WHEN user_raw IS NOT NULL AND try(decode(user_raw)) IS NULL THEN {CODE_OF['not_utf8']} END"
         )
         return "try(decode(user_raw))", f"coalesce(fault, {not_utf8})"
-    is_whole = kind in INTEGER_TYPES or (kind.startswith("DECIMAL") and kind.endswith(",0)"))
+    is_integral = kind in INTEGER_TYPES or (kind.startswith("DECIMAL") and kind.endswith(",0)"))
     if kind == NULL_TYPE:
         return "NULL::VARCHAR", "fault"
-    if kind in ("VARCHAR", "UUID") or kind.startswith("ENUM") or is_whole:
+    if kind in ("VARCHAR", "UUID") or kind.startswith("ENUM") or is_integral:
         return "user_raw::VARCHAR", "fault"
     raise _wrong_type(source, source.columns.user, kind, wanted="a user id is text or a whole number")
 

@@ -48,13 +48,13 @@ def csv_batches(
     yield from _refused(numbers[block.is_too_long & is_row], "too_long", schema)
     is_kept = ~(block.is_broken | block.is_too_long) & is_row
     for is_quoted_too in (False, True):
-        is_sound = is_kept & ~_has_inner_return(block, is_quoted_too=is_quoted_too)
-        content, starts = _kept_bytes(block, is_sound)
-        known = numbers[is_sound][~_is_blank(content, starts)]
+        is_intact = is_kept & ~_has_inner_return(block, is_quoted_too=is_quoted_too)
+        content, starts = _kept_bytes(block, is_intact)
+        known = numbers[is_intact][~_is_blank(content, starts)]
         table, invalid, fault_of_user = _split_fields(content, wanted, width=width, delimiter=delimiter)
         if table.num_rows + len(invalid) == len(known):
             break
-    yield from _refused(numbers[is_kept & ~is_sound], "malformed", schema)
+    yield from _refused(numbers[is_kept & ~is_intact], "malformed", schema)
     good, bad = _row_numbers(known, invalid, rows=table.num_rows)
     if table.num_rows:
         yield pa.RecordBatch.from_arrays([pa.array(good), fault_of_user, *_flat(table)], schema=schema)

@@ -126,9 +126,9 @@ def _quoted_record_ends(array: NDArray[np.uint8], newlines: Offsets, *, is_end: 
     while True:
         candidates = by_parity[parity]
         candidates = candidates[np.searchsorted(candidates, start) :]
-        good, is_whole = _until_overlong(candidates, newlines, start=start, total=len(array))
+        good, is_complete = _until_overlong(candidates, newlines, start=start, total=len(array))
         is_open = (len(quotes) & 1) != parity
-        if is_whole and not (is_end and is_open):
+        if is_complete and not (is_end and is_open):
             ends.append(good + 1)
             break
         ends.append(good + 1)

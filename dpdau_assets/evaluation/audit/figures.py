@@ -24,7 +24,11 @@ def noise_figure(fit: NoiseFit) -> str:
     spread = 2 * (expected * (1 - 1 / len(fit.histogram))) ** 0.5
     top = max(*fit.histogram, expected + spread) * 1.05
     bars = _bars(fit.histogram, top, colour=ABSENT, opacity=0.8)
-    lines = [_level(expected, top, dashed=False), _level(expected + spread, top), _level(expected - spread, top)]
+    lines = [
+        _level(expected, top, dashed=False),
+        _level(expected + spread, top),
+        _level(expected - spread, top),
+    ]
     title = f"{fit.mechanism}: {fit.draws} draws in {len(fit.histogram)} bins of equal chance (p = {fit.law:.3g})"
     return _page(title, [*bars, *lines])
 

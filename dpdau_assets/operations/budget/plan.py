@@ -97,9 +97,9 @@ def plan_releases(
     book = BudgetBook(workspace.ledger, proposed)
     chosen = _period(workspace, period, is_changed=is_changed)
     days = _planned_days(proposed, chosen)
-    course = _Course(book, proposed, chosen, days)
-    course.run()
-    return [_plan(course, metric) for metric in METRICS if metric in metrics]
+    simulation = _MonthSimulation(book, proposed, chosen, days)
+    simulation.run()
+    return [_plan(simulation, metric) for metric in METRICS if metric in metrics]
 
 
 def _period(workspace: Workspace, period: str | None, *, is_changed: bool) -> str:
@@ -126,7 +126,7 @@ def _planned_days(settings: Settings, period: str) -> list[date]:
     return list(days_of_series(settings, month, unset_start=month.first) or ())
 
 
-class _Course:
+class _MonthSimulation:
     """The charges of a month, one after the other."""
 
     def __init__(self, book: BudgetBook, settings: Settings, period: str, days: Sequence[date]) -> None:
@@ -148,13 +148,13 @@ class _Course:
 
     def run(self) -> None:
         """Plays the month, in the order in which releases are made."""
-        scopes = SCOPES[2:] if self._fits_whole() else SCOPES
+        scopes = SCOPES[2:] if self._fits_fully() else SCOPES
         for day in sorted({day for days in self.planned.values() for day in days}):
             for name in self.metrics:
                 if day in self.planned[name]:
                     self._charge(name, day, scopes)
 
-    def _fits_whole(self) -> bool:
+    def _fits_fully(self) -> bool:
         """Whether everything planned fits under the accounts' caps and the month's: then no part need be asked."""
         first, everything = days_of_period(self.period).first, NO_EVENTS
         for name, terms in self.terms.items():
@@ -180,33 +180,33 @@ class _Course:
             self.refused.setdefault(name, (day, scope))
 
 
-def _plan(course: _Course, metric: Metric) -> MetricPlan:
-    name = JOINT if JOINT in course.terms else metric
-    terms = course.terms[name]
-    charged = merge_events(terms.events, course.extra[name])
-    options = course.settings.accounting
+def _plan(simulation: _MonthSimulation, metric: Metric) -> MetricPlan:
+    name = JOINT if JOINT in simulation.terms else metric
+    terms = simulation.terms[name]
+    charged = merge_events(terms.events, simulation.extra[name])
+    options = simulation.settings.accounting
     fitting = releases_that_fit(charged, terms.mechanism.event(), terms.cap, delta=terms.cap_delta, **options)
 
     def epsilon(events: EventCounts) -> float:
         return smallest_epsilon(events, delta=terms.cap_delta, **options) if events else 0.0
 
-    day, scope = course.refused.get(name, (None, None))
-    last = course.book.last_release(metric)
+    day, scope = simulation.refused.get(name, (None, None))
+    last = simulation.book.last_release(metric)
     return MetricPlan(
         metric=metric,
-        period=course.period,
+        period=simulation.period,
         is_open=terms.account is not None,
         mechanism=terms.mechanism.name,
-        sketch_impl=course.settings.sketch_impl,
+        sketch_impl=simulation.settings.sketch_impl,
         epsilon=terms.mechanism.epsilon,
         delta=terms.mechanism.delta,
-        precision=next_precision(course.settings, terms.mechanism, last, metric=metric, period=course.period),
+        precision=next_precision(simulation.settings, terms.mechanism, last, metric=metric, period=simulation.period),
         epsilon_cap=terms.cap,
         epsilon_spent=epsilon(terms.events),
-        epsilon_at_end=epsilon(course.book.terms(metric, course.period).events),
+        epsilon_at_end=epsilon(simulation.book.terms(metric, simulation.period).events),
         releases_that_fit=fitting,
-        releases_planned=len(course.planned[name]),
-        releases_funded=course.funded[name],
+        releases_planned=len(simulation.planned[name]),
+        releases_funded=simulation.funded[name],
         runs_out_on=day,
         refused_by=scope,
     )

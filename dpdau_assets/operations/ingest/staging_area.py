@@ -93,7 +93,7 @@ class StagingArea:
         for (day, epoch), parts in sorted(self._parts.items()):
             place = lake.staging_path(day, batch=batch, epoch=epoch)
             if len(parts) == 1 and not any(tombstones.concerns(day, epoch=epoch) for tombstones in erased):
-                rows.append((day, epoch, _put_whole(files, place, parts[0])))
+                rows.append((day, epoch, _put_once(files, place, parts[0])))
                 continue
             keys = np.unique(np.concatenate([_keys_of(part) for part in parts]))
             for tombstones in erased:
@@ -114,7 +114,7 @@ def _write(path: Path, keys: Keys) -> tuple[Path, str]:
     return path, write_new(path, key_bytes(keys))
 
 
-def _put_whole(files: WriteBatch, place: Path, part: _Part) -> str:
+def _put_once(files: WriteBatch, place: Path, part: _Part) -> str:
     """Puts one part in waiting for `place` as it is; its digest."""
     if not isinstance(part, Future):
         return files.write_keys(place, part)

@@ -189,4 +189,4 @@ def destroy_secrets(workspace: Workspace, lowest: int) -> None:
     """Makes the secrets of all epochs before `lowest` unrecoverable, in the store and in what is left beside it."""
     path = workspace.lake.secrets_path
     workspace.salts.destroy_below(lowest, path=path)
-    salt_file.wipe_leftovers(path)  # also of a run that was killed between replacing the store and wiping the old one
+    salt_file.wipe_temporary(path)  # also of a run that was killed between replacing the store and wiping the old one

@@ -63,13 +63,13 @@ def fold_day(session: LakeSession, new: Publication, day: date) -> None:
     by_epoch: dict[int, list[StagedFile]] = {}
     for staged in session.staged.get(day, []):
         by_epoch.setdefault(staged.epoch, []).append(staged)
-    is_whole = known is None or {int(epoch) for epoch in files} <= set(by_epoch)
+    is_complete = known is None or {int(epoch) for epoch in files} <= set(by_epoch)
     for epoch, sources in sorted(by_epoch.items()):
         digest = fold_file(session, new, day, epoch, sources, recorded=files.pop(str(epoch), None))
         if digest is not None:
             files[str(epoch)] = digest
         new.folded.extend(sources)
-    applied = session.erasure_seq if known is None or is_whole else known.applied_erasure_seq
+    applied = session.erasure_seq if known is None or is_complete else known.applied_erasure_seq
     new.rows.append(Partition(RAW_EVENTS, day, files, "", applied))
 
 

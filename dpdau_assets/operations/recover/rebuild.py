@@ -13,7 +13,7 @@ from dpdau_assets.operations.recover.repair import (
     clean_ledger,
     drop_unreadable_intent,
     give_up_lost,
-    heal_raw_events,
+    repair_raw_events,
 )
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.orphans import remove_orphans
@@ -51,7 +51,7 @@ def rebuild(
     with workspace.lake.lock():
         drop_unreadable_intent(workspace)
     with lake_session(workspace, behind, is_thorough=True) as session:
-        heal_raw_events(session, behind)
+        repair_raw_events(session, behind)
         if accept_loss:
             give_up_lost(session, days)
         remove_orphans(workspace)

@@ -21,7 +21,7 @@ from dpdau_assets.storage.ledger import batches, partitions
 from dpdau_assets.storage.ledger.batches import StagedFile
 
 
-def heal_raw_events(session: LakeSession, days: DayRange) -> int:
+def repair_raw_events(session: LakeSession, days: DayRange) -> int:
     """Puts missing or damaged files of raw events back from the live users of their days; how many files that were.
 
     After a replay both hold the same bytes, and the ledger's digest tells whether a file is still that. Where neither
@@ -32,21 +32,21 @@ def heal_raw_events(session: LakeSession, days: DayRange) -> int:
     """
     lake = session.workspace.lake
     with lake.write_batch() as files:
-        healed = 0
+        repaired = 0
         for day in session.known_days(RAW_EVENTS, days):
             for path, digest in partition_files(lake, RAW_EVENTS, day, session.files(RAW_EVENTS, day)).items():
                 copy = lake.partition_folder(ERASURE_REPLAY, day) / path.name
                 if not has_digest(path, digest) and has_digest(copy, digest):
                     files.link(copy, path)
-                    healed += 1
+                    repaired += 1
         files.publish()
-    return healed
+    return repaired
 
 
 def give_up_lost(session: LakeSession, days: DayRange) -> int:
     """Goes on without files of raw events and of staging that are missing or damaged; how many files those are.
 
-    Their days count without them from now on. Call it after `heal_raw_events`: what is left then, only a copy would
+    Their days count without them from now on. Call it after `repair_raw_events`: what is left then, only a copy would
     bring back, and while it is recorded no erasure of those days can be completed.
 
     Raises:

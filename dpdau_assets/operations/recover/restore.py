@@ -10,7 +10,7 @@
 
 A process killed before 5 has changed nothing that the next attempt does not do again; after it, the next operation or
 the next attempt applies the erasures. Does not belong here: what a line means (`storage.journal_replay`), which files
-are whole (`adopt_lake`), charging what a gap lost (`unaccounted`).
+are whole (`register_lake`), charging what a gap lost (`unaccounted`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dpdau_assets.operations.budget.lost_releases import (
 )
 from dpdau_assets.operations.erase.completion import complete_in_session
 from dpdau_assets.operations.erase.live_users import clean_staged_in_session, replay_in_session
-from dpdau_assets.operations.recover.adopt_lake import Adopted, adopt_lake, adopt_strangers
+from dpdau_assets.operations.recover.register_lake import Registered, register_lake, register_orphan_batches
 from dpdau_assets.operations.recover.restore_lake import drop_batches, put_lake_back
 from dpdau_assets.operations.recover.restore_source import Base, RestoreSource, find_gaps, is_published_beyond
 from dpdau_assets.operations.session.open_workspace import ledger_url, open_workspace
@@ -89,8 +89,8 @@ class Restored:
     lines: int
     gaps: tuple[Gap, ...]
     unaccounted: tuple[DayRange, ...]
-    adopted: Adopted
-    adopted_batches: int
+    registered: Registered
+    registered_batches: int
     lake: str | None
     batches_to_repeat: int
     erasures_applied: int
@@ -102,12 +102,12 @@ class Restored:
             "lines_replayed": self.lines,
             "gaps": [{"after": gap.after, "since": gap.since, "until": gap.until} for gap in self.gaps],
             "unaccounted": ranges_document(self.unaccounted),
-            "raw_files": self.adopted.raw_files,
-            "staged_files": self.adopted.staged,
-            "raw_files_from_live_users": self.adopted.healed,
-            "damaged_files": self.adopted.damaged,
-            "missing_files": self.adopted.missing,
-            "adopted_batches": self.adopted_batches,
+            "raw_files": self.registered.raw_files,
+            "staged_files": self.registered.staged,
+            "raw_files_from_live_users": self.registered.repaired,
+            "damaged_files": self.registered.damaged,
+            "missing_files": self.registered.missing,
+            "adopted_batches": self.registered_batches,
             "lake": self.lake,
             "batches_to_repeat": self.batches_to_repeat,
             "erasures_applied": self.erasures_applied,
@@ -227,7 +227,7 @@ class RestoreWork:
             counts = self._files_of_batch() if with_lake else replay.files_of_batch
             copy = put_lake_back(self._lake, self._ledger_id) if with_lake else None
             remove([self._lake.intent_path])
-            adopted = adopt_lake(
+            registered = register_lake(
                 connection,
                 self._lake,
                 files_of_batch=counts,
@@ -237,9 +237,11 @@ class RestoreWork:
             )
             dropped = 0
             if copy:
-                newest, staged = copy.manifest.batch_seq, adopted.staged_of_batch
+                newest, staged = copy.manifest.batch_seq, registered.staged_of_batch
                 dropped = drop_batches(connection, staged, files_of_batch=counts, after=newest)
-            strangers = adopt_strangers(connection, self._lake, held_from=floor, now=self._now) if gaps else 0
+            orphan_files = (
+                register_orphan_batches(connection, self._lake, held_from=floor, now=self._now) if gaps else 0
+            )
             _mark_erasures(connection)
             lost = unaccounted(connection)
             self._add_restored_entry(connection, base, lines, gaps, max(known_seq, base.anchor.seq))
@@ -247,7 +249,7 @@ class RestoreWork:
         name = copy.path.name if copy else None
 
         def report(applied: int) -> Restored:
-            return Restored(base.name, len(lines.lines), gaps, lost, adopted, strangers, name, dropped, applied)
+            return Restored(base.name, len(lines.lines), gaps, lost, registered, orphan_files, name, dropped, applied)
 
         return report
 

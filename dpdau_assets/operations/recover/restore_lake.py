@@ -1,6 +1,6 @@
 """Putting the data of a copy back: raw events and unions are replaced, staged files that are missing are added.
 
-Belongs here: the files of `restore --lake`, and which batches are lost with it. Their rows belong to `adopt_lake`.
+Belongs here: the files of `restore --lake`, and which batches are lost with it. Their rows belong to `register_lake`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def put_lake_back(lake: Lake, ledger_id: str | None) -> Backup:
         StorageError: The disk refused.
     """
     copies = (one for one in backups.known(lake.backups) if one.is_lake and ledger_id in (None, one.manifest.ledger_id))
-    chosen = next((one for one in copies if backups.is_sound(one)), None)
+    chosen = next((one for one in copies if backups.is_intact(one)), None)
     if chosen is None:
         raise DataError(
             f"no copy of the data in {lake.backups} is sound",

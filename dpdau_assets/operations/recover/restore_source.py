@@ -36,7 +36,7 @@ from dpdau_assets.storage.scan.byte_search import KeySearch
 class Present:
     """The ledger in place: whether it is sound, and the last line of the journal it knows of."""
 
-    is_sound: bool
+    is_intact: bool
     anchor: Anchor
     ledger_id: str | None
 
@@ -91,7 +91,7 @@ class RestoreSource:
         """
         present = self.present
         here = Base("the present ledger", self._ledger, present.anchor, "")
-        is_ours = present.is_sound and self._ledger_id in (None, present.ledger_id)
+        is_ours = present.is_intact and self._ledger_id in (None, present.ledger_id)
         if is_ours and self._is_contradicted():
             return self._from_backup(backups.read_manifest(source)) if source else self._from_the_beginning()
         if is_ours and (source is not None or not with_lake):
@@ -128,7 +128,7 @@ class RestoreSource:
 
     def _from_newest(self) -> Base:
         for backup in backups.known(self._lake.backups):
-            if not backup.is_lake and self._fits(backup) and backups.is_sound(backup):
+            if not backup.is_lake and self._fits(backup) and backups.is_intact(backup):
                 return _base_of(backup)
         return self._from_nothing()
 
@@ -138,7 +138,7 @@ class RestoreSource:
     def _from_backup(self, backup: Backup) -> Base:
         if not self._fits(backup):
             raise ConfigurationError(f"{backup.path} is a copy of another ledger", hint="name a copy of this one")
-        if backup.is_lake or not backups.is_sound(backup):
+        if backup.is_lake or not backups.is_intact(backup):
             raise DataError(
                 f"{backup.path} is not a sound copy of a ledger", hint="leave --from out: restore looks for one"
             )

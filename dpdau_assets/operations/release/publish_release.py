@@ -113,23 +113,23 @@ def publish_releases(
     if wanted:
         if revise:
             check_revisable(wanted, stored)
-        desk = _Desk(workspace, reason=reason if revise else None, progress=progress)
-        drawn_together = desk.drawn_with(wanted)
+        batch = _ReleaseBatch(workspace, reason=reason if revise else None, progress=progress)
+        drawn_together = batch.drawn_with(wanted)
         check_windows(workspace, drawn_together)
         check_accounted(workspace, drawn_together)
         if revise:
-            desk.require_whole(wanted)
-        desk.count(wanted)
+            batch.require_complete(wanted)
+        batch.count(wanted)
         for number, pair in enumerate(wanted):
             progress("release", number, len(wanted))
-            outcome = desk.release(pair)
+            outcome = batch.release(pair)
             if isinstance(outcome, Refusal):
                 refused = [*refused, outcome]
             else:
                 stored[pair] = outcome.release
                 drawn_now += [pair] if outcome.is_new else []
         progress("release", len(wanted), len(wanted))
-        refused = desk.book.with_next_funded_days(refused)
+        refused = batch.book.with_next_funded_days(refused)
     results = tuple(ReleaseResult.from_json(stored[pair].result) for pair in pairs if pair in stored)
     return Published(results, tuple(refused), tuple(drawn_now), workspace)
 
@@ -175,7 +175,7 @@ class _Outcome:
     is_new: bool
 
 
-class _Desk:
+class _ReleaseBatch:
     """One operation's releases: the counts of its cut, and the state of the budget it decides on."""
 
     def __init__(self, workspace: Workspace, *, reason: str | None, progress: Progress) -> None:
@@ -187,7 +187,7 @@ class _Desk:
         self._now: datetime | None = None
         self.book = BudgetBook(workspace.ledger, workspace.settings)
 
-    def require_whole(self, wanted: Sequence[Pair]) -> None:
+    def require_complete(self, wanted: Sequence[Pair]) -> None:
         """Returns when every joint release that is to be revised is revised whole; else a UsageError."""
         for metric, day in wanted:
             if self._is_joint((metric, day)) and any((name, day) not in wanted for name in METRICS):

@@ -43,7 +43,7 @@ from dpdau_assets.storage.ledger import erasures
 from dpdau_assets.storage.ledger.erasures import ErasureRequest, Tombstones, to_unsigned
 from dpdau_assets.storage.ledger.ledger import parse_time
 from dpdau_assets.storage.scan.byte_search import KeySearch
-from dpdau_assets.storage.scan.sqlite_pages import foreign_pages
+from dpdau_assets.storage.scan.sqlite_pages import pages_outside_table
 
 """Held by a backup that is being made."""
 
@@ -96,7 +96,7 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
         return
     copies = backups.known(folder)
     _report_others(folder, {copy.path for copy in copies}, report)
-    ledgers = {one.path: _Copied.of(one.path) for one in copies if not one.is_lake and _is_sound(one, report)}
+    ledgers = {one.path: _Copied.of(one.path) for one in copies if not one.is_lake and _is_intact(one, report)}
     now = workspace.now()
     line = max((seq for seq, _, _ in _completions(workspace)), default=None) if _has_lakes(copies) else None
     for copy in copies:
@@ -105,9 +105,9 @@ def verify_backups(workspace: Workspace, report: Report) -> None:
         if copy.path in ledgers:
             known = ledgers[copy.path]
             search = known.search
-            if search and is_in_pages(search, foreign_pages(copy.path, root=known.root).database):
+            if search and is_in_pages(search, pages_outside_table(copy.path, root=known.root).database):
                 _report_erased(copy, report)
-        elif copy.is_lake and _is_sound(copy, report):
+        elif copy.is_lake and _is_intact(copy, report):
             tombstones = _complete_before(workspace, copy, line, copies, ledgers)
             listed = backups.listed_files(copy)
             others = [path for path in sorted(copy.path.rglob("*")) if path.is_file() and path not in listed]
@@ -150,17 +150,17 @@ def _report_erased(copy: Backup, report: Report) -> None:
     report.find("erased", _place(copy), f"{HOLDS}, complete before it was made", repair=_again(copy))
 
 
-def _is_sound(copy: Backup, report: Report) -> bool:
+def _is_intact(copy: Backup, report: Report) -> bool:
     """Whether a copy can be restored from; reports one that cannot. One that went meanwhile is none."""
     if not copy.path.exists():
         return False
     try:
-        is_sound = backups.is_sound(copy)
+        is_intact = backups.is_intact(copy)
     except (DataError, ValueError):
-        is_sound = not copy.path.exists()
-    if not is_sound:
+        is_intact = not copy.path.exists()
+    if not is_intact:
         report.find("backup", _place(copy), "it is damaged: nothing can be restored from it", repair=_again(copy))
-    return is_sound
+    return is_intact
 
 
 def _report_others(folder: Path, known: set[Path], report: Report) -> None:

@@ -53,7 +53,7 @@ class Action(Enum):
     REMOVE_THEN_BACKUP = auto()
     COPY = auto()
     """The better of two copies goes over the other."""
-    MEND_SALTS = auto()
+    REPAIR_SALTS = auto()
     """The right salt store is put back, imported, or closed to others."""
     NONE = auto()
     """No command repairs it."""

@@ -74,10 +74,10 @@ def verify_journal(workspace: Workspace, search: KeySearch, report: Report) -> N
                 "journal", JOURNAL, "it does not hold the last transaction of the ledger", repair=BACKUP
             )  # a restore then starts from that copy
         return
-    is_whole = _verify_chain(found, lines, ledger_id, report, copied=copied)
+    is_complete = _verify_chain(found, lines, ledger_id, report, copied=copied)
     since = _since_gap(found, lines, copied=copied)
-    is_all = is_whole and any(entry["note"] == "created" for entry in since[0].document()["notes"])
-    _compare(_journal_rows(since), rows, report, is_whole=is_whole, is_all=is_all)
+    is_all = is_complete and any(entry["note"] == "created" for entry in since[0].document()["notes"])
+    _compare(_journal_rows(since), rows, report, is_complete=is_complete, is_all=is_all)
 
 
 def _search_files(folder: Path, mirror: Path | None, search: KeySearch, report: Report) -> None:
@@ -107,13 +107,13 @@ def _verify_copies(folder: Path, mirror: Path | None, report: Report) -> None:
                 "journal",
                 f"{JOURNAL}'s {name}",
                 "the two copies differ; the better of each line counts",
-                repair=_levelling(folder / name, mirror / name),
+                repair=_sync_repair(folder / name, mirror / name),
             )
         elif len(pair[0]) != len(pair[1]):
             report.wait(f"one copy of {JOURNAL} is behind the other: the next transaction brings it up")
 
 
-def _levelling(first: Path, second: Path) -> Repair:
+def _sync_repair(first: Path, second: Path) -> Repair:
     """What makes two copies of one file the same: the one with more whole lines goes over the other."""
     lines = {path: {line.digest for line in lines_of(path)} for path in (first, second)}
     better, worse = (first, second) if lines[first] >= lines[second] else (second, first)
@@ -140,9 +140,9 @@ def _verify_chain(found: Lines, lines: list[Line], ledger_id: str, report: Repor
     Returns:
         Whether nothing that no copy holds is missing.
     """
-    foreign = sorted({line.path for line in found.lines if line.ledger != ledger_id})
-    if foreign:
-        repair = backup_then_removal_of(*foreign)
+    of_other_ledgers = sorted({line.path for line in found.lines if line.ledger != ledger_id})
+    if of_other_ledgers:
+        repair = backup_then_removal_of(*of_other_ledgers)
         report.find("journal", JOURNAL, "it holds lines of another ledger", repair=repair)
     first, last = lines[0].seq, lines[-1].seq
     restores = [(line, entry) for line in lines for entry in line.document()["notes"] if entry["note"] == "restored"]
@@ -150,10 +150,10 @@ def _verify_chain(found: Lines, lines: list[Line], ledger_id: str, report: Repor
     known_gaps |= {max((one.seq for one in lines if one.seq < line.seq), default=0) for line, _ in restores}
     ends = [_end_of(gap, lines) for gap in found.gaps if first <= gap.after < last and gap.after not in known_gaps]
     is_cut = lines[0].previous != START and copied < first - 1
-    is_whole = not is_cut and all(copied >= end - 1 for end in ends)
-    if not is_whole:
+    is_complete = not is_cut and all(copied >= end - 1 for end in ends)
+    if not is_complete:
         report.find("journal", JOURNAL, "lines are missing from its chain", repair=BACKUP)
-    return is_whole
+    return is_complete
 
 
 def _end_of(gap: Gap, lines: Sequence[Line]) -> int:
@@ -207,7 +207,7 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _compare(journal_rows: Rows, stored: Rows, report: Report, *, is_whole: bool, is_all: bool) -> None:
+def _compare(journal_rows: Rows, stored: Rows, report: Report, *, is_complete: bool, is_all: bool) -> None:
     """Reports rows that are in only one of journal and ledger, from the first recorded row on, or that differ.
 
     Where the lines go back to the ledger's creation (`is_all`), every row of the ledger must be recorded.
@@ -220,7 +220,7 @@ def _compare(journal_rows: Rows, stored: Rows, report: Report, *, is_whole: bool
         if set(rows) - set(held):
             report.find("journal", place, "the ledger lacks a row that the journal holds", repair=RESTORE)
         if set(held) - set(rows):
-            repair = RESTORE if is_whole else BACKUP  # nothing is in the ledger that was not in the journal before
+            repair = RESTORE if is_complete else BACKUP  # nothing is in the ledger that was not in the journal before
             report.find("journal", place, "the journal lacks a row that the ledger holds", repair=repair)
         if any(held[key] != row for key, row in rows.items() if key in held):
             report.find("journal", place, "a row differs between the two", repair=RESTORE)

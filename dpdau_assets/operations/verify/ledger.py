@@ -85,22 +85,22 @@ def _verify_structure(connection: Connection, report: Report, *, is_full: bool) 
 def _verify_partition_rows(workspace: Workspace, connection: Connection, report: Report) -> None:
     """The rows of partitions agree with themselves, with the erasures applied, and with the calendar of epochs."""
     calendar, length = workspace.salts.calendar, workspace.settings.mau_window_days
-    lowest, is_wrong, is_foreign = None, False, False
+    lowest, is_wrong, is_wrongly_keyed = None, False, False
     days: set[date] = set()
     for row in connection.execute(select(partition_rows)):
         days.add(row.day)
         is_wrong = is_wrong or row.digest != partitions.digest_of(row.files)
         lowest = row.applied_erasure_seq if lowest is None else min(lowest, row.applied_erasure_seq)
         keyed = calendar.keyed_epochs(row.day, length)
-        is_foreign = is_foreign or any(name.isdigit() and int(name) not in keyed for name in row.files)
+        is_wrongly_keyed = is_wrongly_keyed or any(name.isdigit() and int(name) not in keyed for name in row.files)
     if is_wrong:
         report.find("ledger", "the ledger's partitions", "a row's digest is not that of its files", repair=RESTORE)
-    if is_foreign:
+    if is_wrongly_keyed:
         report.find(
             "salts",
             SALTS,
             "a partition is keyed under an epoch that its day does not have",
-            repair=Repair(Action.MEND_SALTS, "dpdau salts import FILE, with the newest export of this data folder"),
+            repair=Repair(Action.REPAIR_SALTS, "dpdau salts import FILE, with the newest export of this data folder"),
         )
     floor = salt_facts.retention_floor(connection)
     if any(day < floor for day in (*days, *batches.staged_days(connection))):

@@ -30,7 +30,7 @@ from dpdau_assets.storage.lake.layout import ASSETS, DAY_MARK, KEYS_SUFFIX, LAKE
 from dpdau_assets.storage.scan.byte_search import KeySearch
 
 
-def verify_strays(workspace: Workspace, known: KnownFiles, erased: AppliedErasures, report: Report) -> None:
+def verify_orphans(workspace: Workspace, known: KnownFiles, erased: AppliedErasures, report: Report) -> None:
     """Reports files of lake/ and staging/ that no row names, and what killed processes left below tmp/.
 
     Args:
@@ -111,7 +111,7 @@ def _partition_kind(lake: Lake, path: Path) -> str | None:
 
 def _report_temporary(lake: Lake, erased: AppliedErasures, report: Report) -> None:
     """Reports what killed processes left below tmp/; what living ones have there is theirs."""
-    dead, is_in_use = lake.leftovers()
+    dead, is_in_use = lake.unowned_temporary()
     for entry in dead:
         files = [entry] if not entry.is_dir() else list(_files_below(entry))
         place = _shown(lake, entry, erased)

@@ -43,7 +43,7 @@ from dpdau_assets.storage.lake.layout import (
     TEMPORARY,
 )
 from dpdau_assets.storage.scan.byte_search import CHUNK_BYTES, KeySearch
-from dpdau_assets.storage.scan.sqlite_pages import foreign_pages
+from dpdau_assets.storage.scan.sqlite_pages import pages_outside_table
 
 ELSEWHERE = (LAKE, STAGING, TEMPORARY, INBOX, BACKUPS, JOURNAL)
 """Folders of DATA_DIR that others look at; sources in `inbox` hold raw ids."""
@@ -126,7 +126,7 @@ def verify_pages(workspace: Workspace, search: KeySearch, report: Report) -> Non
     with workspace.ledger.write() as connection:  # nobody may write while pages are read
         database = _database(connection)
         query = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'erasure_log'"
-        pages = foreign_pages(database, root=connection.exec_driver_sql(query).scalar())
+        pages = pages_outside_table(database, root=connection.exec_driver_sql(query).scalar())
     if is_in_pages(search, pages.log):
         report.find("erased", "the ledger's write-ahead log", HOLDS, repair=FLUSH_DELETES)
     if is_in_pages(search, pages.database):

@@ -43,7 +43,7 @@ from dpdau_assets.operations.verify.findings import (
 from dpdau_assets.operations.verify.journal import verify_journal
 from dpdau_assets.operations.verify.lake import KnownFiles, verify_lake
 from dpdau_assets.operations.verify.ledger import verify_ledger
-from dpdau_assets.operations.verify.orphans import verify_strays
+from dpdau_assets.operations.verify.orphans import verify_orphans
 from dpdau_assets.operations.verify.other_places import verify_places
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.journal.lines import files_in
@@ -102,7 +102,7 @@ def verify_folder(settings: Settings, *, clock: Clock = utc_now, progress: Progr
 def _report_refusal(report: Report, error: ConfigurationError | DataError | StorageError) -> None:
     """Reports why a data folder does not open: the salt store, the ledger, or a setting that either disagrees with."""
     if isinstance(error, SaltStoreDamagedError | SaltStoreMismatchError):
-        report.find("salts", SALTS, error.message, repair=Repair(Action.MEND_SALTS, error.hint))
+        report.find("salts", SALTS, error.message, repair=Repair(Action.REPAIR_SALTS, error.hint))
         return
     says_restore = isinstance(error, LedgerDamagedError | LedgerMismatchError | LedgerOutdatedError)
     line = error.hint if says_restore else f"{RESTORE}; or {error.hint}"
@@ -118,7 +118,7 @@ def _look(workspace: Workspace, days: DayRange | None, report: Report, progress:
     with workspace.lake.lock():
         known, erased = _known(workspace, days)
         verify_lake(workspace, known, erased, report)
-        verify_strays(workspace, known, erased, report)
+        verify_orphans(workspace, known, erased, report)
     progress("verify", 2, STEPS)
     verify_places(workspace, erased.search, report, with_dagster=days is None)
     progress("verify", 3, STEPS)

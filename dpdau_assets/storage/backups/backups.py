@@ -233,16 +233,16 @@ def manifest_in(path: Path) -> Manifest | None:
     return None
 
 
-def is_sound(backup: Backup) -> bool:
+def is_intact(backup: Backup) -> bool:
     """Whether a copy holds the bytes that its manifest names, and SQLite finds no fault in them."""
     if backup.is_lake:
-        return _is_sound_lake(backup)
+        return _is_intact_lake(backup)
     if not has_digest(backup.path, backup.manifest.sha256):
         return False
     return fault_in(backup.path) is None
 
 
-def _is_sound_lake(backup: Backup) -> bool:
+def _is_intact_lake(backup: Backup) -> bool:
     listed = backup.path / "files.json"
     if not has_digest(listed, backup.manifest.sha256):
         return False

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dpdau_assets.errors import DataError
-from dpdau_assets.storage.backups.backups import Backup, is_sound, manifest_in, read_manifest
+from dpdau_assets.storage.backups.backups import Backup, is_intact, manifest_in, read_manifest
 from dpdau_assets.storage.disk.durable import (
     TEMPORARY_MARK,
     has_digest,
@@ -37,7 +37,7 @@ def settle_unfinished(folder: Path, *, before: datetime | None = None) -> None:
     """
     for pending in _left(folder, "ledger-*.json", before):
         _finish_ledger(pending)
-    copies = [copy for path in _left(folder, "lake-*", before) if (copy := _whole(path)) is not None]
+    copies = [copy for path in _left(folder, "lake-*", before) if (copy := _complete_copy(path)) is not None]
     for copy in sorted(copies, key=lambda one: one.manifest.created_at, reverse=True):
         _finish_lake(copy.path)
     for left in _left(folder, "*", before):
@@ -73,11 +73,11 @@ def _finish_ledger(pending: Path) -> None:
             return
 
 
-def _whole(pending: Path) -> Backup | None:
+def _complete_copy(pending: Path) -> Backup | None:
     """The pending copy of a lake, or None if it is incomplete."""
     with suppress(DataError):
         copy = read_manifest(pending)
-        if is_sound(copy):
+        if is_intact(copy):
             return copy
     return None
 

@@ -93,7 +93,7 @@ class Journal:
             LedgerOutdatedError: The ledger is older than its journal, or another one.
             StorageError: The journal cannot be read.
         """
-        self._level()
+        self._sync_copies()
         tail, known = self._tail(), anchor_of(connection)
         if tail is None or tail.seq < known.seq or tail.anchor == known:
             return False
@@ -165,7 +165,7 @@ class Journal:
 
     def _append(self, line: bytes) -> Path:
         """Appends to every copy and returns the first; what was appended is taken back when a copy refuses."""
-        self._level()  # a ledger that is being created had no begin
+        self._sync_copies()  # a ledger that is being created had no begin
         name = self._file_for(len(line))
         done: list[tuple[Path, int]] = []
         try:
@@ -217,7 +217,7 @@ class Journal:
             remove(folder.glob(f".journal-*{TEMPORARY_MARK}*"))  # of a copy that was killed
         self._seen, self._is_aligned = None, True
 
-    def _level(self) -> None:
+    def _sync_copies(self) -> None:
         """Aligns both copies unless they end alike, by their newest files' sizes; one that vanished does not."""
         if self.mirror is None:
             return

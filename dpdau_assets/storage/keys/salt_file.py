@@ -71,8 +71,8 @@ class SaltDocument:
         """The file's bytes."""
         segments: list[dict[str, Any]] = []
         for part, fields in zip(self.calendar.segments, segment_fields(self.calendar), strict=True):
-            by_hand = self.rotations.get(part.epoch)
-            segments.append({**fields, **({"mark": by_hand.mark, "made_at": by_hand.made_at} if by_hand else {})})
+            manual = self.rotations.get(part.epoch)
+            segments.append({**fields, **({"mark": manual.mark, "made_at": manual.made_at} if manual else {})})
         document = {
             "version": STORE_VERSION,
             "segments": segments,
@@ -204,17 +204,17 @@ def trim(path: Path, shorten: Callable[[SaltDocument], SaltDocument | None]) -> 
             return False
         with _WipedAfterwards(path):
             put_durably(path, shorter.to_bytes(), mode=FILE_MODE)
-        _wipe_leftovers(path)
+        _wipe_temporary(path)
     return True
 
 
-def wipe_leftovers(path: Path) -> None:
+def wipe_temporary(path: Path) -> None:
     """Wipes the file of a rotation that never took place and what a killed process left beside the store."""
     with _locked(path):
-        _wipe_leftovers(path)
+        _wipe_temporary(path)
 
 
-def _wipe_leftovers(path: Path) -> None:
+def _wipe_temporary(path: Path) -> None:
     found = [one for one in (pending_path(path), *path.parent.glob(f".*{TEMPORARY_MARK}*")) if one.exists()]
     for left in found:
         _wipe(left, unless=path)
@@ -245,7 +245,7 @@ def _locked(path: Path) -> FileLock:
 class _WipedAfterwards:
     """Overwrites, after the block, the file that was at `path` before it: its secrets must not stay on the disk.
 
-    Meanwhile the file has a second name, by which `wipe_leftovers` finds it when the process is killed in between. File
+    Meanwhile the file has a second name, by which `wipe_temporary` finds it when the process is killed in between. File
     systems that write elsewhere than they are told keep the old bytes for a while; that is theirs to mend.
     """
 

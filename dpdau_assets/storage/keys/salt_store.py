@@ -160,7 +160,7 @@ class SaltStore:
             made_at: UTC ISO time.
         """
         number = self.calendar.epoch_of(effective - timedelta(days=1)) + 1
-        fresh = secrets.token_bytes(SECRET_BYTES) if secret is None else _by_hand(secret, effective, number)
+        fresh = secrets.token_bytes(SECRET_BYTES) if secret is None else _manual_secret(secret, effective, number)
         calendar = EpochCalendar((*self.calendar.segments, Segment(number, effective, rotation_days)))
         rotation = HandRotation(self._secret_mark(fresh), made_at)
         held, rotations = {**self._document.secrets, number: fresh}, {**self._document.rotations, number: rotation}
@@ -173,7 +173,7 @@ class SaltStore:
         if known is None or (last.first_day, last.rotation_days) != (effective, rotation_days):
             return False
         return secret is None or hmac.compare_digest(
-            known.mark, self._secret_mark(_by_hand(secret, effective, last.epoch))
+            known.mark, self._secret_mark(_manual_secret(secret, effective, last.epoch))
         )
 
     def rotations(self) -> list[RotationRecord]:
@@ -286,6 +286,6 @@ def _new_document(create_secret: bytes | None, rotation_days: int) -> SaltDocume
     return SaltDocument(EpochCalendar.every(rotation_days), {0: zero}, {}, _derive(zero, BATCH_KEY_PURPOSE))
 
 
-def _by_hand(secret: bytes, effective: date, number: int) -> bytes:
+def _manual_secret(secret: bytes, effective: date, number: int) -> bytes:
     """The secret of an epoch that a rotation by hand begins: 32 bytes; sensitive."""
     return _derive(secret, b"dpdau/rotation/" + effective.isoformat().encode() + b"/" + str(number).encode())

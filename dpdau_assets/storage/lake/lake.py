@@ -109,17 +109,17 @@ class Lake(Layout):
             removed = sum(_sweep_entry(entry) for entry in sorted(self.temporary_root.iterdir()))
         if is_thorough:
             for place in (self.partitions, self.staging):
-                strays = [
+                temporary = [
                     Path(folder, entry)
                     for folder, _, entries in os.walk(place)  # half the time of a recursive glob
                     for entry in entries
                     if entry.startswith(".") and TEMPORARY_MARK in entry
                 ]
-                remove(strays)
-                removed += len(strays)
+                remove(temporary)
+                removed += len(temporary)
         return removed
 
-    def leftovers(self) -> tuple[list[Path], bool]:
+    def unowned_temporary(self) -> tuple[list[Path], bool]:
         """What killed processes left below tmp/, and whether living processes have files there; nothing is changed."""
         if not self.temporary_root.is_dir():
             return [], False

@@ -45,7 +45,7 @@ def open_for_good(path: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ForeignPages:
+class PagesOutsideTable:
     """The content of an SQLite database outside one table (sensitive; prints as nothing).
 
     Attributes:
@@ -57,7 +57,7 @@ class ForeignPages:
     log: tuple[bytes, ...]
 
 
-def foreign_pages(path: Path, *, root: int | None) -> ForeignPages:
+def pages_outside_table(path: Path, *, root: int | None) -> PagesOutsideTable:
     """All pages of the database at `path` and of its log, apart from those of one table.
 
     A page counts as the table's when it is so in the main file or with the log applied. Nobody may be writing: hold a
@@ -82,7 +82,7 @@ def foreign_pages(path: Path, *, root: int | None) -> ForeignPages:
         latest = _committed(frames)
         owned = pages_of_table(main, root, count)
         owned |= pages_of_table(lambda number: latest.get(number) or main(number), root, max([count, *latest]))
-        return ForeignPages(
+        return PagesOutsideTable(
             tuple(main(number) for number in range(1, count + 1) if number not in owned),
             tuple(frame.content for frame in frames if frame.page not in owned),
         )

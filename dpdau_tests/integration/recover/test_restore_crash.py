@@ -104,16 +104,16 @@ class TestKilledRestore:
 
 
 class TestKilledBackup:
-    def test_a_copy_is_whole_or_not_there(self, folder: Workspace, tmp_path: Path) -> None:
+    def test_a_copy_is_complete_or_absent(self, folder: Workspace, tmp_path: Path) -> None:
         """Killed at any step, a backup leaves no copy that passes for sound and is not, and the next one succeeds."""
         steps = count_steps(back_up, copy_of(folder, tmp_path / "counted"))
         for step in sampled(steps, count=3):
             place = copy_of(folder, tmp_path / f"step-{step}")
             assert dies_at(step, back_up, place)
             known = backups.known(place.lake.backups)
-            assert all(backups.is_sound(one) for one in known), step
+            assert all(backups.is_intact(one) for one in known), step
             again = open_workspace(place.settings, clock=place.clock, create=False)
-            assert all(backups.is_sound(one) for one in backup(again, with_lake=True).made), step
+            assert all(backups.is_intact(one) for one in backup(again, with_lake=True).made), step
 
 
 class TestBackupWhileOthersWrite:
@@ -130,7 +130,7 @@ class TestBackupWhileOthersWrite:
         copies = 0
         while any(writer.is_alive() for writer in writers) or not copies:
             made = backup(folder).made[0]
-            assert backups.is_sound(made)
+            assert backups.is_intact(made)
             with closing(sqlite3.connect(made.path)) as connection:
                 facts = dict(connection.execute("SELECT key, value FROM meta").fetchall())
             assert all(value == facts[f"{key[:-2]}-b"] for key, value in facts.items() if key.endswith("-a"))

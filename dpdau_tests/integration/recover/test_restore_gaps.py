@@ -235,12 +235,12 @@ class TestGaps:
         lose_journal_lines(folder, kept=kept - 1)
         destroy_ledger(folder)
         workspace, report = restored(folder)
-        assert report.adopted_batches == 1 and len(report.gaps) == 1
+        assert report.registered_batches == 1 and len(report.gaps) == 1
         assert [row["dau"] for row in count_trusted(workspace, day(1), day(1))] == [USERS + 1]
         add_activity(workspace, late)
         assert [row["dau"] for row in count_trusted(workspace, day(1), day(1))] == [USERS + 1]
 
-    def test_a_journal_lost_whole_is_a_gap(self, folder: Workspace) -> None:
+    def test_a_journal_lost_entirely_is_a_gap(self, folder: Workspace) -> None:
         """Without any line, everything since the copy is uncertain, and the chain starts again from it."""
         release(folder, 0)
         backup(folder)

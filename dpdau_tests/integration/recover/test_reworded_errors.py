@@ -98,7 +98,7 @@ def repaired(workspace: Workspace) -> Outcome:
     for finding in found:
         if finding.repair.action is Action.RESTORE:
             seen.append(ended(lambda: restore(settings, clock=clock)))
-        elif finding.repair.action is not Action.MEND_SALTS:
+        elif finding.repair.action is not Action.REPAIR_SALTS:
             again = opened(workspace)
             follow(again, finding)
             again.close()

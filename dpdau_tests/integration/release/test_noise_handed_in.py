@@ -16,7 +16,7 @@ from dpdau_tests.support.release_folders import NEW_YEAR, open_folder, releases_
 FEW = DayRange(NEW_YEAR, NEW_YEAR.replace(day=3))
 
 
-class TestForeignNoise:
+class TestSuppliedNoise:
     @pytest.mark.parametrize("mechanism", ["gaussian", "laplace", "correlated", "joint"])
     def test_is_never_published_as_private(self, tmp_path: Path, mechanism: str) -> None:
         """A source that calls itself secure and private is drawn from, and its values are marked as seeded ones are."""

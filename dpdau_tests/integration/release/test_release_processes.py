@@ -147,7 +147,7 @@ class TestKilledProcesses:
         ],
     )
     @pytest.mark.one_is_enough
-    def test_a_killed_release_is_whole_or_absent(self, tmp_path: Path, point: str) -> None:
+    def test_a_killed_release_is_complete_or_absent(self, tmp_path: Path, point: str) -> None:
         """SIGKILL anywhere leaves no charge without its release; the retry charges nothing twice."""
         workspace = open_folder(tmp_path, mechanism="gaussian")
         add_activity(workspace, everybody(30))

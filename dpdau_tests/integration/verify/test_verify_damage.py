@@ -79,7 +79,7 @@ class TestDamage:
         with pytest.raises(DataError):
             rebuild(workspace, DayRange.single(day))
 
-    def test_a_replay_never_puts_a_damaged_file_over_the_last_whole_one(self, tmp_path: Path) -> None:
+    def test_a_replay_never_puts_a_damaged_file_over_the_last_intact_one(self, tmp_path: Path) -> None:
         """Live users that are a file of their own stay when the raw events they would refer to are damaged."""
         workspace = new_workspace(tmp_path / "data", sketch_impl="set")  # where nobody is erased, no file is read
         stage_activity(workspace, [(f"user-{number}", FIRST) for number in range(40)])
@@ -274,7 +274,7 @@ class TestLedger:
         assert (kind, place) in {(finding.kind, finding.place) for finding in verify(workspace).findings}
 
     @pytest.mark.parametrize("with_copy", [False, True], ids=["journal", "copy"])
-    def test_the_restore_that_a_finding_names_mends_it(self, workspace: Workspace, with_copy: bool) -> None:
+    def test_the_restore_that_a_finding_names_repairs_it(self, workspace: Workspace, with_copy: bool) -> None:
         """Rows changed behind our back come back from the journal, although SQLite finds the file whole."""
         for statement in (
             "DELETE FROM releases WHERE metric = 'dau'",
@@ -295,7 +295,7 @@ class TestLedger:
         restore(workspace.settings, clock=workspace.clock)
         assert verify_folder(workspace.settings, clock=workspace.clock) == Verification(())
 
-    def test_the_rebuild_that_a_finding_names_mends_it(self, workspace: Workspace) -> None:
+    def test_the_rebuild_that_a_finding_names_repairs_it(self, workspace: Workspace) -> None:
         """A partition that lags behind a complete request is made again by the command as it is printed."""
         with workspace.ledger.write() as connection:
             connection.exec_driver_sql("UPDATE partitions SET applied_erasure_seq = 1 WHERE asset = 'mau_unions'")
@@ -418,7 +418,7 @@ class TestJournal:
         shutil.copyfile(*finding.repair.line.split()[1:])
         assert verify(workspace) == Verification(())
 
-    def test_a_second_copy_that_vanishes_while_we_run_comes_back_whole(self, tmp_path: Path) -> None:
+    def test_a_second_copy_that_vanishes_while_we_run_comes_back_complete(self, tmp_path: Path) -> None:
         """The next transaction of a process that had it open makes all of it again."""
         mirror = tmp_path / "mirror"
         workspace = new_workspace(tmp_path / "data", journal_mirror_dir=mirror)

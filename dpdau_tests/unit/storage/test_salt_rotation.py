@@ -144,11 +144,11 @@ class TestDestroyed:
         assert opened(path).fingerprint() == store.fingerprint()
         assert {one.name for one in path.parent.iterdir()} == {path.name, ".lock"}
 
-    def test_leftovers_never_take_the_store_with_them(self, path: Path) -> None:
+    def test_wiping_temporary_files_never_removes_the_store(self, path: Path) -> None:
         """A second name of the store itself, left by a kill before the store was replaced, goes without being wiped."""
         content = path.read_bytes()
         os.link(path, path.with_name(".salts.json.tmp-1-1-ab"))
-        salt_file.wipe_leftovers(path)
+        salt_file.wipe_temporary(path)
         assert path.read_bytes() == content
         assert {one.name for one in path.parent.iterdir()} == {path.name, ".lock"}
 
@@ -163,7 +163,7 @@ class TestDestroyed:
         assert path.read_bytes() == content
         assert store.fingerprint() == opened(path).fingerprint() == before
 
-    def test_rotations_by_hand_outlive_their_secrets(self, path: Path) -> None:
+    def test_manual_rotations_outlive_their_secrets(self, path: Path) -> None:
         """Past a rotation by hand its secret goes, its record stays, and the epochs after it are keyed as before."""
         store = rotated(opened(path), days=30)
         salt_file.put(path, store.document())

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Workspace:
 
 
 class TestBackup:
-    def test_a_copy_is_sound_named_by_its_day_and_described(self, folder: Workspace) -> None:
+    def test_a_copy_is_intact_named_by_its_day_and_described(self, folder: Workspace) -> None:
         """The copy passes SQLite's checks and its manifest tells its place in the journal and when it goes."""
         release(folder, 0)
         made = backup(folder).made[0]

@@ -10,7 +10,7 @@ from dpdau_assets.operations.recover.repair import (
     clean_ledger,
     drop_unreadable_intent,
     give_up_lost,
-    heal_raw_events,
+    repair_raw_events,
 )
 from dpdau_assets.operations.session.session import lake_session
 from dpdau_assets.operations.session.workspace import Workspace
@@ -19,15 +19,15 @@ from dpdau_tests.support.workspaces import LONG_AFTER
 from dpdau_tests.unit.operations.recover.damaged_folders import DAYS, MIDDLE, file_of, recorded
 
 
-class TestHealRawEvents:
+class TestRepairRawEvents:
     def test_a_damaged_file_is_taken_from_the_live_users(self, workspace: Workspace) -> None:
         """The recorded bytes are back and the number of files is told; a second time there are none."""
         path = file_of(workspace, "raw_events")
         before = path.read_bytes()
         flip(path)
         with lake_session(workspace, DAYS) as session:
-            assert heal_raw_events(session, DAYS) == 1
-            assert heal_raw_events(session, DAYS) == 0
+            assert repair_raw_events(session, DAYS) == 1
+            assert repair_raw_events(session, DAYS) == 0
         assert path.read_bytes() == before
 
     def test_live_users_that_are_damaged_as_well_bring_nothing_back(self, workspace: Workspace) -> None:
@@ -37,7 +37,7 @@ class TestHealRawEvents:
             flip(path)
         damaged = [path.read_bytes() for path in paths]
         with lake_session(workspace, DAYS) as session:
-            assert heal_raw_events(session, DAYS) == 0
+            assert repair_raw_events(session, DAYS) == 0
         assert [path.read_bytes() for path in paths] == damaged
 
 

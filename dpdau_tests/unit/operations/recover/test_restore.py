@@ -147,7 +147,7 @@ class TestTheStory:
         workspace, _ = restored(folder)
         assert spend(workspace) == expected
 
-    def test_a_sound_and_complete_ledger_is_left_alone(self, folder: Workspace) -> None:
+    def test_an_intact_and_complete_ledger_is_left_alone(self, folder: Workspace) -> None:
         """There is nothing to restore, from the newest copy or from a named one, and nothing changes."""
         release(folder, 0)
         made = backup(folder).made[0].path
@@ -182,7 +182,7 @@ class TestTheStory:
         workspace, _ = restored(folder)
         assert [row["dau"] for row in count_trusted(workspace, NEW_YEAR, LAST)] == [USERS - 1] * DAYS
 
-    def test_an_unsound_copy_is_passed_over(self, folder: Workspace) -> None:
+    def test_a_damaged_copy_is_passed_over(self, folder: Workspace) -> None:
         """With the newest copy damaged, the restore starts from an older one or from the journal's begin."""
         release(folder, 0)
         made = backup(folder).made[0].path
@@ -235,7 +235,7 @@ class TestTheLake:
         add_activity(folder, {day(2): ["new-1", "new-2"]})
         destroy_ledger(folder)
         workspace, report = restored(folder)
-        assert report.adopted.staged > 0
+        assert report.registered.staged > 0
         assert [row["dau"] for row in count_trusted(workspace, day(1), day(2))] == [USERS, USERS + 2]
 
     def test_a_damaged_file_is_never_counted_without(self, folder: Workspace) -> None:
@@ -266,7 +266,7 @@ class TestTheLake:
             if damage == "flipped":
                 raw.write_bytes(content[:60] + bytes([content[60] ^ 1]) + content[61:])
         workspace, report = restored(folder)
-        assert report.adopted.healed > 0 and report.adopted.missing == report.adopted.damaged == 0
+        assert report.registered.repaired > 0 and report.registered.missing == report.registered.damaged == 0
         assert [row["dau"] for row in count_trusted(workspace, NEW_YEAR, LAST)] == [USERS] * DAYS
         assert verify(workspace).ok, verify(workspace).findings
 

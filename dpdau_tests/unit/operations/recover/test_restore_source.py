@@ -38,7 +38,7 @@ class TestChoose:
             source_of(workspace).choose(None, with_lake=False)
         assert source_of(workspace).choose(None, with_lake=True).path == workspace.lake.ledger_path
 
-    def test_a_lost_ledger_starts_from_its_newest_sound_copy(self, workspace: Workspace) -> None:
+    def test_a_lost_ledger_starts_from_its_newest_intact_copy(self, workspace: Workspace) -> None:
         """A copy is chosen with its place in the journal; a damaged one is passed over for the journal alone."""
         copy = backup(workspace).made[0]
         ledger_id, settings, lake = workspace.ledger_id, workspace.settings, workspace.lake
@@ -72,7 +72,7 @@ class TestLookAt:
     def test_it_says_who_the_ledger_is_and_what_it_knows(self, workspace: Workspace) -> None:
         """A sound ledger tells its name and its last line of the journal; no file, and no database, tell nothing."""
         found = look_at(workspace.lake.ledger_path)
-        assert (found.is_sound, found.ledger_id) == (True, workspace.ledger_id)
+        assert (found.is_intact, found.ledger_id) == (True, workspace.ledger_id)
         assert found.anchor.seq == read(workspace.lake.journal_folder).lines[-1].seq
         other = workspace.lake.root / "other.sqlite"
         assert look_at(other) == NOT_THERE

@@ -183,7 +183,7 @@ class TestBackups:
             assert verify(workspace) == Verification(())
             assert {one.path for one in known(workspace.lake.backups)} == {one.path for one in whole}
 
-    def test_a_foreign_file_in_a_copy_of_the_lake(self, workspace: Workspace) -> None:
+    def test_an_orphan_file_in_a_copy_of_the_lake(self, workspace: Workspace) -> None:
         """A copy that holds more than its list is found, and for what it is when that holds somebody."""
         _, copy = backup(workspace, with_lake=True).made
         path = copy.path / "raw_events" / "notes.parquet"

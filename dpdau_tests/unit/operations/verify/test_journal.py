@@ -18,7 +18,7 @@ def looked_at(workspace: Workspace) -> Places:
 
 
 class TestVerifyJournal:
-    def test_a_whole_journal_is_clean(self, workspace: Workspace) -> None:
+    def test_an_intact_journal_is_clean(self, workspace: Workspace) -> None:
         """Nothing is found where every line is there and says what the ledger says."""
         assert looked_at(workspace) == set()
 

@@ -175,12 +175,12 @@ class TestPlantedInPartitions:
         assert str(day) not in json.dumps(found.to_json())
 
 
-def tmp_leftover(workspace: Workspace) -> Path:
+def unowned_temporary_file(workspace: Workspace) -> Path:
     return workspace.lake.temporary_root / "batch-999999999-ab" / ".e1.parquet.tmp-1"
 
 
 PLACES: dict[str, Callable[[Workspace], Path]] = {
-    "temporary file": tmp_leftover,
+    "temporary file": unowned_temporary_file,
     "spill file": lambda workspace: workspace.lake.temporary_root / "spill-999999999-ab" / "duckdb_temp_block-1.block",
     "quarantine report": lambda workspace: workspace.lake.quarantine_path("ab" * 16),
     "published file": lambda workspace: workspace.lake.published / "other.csv",

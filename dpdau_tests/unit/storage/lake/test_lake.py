@@ -111,14 +111,14 @@ class TestTemporaryFolders:
             assert lake.sweep_temporary() == 1
             assert not folder.exists() and own.is_dir()
 
-    def test_leftovers_are_told_from_living_work_and_stay(self, lake: Lake) -> None:
+    def test_files_of_killed_processes_are_told_from_living_work_and_stay(self, lake: Lake) -> None:
         """Looking at tmp/ changes nothing: what a killed process left is listed, what is in use is only mentioned."""
-        assert lake.leftovers() == ([], False)
+        assert lake.unowned_temporary() == ([], False)
         dead = lake.temporary_root / "spill-999999999-ab"
         dead.mkdir(parents=True)
-        assert lake.leftovers() == ([dead], False)
+        assert lake.unowned_temporary() == ([dead], False)
         with lake.temporary_folder():
-            assert lake.leftovers() == ([dead], True)
+            assert lake.unowned_temporary() == ([dead], True)
         assert dead.is_dir()
 
     def test_without_a_lock_the_process_number_decides(self, lake: Lake) -> None:
@@ -134,8 +134,8 @@ class TestTemporaryFolders:
         """Files that a killed process left in lake/ and staging/ go; files in their places stay."""
         kept = lake.partition_path("raw_events", DAY, epoch=1)
         write_keys(kept, np.arange(3, dtype=np.uint64))
-        stray = kept.parent / f".{kept.name}.tmp-1-0-abcd"
-        stray.write_bytes(b"x")
-        assert lake.sweep_temporary() == 0 and stray.exists()
+        temporary = kept.parent / f".{kept.name}.tmp-1-0-abcd"
+        temporary.write_bytes(b"x")
+        assert lake.sweep_temporary() == 0 and temporary.exists()
         assert lake.sweep_temporary(is_thorough=True) == 1
-        assert kept.exists() and not stray.exists()
+        assert kept.exists() and not temporary.exists()

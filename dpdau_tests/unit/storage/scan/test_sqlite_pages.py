@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dpdau_assets.storage.scan.byte_search import KeySearch
-from dpdau_assets.storage.scan.sqlite_pages import foreign_pages, open_for_good
+from dpdau_assets.storage.scan.sqlite_pages import open_for_good, pages_outside_table
 
 KEY = 0xF1E2_D3C4_B5A6_9788 - (1 << 64)
 SEARCH = KeySearch(np.array([KEY % (1 << 64)], np.uint64))
@@ -38,12 +38,12 @@ def root(connection: sqlite3.Connection) -> int:
 
 
 def where(path: Path, table_root: int) -> list[str]:
-    pages = foreign_pages(path, root=table_root)
+    pages = pages_outside_table(path, root=table_root)
     places = {"database": pages.database, "log": pages.log}
     return [name for name, found in places.items() if SEARCH.is_in_bytes(b"".join(found), is_sqlite=True)]
 
 
-class TestForeignPages:
+class TestPagesOutsideTable:
     @pytest.mark.parametrize("rows", [5, 3000])
     def test_the_table_itself_is_left_out(self, tmp_path: Path, rows: int) -> None:
         """Pseudonyms in their own table are not found, in the log or in the main file, whatever its depth."""
@@ -52,7 +52,7 @@ class TestForeignPages:
         assert where(path, root(connection)) == []
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert where(path, root(connection)) == []
-        assert len(foreign_pages(path, root=root(connection)).database) > 1
+        assert len(pages_outside_table(path, root=root(connection)).database) > 1
         assert SEARCH.is_in_bytes(path.read_bytes())
         connection.close()
 
@@ -102,7 +102,7 @@ class TestForeignPages:
         connection = database(path, rows=5)
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("BEGIN IMMEDIATE")
-        foreign_pages(path, root=None)
+        pages_outside_table(path, root=None)
         program = (
             "import sqlite3, sys\n"
             "connection = sqlite3.connect(sys.argv[1], timeout=0)\n"

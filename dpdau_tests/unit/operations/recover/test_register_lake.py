@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from dpdau_assets.operations.recover.adopt_lake import Adopted, adopt_lake, adopt_strangers
+from dpdau_assets.operations.recover.register_lake import Registered, register_lake, register_orphan_batches
 from dpdau_assets.operations.session.workspace import Workspace
 from dpdau_assets.storage.disk.durable import file_digest
 from dpdau_assets.storage.ledger import partitions
@@ -20,10 +20,10 @@ from dpdau_tests.unit.operations.recover.damaged_folders import (
 )
 
 
-def adopted(workspace: Workspace, *, held_from: date = date(1970, 1, 1), is_put_back: bool = False) -> Adopted:
+def registered(workspace: Workspace, *, held_from: date = date(1970, 1, 1), is_put_back: bool = False) -> Registered:
     """What a restore finds on disk."""
     with workspace.lake.lock(), workspace.ledger.write() as connection:
-        return adopt_lake(
+        return register_lake(
             connection,
             workspace.lake,
             files_of_batch={},
@@ -33,12 +33,12 @@ def adopted(workspace: Workspace, *, held_from: date = date(1970, 1, 1), is_put_
         )
 
 
-class TestAdoptLake:
+class TestRegisterLake:
     def test_intact_files_get_the_rows_they_had(self, workspace: Workspace) -> None:
         """Raw events and staged files are recorded as before; what is made from them is recorded no more."""
         raw, staged = recorded(workspace), staged_digests(workspace)
-        found = adopted(workspace)
-        assert (found.damaged, found.missing, found.healed) == (0, 0, 0)
+        found = registered(workspace)
+        assert (found.damaged, found.missing, found.repaired) == (0, 0, 0)
         assert (found.raw_files, found.staged) == (sum(map(len, raw.values())), len(staged))
         assert (recorded(workspace), staged_digests(workspace)) == (raw, staged)
         with workspace.ledger.read() as connection:
@@ -48,8 +48,8 @@ class TestAdoptLake:
         """Raw events that are altered come back where the live users of their day are intact."""
         path = file_of(workspace, "raw_events")
         flip(path)
-        found = adopted(workspace)
-        assert (found.healed, found.damaged) == (1, 0)
+        found = registered(workspace)
+        assert (found.repaired, found.damaged) == (1, 0)
         assert file_digest(path) in recorded(workspace)[MIDDLE].values()
 
     def test_a_file_that_nothing_brings_back_fits_no_bytes(self, workspace: Workspace) -> None:
@@ -57,18 +57,18 @@ class TestAdoptLake:
         path = file_of(workspace, "raw_events")
         flip(path)
         file_of(workspace, "erasure_replay").unlink()
-        found = adopted(workspace)
-        assert (found.healed, found.damaged) == (0, 1)
+        found = registered(workspace)
+        assert (found.repaired, found.damaged) == (0, 1)
         row = recorded(workspace)[MIDDLE]
         assert path.stem.removeprefix("e") in row and file_digest(path) not in row.values()
 
     def test_days_before_the_floor_get_no_row(self, workspace: Workspace) -> None:
         """What retention has dropped does not come back, for the tombstones of its days are gone."""
-        adopted(workspace, held_from=MIDDLE)
+        registered(workspace, held_from=MIDDLE)
         assert set(recorded(workspace)) == set(DAYS) - {FIRST}
 
 
-class TestAdoptStrangers:
+class TestRegisterOrphanBatches:
     def test_a_lost_batch_comes_in_under_a_new_name(self, workspace: Workspace) -> None:
         """Staged files of a batch that no row names are recorded under a new name, and their source may come again."""
         with workspace.ledger.write() as connection:
@@ -76,7 +76,7 @@ class TestAdoptStrangers:
             name = connection.exec_driver_sql("SELECT batch FROM batches ORDER BY seq DESC LIMIT 1").scalar()
             connection.exec_driver_sql("DELETE FROM batches WHERE batch = ?", (name,))
         with workspace.lake.lock(), workspace.ledger.write() as connection:
-            assert adopt_strangers(connection, workspace.lake, held_from=FIRST, now=workspace.clock()) == 1
+            assert register_orphan_batches(connection, workspace.lake, held_from=FIRST, now=workspace.clock()) == 1
             names = set(connection.exec_driver_sql("SELECT batch FROM batches").scalars())
         assert name not in names
         assert {day for day, _, _ in staged_digests(workspace)} == {LATER}

@@ -35,7 +35,7 @@ NO_DIGEST = "0" * 64
 
 
 @dataclass
-class Adopted:
+class Registered:
     """What was found (trusted side).
 
     Attributes:
@@ -49,15 +49,15 @@ class Adopted:
     """
 
     raw_files: int = 0
-    healed: int = 0
+    repaired: int = 0
     staged: int = 0
     damaged: int = 0
     missing: int = 0
-    strangers: int = 0
+    orphan_files: int = 0
     staged_of_batch: dict[int, int] = field(default_factory=dict)
 
 
-def adopt_lake(
+def register_lake(
     connection: Connection,
     lake: Lake,
     *,
@@ -65,7 +65,7 @@ def adopt_lake(
     held_from: date,
     is_put_back: bool,
     now: datetime,
-) -> Adopted:
+) -> Registered:
     """Makes the rows of partitions and staged files those of the files on disk. Hold the lake lock.
 
     Args:
@@ -79,18 +79,18 @@ def adopt_lake(
     Raises:
         StorageError: A file cannot be read.
     """
-    found = Adopted()
+    found = Registered()
     before = partitions.load(connection, [RAW_EVENTS], held_from)
     connection.execute(delete(partition_rows))
     set_meta(connection, VERSION_KEY, str(int(get_meta(connection, VERSION_KEY) or 0) + VERSION_STEP))
     rows = _raw_events(lake, before, found, held_from, is_put_back=is_put_back)
     partitions.save(connection, rows, now=now)
-    _adopt_staged(connection, lake, files_of_batch, found, held_from)
+    _register_staged(connection, lake, files_of_batch, found, held_from)
     return found
 
 
 def _raw_events(
-    lake: Lake, before: Mapping[tuple[str, date], Partition], found: Adopted, held_from: date, *, is_put_back: bool
+    lake: Lake, before: Mapping[tuple[str, date], Partition], found: Registered, held_from: date, *, is_put_back: bool
 ) -> list[Partition]:
     """The rows of raw events: of every file that is there, or of which an earlier row or the live users tell.
 
@@ -104,28 +104,28 @@ def _raw_events(
     if is_put_back:
         told, live = set(), {}
     files: dict[date, dict[str, str]] = {day: {} for _, day in before}
-    with lake.write_batch() as healed:
+    with lake.write_batch() as repaired:
         for day, epoch in sorted({*raw, *told}):
-            digest = _whole(raw, day, epoch)
-            if digest is None and (digest := _whole(live, day, epoch)) is not None:
-                healed.link(live[day, epoch], lake.partition_path(RAW_EVENTS, day, epoch=int(epoch)))
-                found.healed += 1
+            digest = _intact_digest(raw, day, epoch)
+            if digest is None and (digest := _intact_digest(live, day, epoch)) is not None:
+                repaired.link(live[day, epoch], lake.partition_path(RAW_EVENTS, day, epoch=int(epoch)))
+                found.repaired += 1
             found.raw_files += digest is not None
             found.damaged += digest is None and (day, epoch) in raw
             found.missing += digest is None and (day, epoch) not in raw
             files.setdefault(day, {})[epoch] = digest or NO_DIGEST
-        healed.publish()
+        repaired.publish()
     return [Partition(RAW_EVENTS, day, named, "", 0) for day, named in sorted(files.items())]
 
 
-def _whole(files: Mapping[tuple[date, str], Path], day: date, epoch: str) -> str | None:
+def _intact_digest(files: Mapping[tuple[date, str], Path], day: date, epoch: str) -> str | None:
     """The digest of a day's file under an epoch, None when there is none or it is not whole."""
     path = files.get((day, epoch))
     return None if path is None else check_key_file(path)
 
 
-def _adopt_staged(
-    connection: Connection, lake: Lake, files_of_batch: Mapping[int, int], found: Adopted, held_from: date
+def _register_staged(
+    connection: Connection, lake: Lake, files_of_batch: Mapping[int, int], found: Registered, held_from: date
 ) -> None:
     """Staged files of known batches; a batch with fewer than it had is at least partly folded."""
     names: dict[str, int] = {row.batch: row.seq for row in connection.execute(select(batches.c.batch, batches.c.seq))}
@@ -136,7 +136,7 @@ def _adopt_staged(
     present = found.staged_of_batch
     for path, day, (batch, epoch) in _dated(lake.staging, STAGED_FILE, held_from):
         if batch not in names:
-            found.strangers += 1
+            found.orphan_files += 1
             continue
         digest = check_key_file(path)
         found.staged += digest is not None
@@ -149,7 +149,7 @@ def _adopt_staged(
         connection.execute(update(batches).where(batches.c.seq == seq).values(is_folded=True))
 
 
-def adopt_strangers(connection: Connection, lake: Lake, *, held_from: date, now: datetime) -> int:
+def register_orphan_batches(connection: Connection, lake: Lake, *, held_from: date, now: datetime) -> int:
     """Takes staged files of lost batches in, each batch under a new name; how many batches.
 
     Their events were acknowledged and the journal has a gap. The new name lets the same source be ingested again: a
