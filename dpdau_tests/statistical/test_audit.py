@@ -28,7 +28,7 @@ from dpdau_assets.evaluation.audit.run import LONG, SHORT, replay_search, run_au
 from dpdau_assets.evaluation.audit.scenario_run import Erase, Ingest, without
 from dpdau_assets.evaluation.audit.scenarios import TARGETS, busy_scenario, lean_scenario
 from dpdau_assets.evaluation.audit.verdict import Audit, write_verdict
-from dpdau_assets.operations.session.workspace import ReleaseCut
+from dpdau_assets.operations.session.workspace import ReleaseSnapshot
 from dpdau_assets.settings.settings import Settings
 from dpdau_assets.storage.ledger import erasures
 
@@ -160,11 +160,11 @@ class TestWorlds:
 class _RefusesAfterAnErasure(Recorder):
     """A fault: the status `erasure pending`."""
 
-    def counts(self, cut: ReleaseCut) -> Counts:
-        with cut.workspace.ledger.read() as connection:
+    def counts(self, snapshot: ReleaseSnapshot) -> Counts:
+        with snapshot.workspace.ledger.read() as connection:
             if erasures.history(connection):
                 raise ConfigurationError("an erasure is pending", hint="try again later")
-        return super().counts(cut)
+        return super().counts(snapshot)
 
 
 @pytest.mark.slow

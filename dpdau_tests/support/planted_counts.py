@@ -9,7 +9,7 @@ from typing import Any
 from dpdau_assets.core.mechanisms.interface import NoiseSource
 from dpdau_assets.core.mechanisms.samplers import SecureNoise
 from dpdau_assets.core.release.counts import Counts
-from dpdau_assets.operations.session.workspace import NoiseFactory, ReleaseCut, Workspace
+from dpdau_assets.operations.session.workspace import NoiseFactory, ReleaseSnapshot, Workspace
 from dpdau_tests.support.release_folders import open_folder
 
 TRUE = {"dau": 1000, "wau": 3000, "mau": 10_000}
@@ -26,9 +26,11 @@ class PlantedCounts:
     def __init__(self, counted: Mapping[str, int]) -> None:
         self._counted = counted
 
-    def counts(self, cut: ReleaseCut) -> Counts:
+    def counts(self, snapshot: ReleaseSnapshot) -> Counts:
         """The planted counts."""
-        return Counts("set", {(metric, day): self._counted[metric] for metric in cut.metrics for day in cut.days})
+        return Counts(
+            "set", {(metric, day): self._counted[metric] for metric in snapshot.metrics for day in snapshot.days}
+        )
 
 
 class FixedNoise(SecureNoise):

@@ -9,7 +9,7 @@ b_t = [K V_t - d N + g_t] + d [N + h]. Adding a user changes N by 1 and the firs
 vectors (`joint_shape.VERTICES`), of length at most r. So the period costs one Gaussian of stddev sh, the opening, and
 for each release one vector of stddev sg and sensitivity r, whatever the user's pattern of days, and later questions may
 depend on earlier answers. It needs counts that one user moves by one of the four vectors and nothing else: exact sets,
-taken at one cut.
+taken at one snapshot.
 
 With a = sqrt(T r^2 tr(K^-1 K^-T)) and b = |K^-1 d| the total standard deviation is least, (a + b) / mu, at
 sg^2 = T r^2 (a + b) / (a mu^2) and sh^2 = (a + b) / (b mu^2).
@@ -94,7 +94,7 @@ class JointGaussian:
         """K V + g + d h, with g fresh.
 
         Args:
-            counts: DAU, WAU and MAU of one day at one cut (sensitive).
+            counts: DAU, WAU and MAU of one day at one snapshot (sensitive).
             source: Where the randomness comes from.
             shared_noise: h, as drawn for the account (sensitive).
         """

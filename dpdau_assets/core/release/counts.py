@@ -1,4 +1,4 @@
-"""The counts of one release cut, before noise.
+"""The counts of one snapshot, before noise.
 
 Belongs here: what is stored for a window, and the number that a release may read of it. Does not belong here: how
 counts are made (`operations.release.counts_snapshot`). Everything is sensitive, stays in memory and prints as nothing.
@@ -14,11 +14,11 @@ from dpdau_assets.core.sketches.protocol import KEY_SPACE, DistinctSketch
 from dpdau_assets.errors import InternalError, OutsideSeriesError
 
 StoredCount = int | DistinctSketch | None
-"""What a release cut holds for a window: a count, a sketch, or None where nobody was active."""
+"""What a snapshot holds for a window: a count, a sketch, or None where nobody was active."""
 
 
 class Counts:
-    """Distinct users by metric and day at one cut; sensitive, prints as nothing.
+    """Distinct users by metric and day at one snapshot; sensitive, prints as nothing.
 
     Args:
         impl: SKETCH_IMPL they were made with.
@@ -59,7 +59,7 @@ class Counts:
         return releasable_count(self.stored(metric, day), threshold)
 
     def stored(self, metric: Metric, day: date) -> StoredCount:
-        """What the cut holds for the window of `metric` that ends on `day` (sensitive).
+        """What the snapshot holds for the window of `metric` that ends on `day` (sensitive).
 
         Raises:
             OutsideSeriesError: Retention had dropped a day of the window when the counts were taken.

@@ -40,7 +40,7 @@ from dpdau_assets.evaluation.audit.sources import HalfScaleNoise, LessSharedNois
 from dpdau_assets.operations.release.counts_snapshot import count_partitions
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.session import lake_session
-from dpdau_assets.operations.session.workspace import ReleaseCut
+from dpdau_assets.operations.session.workspace import ReleaseSnapshot
 from dpdau_assets.settings.settings import Settings
 
 MONTH = date(2025, 2, 1)
@@ -232,10 +232,12 @@ def _estimate(stored: StoredCount, _threshold: int) -> int:
 class _StaleRecorder(Recorder):
     """Hands draws the counts of what happens to be built."""
 
-    def counts(self, cut: ReleaseCut) -> Counts:
-        days = days_behind_windows(DayRange(cut.days[0], cut.days[-1]), cut.workspace.settings.mau_window_days)
-        with lake_session(cut.workspace, days) as session:
-            return RecordedCounts(count_partitions(session, cut.days, cut.metrics), self)
+    def counts(self, snapshot: ReleaseSnapshot) -> Counts:
+        days = days_behind_windows(
+            DayRange(snapshot.days[0], snapshot.days[-1]), snapshot.workspace.settings.mau_window_days
+        )
+        with lake_session(snapshot.workspace, days) as session:
+            return RecordedCounts(count_partitions(session, snapshot.days, snapshot.metrics), self)
 
 
 class _UnsharedGaussian(CorrelatedGaussian):

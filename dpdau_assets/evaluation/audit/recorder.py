@@ -17,10 +17,10 @@ from dpdau_assets.core.quantities import Metric
 from dpdau_assets.core.release.counts import Counts, StoredCount, releasable_count
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import InternalError
-from dpdau_assets.operations.session.workspace import NoiseFactory, ReleaseCut
+from dpdau_assets.operations.session.workspace import NoiseFactory, ReleaseSnapshot
 
 Reader = Callable[[StoredCount, int], int]
-"""Makes the number that noise is added to, of what the cut holds and the threshold."""
+"""Makes the number that noise is added to, of what the snapshot holds and the threshold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,9 @@ class Recorder:
         """What to hand to the workspace; None where releases make their own noise."""
         return None if self._source is None else self._noise
 
-    def counts(self, cut: ReleaseCut) -> Counts:
-        """The counts of a release cut, whose readings are recorded."""
-        return RecordedCounts(cut.take(), self)
+    def counts(self, snapshot: ReleaseSnapshot) -> Counts:
+        """The counts of a snapshot, whose readings are recorded."""
+        return RecordedCounts(snapshot.take(), self)
 
     def _noise(self, *, account: int, draw: int) -> NoiseSource:
         if self._source is None:
@@ -125,7 +125,7 @@ class RecordedCounts(Counts):
     """Counts whose readings are recorded.
 
     Args:
-        counts: The counts of a release cut.
+        counts: The counts of a snapshot.
         recorder: Takes the readings, and decides what is drawn on.
     """
 

@@ -14,7 +14,7 @@ from dpdau_assets.storage.ledger import batches, erasures, partitions
 
 
 def complete_in_session(session: LakeSession) -> int:
-    """Completes the requests of the cut, which has been applied everywhere; how many they were. Errors as above."""
+    """Completes the requests of the snapshot, which has been applied everywhere. Returns how many they were."""
     done = _complete(session)
     session.workspace.ledger.scrub()
     return done
@@ -31,7 +31,7 @@ def _complete(session: LakeSession) -> int:
 
 
 def complete_if_reached(session: LakeSession) -> int:
-    """Completes the requests of the cut if no partition is behind it and nothing is staged; how many they were.
+    """Completes the requests of the snapshot if no partition is behind it and nothing is staged. Returns how many.
 
     Releases come here: that somebody was erased must not decide whether they succeed. A log that a reader keeps from
     being emptied is emptied by the next flush, or removed with the last connection that is closed.

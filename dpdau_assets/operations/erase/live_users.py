@@ -26,7 +26,7 @@ from dpdau_assets.storage.ledger.partitions import Partition
 
 
 def replay_in_session(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
-    """Applies the erasures of the cut to raw events and brings live users up to date; the days whose users changed."""
+    """Applies the snapshot's erasures to raw events, updates live users and returns the days whose users changed."""
     known = session.known_days(RAW_EVENTS, days)
     behind = [day for day in known if session.is_thorough or _is_behind(session, day)]
 
@@ -64,7 +64,7 @@ def _is_behind(session: LakeSession, day: date) -> bool:
 
 
 def without_erased(session: LakeSession, new: Publication, day: date) -> Partition:
-    """The row of a day's raw events after the erasures of the cut."""
+    """The row of a day's raw events after the erasures of the snapshot."""
     row = session.partitions[RAW_EVENTS, day]
     files: dict[str, str] = {}
     for name, digest in row.files.items():
@@ -81,7 +81,7 @@ def without_erased(session: LakeSession, new: Publication, day: date) -> Partiti
 def _rewrite(
     session: LakeSession, new: Publication, path: Path, digest: str, *, day: date, epoch: int
 ) -> Removal | None:
-    """What leaves a key file because it is erased; None when none of the erased is in it. Only then it is not read."""
+    """Removes erased pseudonyms from one key file. Returns None, mostly without reading it, if it holds none."""
     erased = session.erased.erased_on(day, epoch=epoch)
     if not erased.size or (is_worth_searching(path, erased) and not holds_any(path, erased)):
         return None

@@ -40,7 +40,7 @@ class ErasureReceipt:
 def request_erasure(workspace: Workspace, user_ids: Iterable[bytes], *, through: date, now: datetime) -> ErasureReceipt:
     """Records that users are erased on every day up to `through`; durable when this returns.
 
-    Guarantee: every release whose cut lies after this counts none of them on those days, also when their activity
+    Guarantee: every release whose snapshot lies after this counts none of them on those days, also when their activity
     arrives later. Files hold them until the next replay. The lake lock is not needed.
 
     Args:

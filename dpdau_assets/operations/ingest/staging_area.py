@@ -61,7 +61,7 @@ class StagingArea:
             self._waiting.popleft().result()
 
     def finish(self) -> None:
-        """Returns when everything large is written.
+        """Waits until everything large is written.
 
         Raises:
             StorageError: The disk refused.

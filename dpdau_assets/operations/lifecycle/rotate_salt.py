@@ -122,7 +122,7 @@ def _line(record: RotationRecord) -> str:
 
 
 def _check_date(workspace: Workspace, connection: Connection, effective: date) -> None:
-    """Returns when an epoch may begin on `effective`.
+    """Raises InputError unless an epoch may begin on `effective`.
 
     A day that is held, staged, erased or dropped keeps its epochs for ever: raw ids are gone and nothing can be keyed
     again.

@@ -1,4 +1,4 @@
-"""Bringing days up to date: fold, replay, sketches and unions at one cut, under one hold of the lake lock.
+"""Bringing days up to date: fold, replay, sketches and unions at one snapshot, under one hold of the lake lock.
 
 Belongs here: the chain from staged files to the unions of a range of days. Each step belongs to its own operation.
 """

@@ -53,7 +53,7 @@ def build_sketches(workspace: Workspace, days: DayRange, *, progress: Progress =
 
 
 def sketches_up_to_date(session: LakeSession, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
-    """Folds, replays and builds the sketches of `days` at the session's cut; the days whose sketches changed."""
+    """Folds, replays and builds the sketches of `days` at the session's snapshot; the days whose sketches changed."""
     fold_in_session(session, days, progress=progress)
     replay_in_session(session, days, progress=progress)
     return build_sketches_in_session(session, session.closed(days), progress=progress)

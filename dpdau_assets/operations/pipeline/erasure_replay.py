@@ -21,7 +21,7 @@ from dpdau_assets.storage.ledger import erasures
 
 
 def replay_erasures(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
-    """Applies every erasure of the cut to `days` and brings their live users up to date.
+    """Applies every erasure of the snapshot to `days` and brings their live users up to date.
 
     Guarantee: afterwards no staged file, raw event or live user of `days` holds a pseudonym erased on its day.
 

@@ -24,8 +24,8 @@ from dpdau_assets.storage.ledger.partitions import Partition
 def fold(workspace: Workspace, days: DayRange, *, progress: Progress = no_progress) -> set[date]:
     """Folds the staged files of the closed days of `days`; days still open stay staged.
 
-    Guarantee: afterwards raw_events of each such day is exactly what its batches of the cut hold, less the erased. A
-    crash at any point changes nothing that a repeat does not put right.
+    Guarantee: afterwards raw_events of each such day is exactly what its batches of the snapshot hold, less the
+    erased. A crash at any point changes nothing that a repeat does not put right.
 
     Args:
         workspace: The open data folder.

@@ -1,9 +1,9 @@
 """The counts that releases are made from: one state of everything, taken under one hold of the lake lock.
 
-Belongs here: the release cut. Noise, budget and what may be published belong to `publish_release`. Every number here
+Belongs here: the snapshot. Noise, budget and what may be published belong to `publish_release`. Every number here
 is exact or sketched without noise: it stays in memory and prints as nothing.
 
-Reference: privacy model, section 1, release cut.
+Reference: privacy model, section 1, snapshot (release cut).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dpdau_assets.operations.pipeline.mau_unions import read_unions
 from dpdau_assets.operations.session.lineage import days_behind_windows
 from dpdau_assets.operations.session.progress import Progress, no_progress
 from dpdau_assets.operations.session.session import LakeSession, lake_session
-from dpdau_assets.operations.session.workspace import ReleaseCut, Workspace
+from dpdau_assets.operations.session.workspace import ReleaseSnapshot, Workspace
 from dpdau_assets.storage.lake.layout import ERASURE_REPLAY
 
 
@@ -33,7 +33,7 @@ def snapshot_counts(
     progress: Progress = no_progress,
     on_wait: Callable[[str], None] | None = None,
 ) -> Counts:
-    """Brings every day of every window up to date and counts, all at one cut.
+    """Brings every day of every window up to date and counts, all at one snapshot.
 
     Guarantee: a function of the batches and erasures accepted before the lake lock was taken, as if everything were
     rebuilt from them: which partitions were built or pending before changes the time taken and nothing else.
@@ -56,7 +56,7 @@ def snapshot_counts(
         return _up_to_date_counts(workspace, chosen, metrics, progress=progress, on_wait=on_wait)
 
     recorder = workspace.recorder
-    return take() if recorder is None else recorder.counts(ReleaseCut(workspace, chosen, metrics, take))
+    return take() if recorder is None else recorder.counts(ReleaseSnapshot(workspace, chosen, metrics, take))
 
 
 def _up_to_date_counts(

@@ -36,7 +36,7 @@ class Draw:
     Attributes:
         workspace: The open data folder.
         connection: The write transaction.
-        counts: The exact counts of the release cut; sensitive, prints as nothing.
+        counts: The exact counts of the snapshot; sensitive, prints as nothing.
         day: The released day.
         revised: The value it replaces, or None.
         reason: Why, in public words; None for a first value.

@@ -2,7 +2,7 @@
 
     1  the calendar      Only days of the series that are closed. Nothing about the data decides.
     2  what is stored    A published value is final: it is returned as it is and costs nothing.
-    3  one release cut   Everything accepted before this moment is built and counted, once, for all that is missing.
+    3  one snapshot      Everything accepted before this moment is built and counted, once, for all that is missing.
     4  day by day        Does the charge fit under every cap? Decided before the transaction, for one version of the
                          ledger. Then, in one write transaction: the version is compared, the account opened if this is
                          its first charge, the charge written, the noise drawn, the release stored.
@@ -176,7 +176,7 @@ class _Outcome:
 
 
 class _ReleaseBatch:
-    """One operation's releases: the counts of its cut, and the state of the budget it decides on."""
+    """One operation's releases: the counts of its snapshot, and the state of the budget it decides on."""
 
     def __init__(self, workspace: Workspace, *, reason: str | None, progress: Progress) -> None:
         self._workspace = workspace
@@ -202,7 +202,7 @@ class _ReleaseBatch:
         return list(dict.fromkeys([*wanted, *joint]))
 
     def count(self, wanted: Sequence[Pair]) -> None:
-        """Takes the release cut: builds and counts every window of `wanted` that the budget does not refuse."""
+        """Takes the snapshot: builds and counts every window of `wanted` that the budget does not refuse."""
         funded = self.drawn_with([pair for pair in wanted if self._offer(pair).refusal is None])
         if funded:
             days, metrics = sorted({day for _, day in funded}), [name for name in METRICS if name in dict(funded)]
@@ -216,7 +216,7 @@ class _ReleaseBatch:
         while True:
             offer = self._offer(pair)
             if offer.refusal is None and pair not in self._counts:
-                self.count([pair])  # refused when the cut was taken; a reset came in between
+                self.count([pair])  # refused when the snapshot was taken; a reset came in between
             decided = self._refuse(pair, offer.refusal) if offer.refusal else self._draw(pair, offer)
             if decided is not None:
                 return decided

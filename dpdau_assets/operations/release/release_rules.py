@@ -68,7 +68,7 @@ def check_days(workspace: Workspace, days: DayRange) -> None:
         ConfigurationError: The clock is far ahead of all that happened here (public).
     """
     require_in_series(workspace.settings, days)
-    with workspace.ledger.write() as connection:  # recorded, so that the cut cannot see an earlier time
+    with workspace.ledger.write() as connection:  # recorded, so that the snapshot cannot see an earlier time
         now = workspace.advance_clock(connection)
     require_closed(workspace.settings, days.last, now)
 

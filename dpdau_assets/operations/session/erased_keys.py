@@ -1,4 +1,4 @@
-"""Erased pseudonyms as one operation sees them: read once, at its cut, and asked by epoch and day.
+"""Erased pseudonyms as one operation sees them: read once, at its snapshot, and asked by epoch and day.
 
 Which tombstones exist belongs to storage/erasures; which files are rewritten, to `replay_erasures`. Everything here is
 sensitive and prints as nothing.

@@ -1,9 +1,9 @@
-"""One hold of the lake lock: the cut it works at, the partitions it knows, and the files it has checked.
+"""One hold of the lake lock: the snapshot it works at, the partitions it knows, and the files it has checked.
 
 Belongs here: what every operation over key-level files shares from taking the lock to releasing it. How files become
 visible belongs to `publication`; what is made of what, to the operation of each asset.
 
-The cut is one state of the ledger, read once: batches and erasures accepted later are as if they did not exist, so
+The snapshot is one state of the ledger, read once: batches and erasures accepted later are as if they did not exist, so
 everything built and counted in the session is a function of one log.
 """
 
@@ -51,9 +51,9 @@ class LakeSession:
         workspace: The open data folder.
         days: The days it may touch.
         last_closed: Last day that may be folded; later days stay staged.
-        batch_seq: Newest batch of the cut.
-        erasure_seq: Newest erasure request of the cut.
-        staged: Staged files of the cut by day.
+        batch_seq: Newest batch of the snapshot.
+        erasure_seq: Newest erasure request of the snapshot.
+        staged: Staged files of the snapshot by day.
         erased: Tombstones to be applied.
         partitions: Rows of the ledger by (asset, day); kept up to date.
         is_thorough: Everything that can be made again is, whether it looks current or not.
@@ -219,7 +219,7 @@ def lake_session(
     is_thorough: bool = False,
     on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[LakeSession]:
-    """Takes the lake lock, heals what a crash left, and reads the cut.
+    """Takes the lake lock, heals what a crash left, and reads the snapshot.
 
     Args:
         workspace: The open data folder.

@@ -55,7 +55,7 @@ class NoiseFactory(Protocol):
 
 
 @dataclass(frozen=True, repr=False, slots=True)
-class ReleaseCut:
+class ReleaseSnapshot:
     """What a release asks to be counted.
 
     Attributes:
@@ -72,9 +72,9 @@ class ReleaseCut:
 
 
 class CountRecorder(Protocol):
-    """Sees the counts of every release cut, and decides which ones the draws get."""
+    """Sees the counts of every snapshot, and decides which ones the draws get."""
 
-    def counts(self, cut: ReleaseCut) -> Counts:
+    def counts(self, snapshot: ReleaseSnapshot) -> Counts:
         """The counts that draws are made from (sensitive)."""
 
 
@@ -144,7 +144,7 @@ class Workspace:
         return self.now().astimezone(self.settings.zone).date()
 
     def _check_clock(self, connection: Connection, moment: datetime, confirmed_today: date | None) -> None:
-        """Returns when a time may be recorded: neither a release nor a drop on a wrong day can be taken back."""
+        """Raises ConfigurationError unless a time may be recorded: what is released or dropped cannot be taken back."""
         seen = [text for text in (batches.totals(connection).last_received_at, last_use(connection)) if text]
         today, zone = moment.astimezone(self.settings.zone).date(), self.settings.zone
         last = max((parse_time(text).astimezone(zone).date() for text in seen), default=today)
@@ -209,10 +209,9 @@ class Workspace:
             raise StorageError("old salt epochs were destroyed meanwhile", hint="nothing was recorded; run it again")
 
     def check_salts(self, connection: Connection) -> None:
-        """Returns when the salts are those of the ledger, whose calendar tells which file counts for a window.
+        """Raises StorageError unless the salts are those of the ledger: they may have been rotated since the opening.
 
-        Raises:
-            StorageError: They were rotated since this folder was opened.
+        Their calendar tells which file counts for a window.
         """
         if salt_facts.fingerprint(connection) not in (None, self.salts.fingerprint()):
             raise StorageError("the salts were rotated meanwhile", hint="nothing was recorded; run it again")

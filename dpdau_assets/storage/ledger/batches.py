@@ -107,7 +107,7 @@ def record(
 
 
 def last_seq(connection: Connection) -> int:
-    """The seq of the newest batch, 0 when there is none: the cut of a release."""
+    """The seq of the newest batch, 0 when there is none: the snapshot of a release."""
     return int(connection.scalar(select(func.max(batches.c.seq))) or 0)
 
 

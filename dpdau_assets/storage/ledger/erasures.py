@@ -207,7 +207,7 @@ def history(connection: Connection) -> list[ErasureRequest]:
 
 
 def last_seq(connection: Connection) -> int:
-    """The seq of the newest request, 0 when there is none: the cut of a release."""
+    """The seq of the newest request, 0 when there is none: the snapshot of a release."""
     return int(connection.scalar(select(func.max(erasure_requests.c.seq))) or 0)
 
 

@@ -142,7 +142,7 @@ class TestPartitions:
         }
 
     def test_what_was_built_before_does_not_matter(self, tmp_path: Path, settings: dict[str, Any]) -> None:
-        """Counts of the release cut are the same whether half of the days was built or nothing."""
+        """Counts of the snapshot are the same whether half of the days was built or nothing."""
         late: list[Event] = [(f"late-{number}", FIRST + timedelta(days=number % 20)) for number in range(40)]
         found = []
         for built in (None, DayRange(FIRST, FIRST + timedelta(days=9))):

@@ -1,4 +1,4 @@
-"""Unions and the release cut: what windows hold equals a union made directly, whatever was built before."""
+"""Unions and the snapshot: what windows hold equals a union made directly, whatever was built before."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class TestKmvUnions:
         assert files_holding(exact, "user-2", first=DAYS.first, last=DAYS.last) == []
 
 
-class TestReleaseCut:
+class TestSnapshot:
     @pytest.mark.parametrize("sketch_impl", ["set", pytest.param("kmv", marks=pytest.mark.slow)])
     @pytest.mark.slow
     def test_what_was_built_before_does_not_matter(self, tmp_path: Path, sketch_impl: str) -> None:

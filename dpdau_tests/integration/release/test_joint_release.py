@@ -1,4 +1,4 @@
-"""Joint noise through the whole release path: one account, one draw and one cut for three metrics."""
+"""Joint noise through the whole release path: one account, one draw and one snapshot for three metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of a release cut: what may be read of them."""
+"""Counts of a snapshot: what may be read of them."""
 
 from __future__ import annotations
 

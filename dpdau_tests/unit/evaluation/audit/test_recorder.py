@@ -12,7 +12,7 @@ from dpdau_assets.core.release.counts import Counts
 from dpdau_assets.core.sketches.protocol import KEY_SPACE
 from dpdau_assets.errors import InternalError, OutsideSeriesError
 from dpdau_assets.evaluation.audit.recorder import Reading, Recorder
-from dpdau_assets.operations.session.workspace import ReleaseCut
+from dpdau_assets.operations.session.workspace import ReleaseSnapshot
 from dpdau_tests.support.release_folders import open_folder
 
 DAY, DROPPED, NEVER = date(2025, 3, 1), date(2025, 2, 1), date(2025, 4, 1)
@@ -23,7 +23,7 @@ def recorded(tmp_path: Path) -> tuple[Recorder, Counts]:
     """Recorded counts of one day, another of which retention has dropped."""
     counts = Counts("set", {("dau", DAY): 7}, dropped=[("dau", DROPPED)])
     recorder = Recorder()
-    return recorder, recorder.counts(ReleaseCut(open_folder(tmp_path), [DAY], ["dau"], lambda: counts))
+    return recorder, recorder.counts(ReleaseSnapshot(open_folder(tmp_path), [DAY], ["dau"], lambda: counts))
 
 
 class TestRecordedCounts:

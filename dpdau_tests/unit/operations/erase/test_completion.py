@@ -32,7 +32,7 @@ def completed(workspace: Workspace) -> list[bool]:
 
 class TestCompletion:
     def test_the_requests_of_the_cut_are_completed_once(self, workspace: Workspace) -> None:
-        """Every open request of the cut is marked and counted; a repeat has none to mark."""
+        """Every open request of the snapshot is marked and counted; a repeat has none to mark."""
         with lake_session(workspace, None) as session:
             assert complete_in_session(session) == 2
             assert completed(workspace) == [True, True]

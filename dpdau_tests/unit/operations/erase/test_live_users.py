@@ -38,7 +38,7 @@ def users(session: LakeSession, day: date) -> int:
 
 class TestReplay:
     def test_the_erased_leave_raw_events_and_the_rest_are_live(self, workspace: Workspace) -> None:
-        """The first replay makes live users of what is not erased; a repeat at the same cut changes no day."""
+        """The first replay makes live users of what is not erased; a repeat at the same snapshot changes no day."""
         fold(workspace, DAYS)
         erase(workspace, through=SECOND)
         with lake_session(workspace, DAYS) as session:

@@ -1,4 +1,4 @@
-"""The chain from staged files to unions, at one cut."""
+"""The chain from staged files to unions, at one snapshot."""
 
 from __future__ import annotations
 

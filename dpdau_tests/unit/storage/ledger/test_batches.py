@@ -66,7 +66,7 @@ class TestBatches:
 
 class TestStagedFiles:
     def test_a_range_and_a_cut_select(self, ledger: Ledger) -> None:
-        """First and last day are included; batches after the cut are not; order is day, epoch, batch."""
+        """First and last day are included; batches after the snapshot are not; order is day, epoch, batch."""
         first = record(ledger, "a", DAYS, epochs=(5, 4))
         second = record(ledger, "b", DAYS[1:])
         with ledger.read() as connection:

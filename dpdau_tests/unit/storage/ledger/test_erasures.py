@@ -115,7 +115,7 @@ class TestRequest:
 
 class TestSelection:
     def test_each_condition_selects(self, ledger: Ledger) -> None:
-        """By erased day, by pending, and by the cut of applied requests."""
+        """By erased day, by pending, and by the snapshot of applied requests."""
         request(ledger, "r1", {3: Tombstones.until(KEYS[:1], EARLY)})
         with ledger.write() as connection:
             erasures.complete(connection, 1, now=NOW)
