@@ -9,7 +9,7 @@
     |   |   |-- NotClosedError
     |   |   `-- OutsideSeriesError
     |   `-- BudgetExhaustedError     the cap says no
-    |-- OperatorError                configuration or machine: an operator mends it
+    |-- OperatorError                configuration or machine: an operator repairs it
     |   |-- ConfigurationError       a setting that disagrees with what is stored, or is unsupported
     |   |   |-- LedgerMismatchError     the files belong to another ledger, or theirs is missing
     |   |   `-- SaltStoreMismatchError  the salt store is missing, not the newest, or open to others
@@ -147,7 +147,7 @@ class BudgetExhaustedError(CallerError):
 
 
 class OperatorError(DpdauError):
-    """Configuration or machine; an operator mends it."""
+    """Configuration or machine; an operator repairs it."""
 
     code = "operator_error"
 

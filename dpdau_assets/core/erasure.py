@@ -3,7 +3,7 @@
     live(user, day) = some "+" on that day and no erasure of the user through that day or a later one
 
 The rule looks at the set of entries, never at their order of arrival, so any replay of the log gives the same
-live users. Finding and rewriting files does not belong here (operations/replay_erasures.py). Pure calendar
+live users. Finding and rewriting files does not belong here (operations/pipeline/erasure_replay.py). Pure calendar
 arithmetic apart from `is_live`, whose arguments are one user's and sensitive.
 """
 

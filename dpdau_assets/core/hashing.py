@@ -1,7 +1,7 @@
 """Pseudonyms: which salt epoch a day belongs to, and how an epoch's key turns a user id into 64 bits.
 
 This is the reference: every engine must be bit-equal to `user_key`. Where secrets are kept does not belong here
-(storage/secrets.py). Secrets, keys and pseudonyms are sensitive and travel only as arguments and results.
+(storage/keys/salt_store.py). Secrets, keys and pseudonyms are sensitive and travel only as arguments and results.
 
     secret_0 --ratchet--> secret_1 --ratchet--> ...        one secret per epoch; a destroyed one cannot be derived again
        |                     |

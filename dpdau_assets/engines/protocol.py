@@ -1,7 +1,7 @@
 """What a stage engine takes and gives: one source in, sorted pseudonyms per day and epoch out.
 
 Belongs here: the types every engine shares. Does not belong here: how a source is read (`sources`), how one engine
-works (`duckdb`), what happens to its results (`operations/stage.py`).
+works (`duckdb`), what happens to its results (`operations/ingest/stage.py`).
 
 The promise of every engine: a source is read whole; a row that fails is counted and never stops the file; raw ids
 stay in memory and never reach a disk, a log or an error text; no row is handled one by one in Python.

@@ -288,7 +288,7 @@ def shown(value: Any) -> str:
 
 
 def notices(settings: Settings) -> tuple[str, ...]:
-    """One line for each combination of settings that is sound but probably not meant."""
+    """One line for each combination of settings that is allowed but probably not meant."""
     lines = []
     if settings.sketch_impl in ("kmv", "hll") and settings.sketch_k < SMALL_SKETCH_K:
         lines.append(f"SKETCH_K={settings.sketch_k} is below {SMALL_SKETCH_K}: estimates err by several percent")

@@ -45,7 +45,7 @@ rotations = st.lists(st.tuples(st.integers(1, 20), lengths), max_size=6)
 
 
 def with_rotations(first: int, manual: list[tuple[int, int]]) -> EpochCalendar:
-    """A calendar with rotations by hand, each some days after the one before."""
+    """A calendar with manual rotations, each some days after the one before."""
     calendar, start = EpochCalendar.every(first), FIRST
     for gap, length in manual:
         start += timedelta(days=gap)
@@ -98,7 +98,7 @@ class TestInCore:
 
 
 class Folder:
-    """A data folder that time passes over, with rotations by hand or without."""
+    """A data folder that time passes over, with manual rotations or without."""
 
     def __init__(self, root: Path, *, rotates: bool, **chosen: Any) -> None:
         self.root = root

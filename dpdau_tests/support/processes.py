@@ -99,7 +99,7 @@ class Running:
         return int(text) if text else None
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> Ended:
-        """Returns when it has ended."""
+        """Waits until it has ended."""
         deadline = time.monotonic() + seconds
         while (code := self.code()) is None:
             assert time.monotonic() < deadline, f"a process did not end within {seconds:.0f} s: {self._text('.err')}"

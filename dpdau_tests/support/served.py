@@ -83,7 +83,7 @@ class Served:
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
     def wait_until(self, status: int = 200, *, path: str = "/readyz") -> None:
-        """Returns once `path` answers with `status`."""
+        """Waits until `path` answers with `status`."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             assert self.process.poll() is None, "the service ended"

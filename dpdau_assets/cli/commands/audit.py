@@ -19,12 +19,12 @@ def audit(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where to write; default the experiment's folder in DATA_DIR."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Selects the made users' activity.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Selects the synthetic users' activity.")] = 0,
     as_json: Json = False,
 ) -> int:
     """Try to tell from released values whether one user is in them.
 
-    In temporary folders with made users: worlds with and without a user compared byte by byte, noise fitted to its
+    In temporary folders with synthetic users: runs with and without a user compared byte by byte, noise fitted to its
     law, guessing games, and faults put in on purpose that must be seen. The exit code is 1 unless all is as claimed.
     """
     from dpdau_assets.evaluation.accuracy.experiments import experiment_folder

@@ -27,7 +27,7 @@ def backup(
 
 
 def _backup_text(document: dict[str, Any]) -> str:
-    lines = [f"{made['path']}: sound, kept until {made['expires_at'][:10]}" for made in document["made"]]
+    lines = [f"{made['path']}: intact, kept until {made['expires_at'][:10]}" for made in document["made"]]
     if document["removed"]:
         lines.append(f"removed past their date: {', '.join(document['removed'])}")
     lines.append("salts are not in it: keep an export of `dpdau salts export` elsewhere")
@@ -36,7 +36,7 @@ def _backup_text(document: dict[str, Any]) -> str:
 
 def restore(
     source: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="Copy to start from; default: the newest sound one.")
+        Path | None, typer.Option("--from", metavar="FILE", help="Copy to start from; default: the newest intact one.")
     ] = None,
     lake: Annotated[bool, typer.Option("--lake", help="Put the data of the newest copy back too.")] = False,
     assume_released: Annotated[

@@ -129,7 +129,7 @@ def _store(document: dict[str, Any]) -> str:
     ]
     lines = "\n".join(f"{name:<22}{fact}" for name, fact in facts)
     if not document["rotations"]:
-        return f"{lines}\nno rotation by hand"
+        return f"{lines}\nno manual rotation"
     rows = [tuple(str(one[name]) for name in one) for one in document["rotations"]]
     return f"{lines}\n\n{table(('made at', 'effective', 'epoch', 'days', 'fingerprint'), rows)}"
 

@@ -47,7 +47,7 @@ class SourceRows:
         is_direct: Whether DuckDB scans the file itself.
 
     Attributes:
-        alignment: See `day_words`.
+        alignment: See `day_bitmaps`.
         is_direct: As given.
     """
 

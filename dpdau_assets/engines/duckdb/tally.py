@@ -20,7 +20,7 @@ class Tally:
     """Counts of one source, added up over the parts it is read in (sensitive; prints as nothing).
 
     Args:
-        alignment: As in `day_words`.
+        alignment: As in `day_bitmaps`.
     """
 
     def __init__(self, alignment: int) -> None:

@@ -37,7 +37,7 @@ def csv_batches(
     Args:
         block: Whole records (sensitive).
         wanted: Positions of the fields to keep.
-        width: Fields in a sound record.
+        width: Fields in a well-formed record.
         delimiter: One character.
         header_record: Number of the record that holds the header; those before it are blank.
         schema: number, fault and the wanted fields as binary.
@@ -160,7 +160,7 @@ def _flat(table: pa.Table) -> list[pa.Array]:
 
 
 def _row_numbers(numbers: Numbers, invalid: Sequence[int], *, rows: int) -> tuple[Numbers, Numbers]:
-    """Record numbers of the sound rows and of the invalid ones.
+    """Record numbers of the well-formed rows and of the invalid ones.
 
     Where pyarrow sees more records than `text_blocks` (a stray quote inside a field), every record still counts and the
     numbers are those of the nearest record before.

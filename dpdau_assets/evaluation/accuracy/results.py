@@ -55,7 +55,7 @@ class Results:
 
 
 def require_same_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
-    """Returns when the folder holds no results yet, or results of this configuration, which a repeat replaces.
+    """Raises unless the folder holds no results yet, or results of this configuration, which a repeat replaces.
 
     Args:
         folder: The experiment's folder.

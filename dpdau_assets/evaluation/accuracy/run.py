@@ -1,7 +1,7 @@
 """Every mechanism with every sketch at every budget over one stream, through the real release path: what it is worth.
 
 Belongs here: how much an evaluation does, the stream it takes, and the order of its parts. Does not belong here: one
-combination (`trials`), its numbers (`accuracy`), files (`results`), figures (`plots`).
+combination (`trials`), its numbers (`measures`), files (`results`), figures (`plots`).
 
 Everything happens in temporary folders made as synthetic, where noise may be seeded: the same configuration gives the
 same numbers, times apart, and over a file but for sampled counts. No data folder is read, no budget of one is spent.

@@ -4,7 +4,7 @@ Each trial gets a copy of the folder in which its sketch is built (`prepared_fol
 else.
 
 Belongs here: the calls and their times, and what is read off the ledger afterwards. Does not belong here: which
-combinations there are (`grid`), what is made of the numbers (`accuracy`), files (`results`).
+combinations there are (`grid`), what is made of the numbers (`measures`), files (`results`).
 """
 
 from __future__ import annotations

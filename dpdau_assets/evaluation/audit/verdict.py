@@ -108,7 +108,7 @@ def verdict_text(audit: Audit) -> str:
         "",
         *[f"- {finding}" for finding in audit.findings],
         *([""] if audit.findings else []),
-        f"Form: {audit.form}, {audit.seconds:.0f} s. Made users in folders of their own; no real data was read.",
+        f"Form: {audit.form}, {audit.seconds:.0f} s. Synthetic users in folders of their own; no real data was read.",
         "Parameters: " + ", ".join(f"{name}={value}" for name, value in audit.configuration.items()) + ".",
         "",
         *_replay_section(audit.replays),

@@ -1,7 +1,7 @@
 """Whether a further charge fits under every cap, decided from one state of the ledger, before any transaction opens.
 
 Belongs here: what has been charged (`BudgetBook`), the caps, refusals with their amounts, the next funded day. Does not
-belong here: which account pays and with what noise (`account_terms`), writing anything (`publish_release`).
+belong here: which account pays and with what noise (`terms`), writing anything (`publish_release`).
 
 Three caps hold at once: that account's; the month over all metrics and all accounts, those before a
 reset included; every window of 365 days that the day lies in, over all metrics. All of it is public.

@@ -115,7 +115,7 @@ def _accounted_for(connection: Connection, metric: Metric) -> set[date]:
 
 
 def check_accounted(workspace: Workspace, pairs: Iterable[tuple[Metric, date]]) -> None:
-    """Returns when no value asked for may be one that was drawn and lost.
+    """Raises unless no value asked for can be one that was drawn and lost.
 
     Raises:
         DataError: A day without a value lies in a gap of the journal and is not charged yet.

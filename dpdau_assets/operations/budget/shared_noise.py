@@ -1,7 +1,7 @@
 """The life of the secret offsets that correlated and joint noise share over a month.
 
 Belongs here: opening an account's offset with its charge, using it, destroying its key. Does not belong here: the key
-files (`storage.offsets`), what an offset is for (`core.mechanisms.correlated`), whether it fits (`budget_check`).
+files (`storage.keys`), what an offset is for (`core.mechanisms.correlated`), whether it fits (`caps`).
 
     opened      in the transaction of the first release that needs it: charged, drawn, sealed; its key made durable
     used        by every release of the account, for as long as the key is there

@@ -1,6 +1,6 @@
 """What a metric's budget of a month looks like now, and released values as documents with that budget beside them.
 
-Belongs here: gathering what `core.accounting.snapshot` states. Does not belong here: any decision (`budget_check`).
+Belongs here: gathering what `core.accounting.snapshot` states. Does not belong here: any decision (`caps`).
 Everything here is public; it takes seconds at first, because the tightest bound is loaded then.
 """
 

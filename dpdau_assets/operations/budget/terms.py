@@ -3,7 +3,7 @@
 The month's first charge settles whether each metric has an account of its own or all three share one; an open account
 keeps its noise whatever the settings say later. All of it is public.
 
-Belongs here: those two rules. Does not belong here: whether a charge fits (`budget_check`).
+Belongs here: those two rules. Does not belong here: whether a charge fits (`caps`).
 """
 
 from __future__ import annotations

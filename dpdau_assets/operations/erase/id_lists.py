@@ -1,7 +1,7 @@
 """Reading a list of users to erase: a file in a format of `ingest`, or plain text with one id a line.
 
 Belongs here: which of the two it is, and refusing a list that cannot be taken whole. Does not belong here: what happens
-to the ids (`request_erasure`). No message shows an id or a line.
+to the ids (`erase.request`). No message shows an id or a line.
 """
 
 from __future__ import annotations

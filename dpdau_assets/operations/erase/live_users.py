@@ -1,7 +1,7 @@
 """Live users: erased pseudonyms leave staged files and raw events, and what remains are the live users of a day.
 
 Belongs here: the steps within a session that rewrite key files without the erased, and erasure_replay(D). When they
-run, and when a request is complete, belongs to `replay_erasures`. Nothing here records or logs on which days somebody
+run, and when a request is complete, belongs to `erasure_replay`. Nothing here records or logs on which days somebody
 was found: every row of the days concerned is saved again, changed or not, because those days would be the person's
 calendar.
 """

@@ -1,7 +1,7 @@
 """Requesting an erasure: from now on the users count on no day up to the given one, whenever activity arrives.
 
 Belongs here: turning ids into tombstones and recording the request. Applying it to files belongs to
-`replay_erasures`; "-" rows of a source, to `stage`. Ids are used and forgotten: none is written, logged or raised.
+`erasure_replay`; "-" rows of a source, to `stage`. Ids are used and forgotten: none is written, logged or raised.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """For which epochs a user's erasure must be remembered, and the first day that erasures reach back to.
 
-Belongs here: the floor of tombstones, which staging of "-" rows and `request_erasure` share. The epoch arithmetic
-belongs to core/erasure; the rows to storage/erasures.
+Belongs here: the floor of tombstones, which staging of "-" rows and `erase.request` share. The epoch arithmetic
+belongs to core/erasure; the rows to storage/ledger/erasures.
 """
 
 from __future__ import annotations

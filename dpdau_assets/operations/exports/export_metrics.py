@@ -51,7 +51,7 @@ def metrics_csv(results: Sequence[ReleaseResult]) -> bytes:
 
 
 def exported_days(workspace: Workspace) -> list[date]:
-    """The days of which the published files hold a value, newest first; none while there are no sound files."""
+    """The days of which the published files hold a value, newest first; none while there are no intact files."""
     path = workspace.lake.root / METRICS
     try:
         days = read_table(path, columns=["day"]).column("day") if path.is_file() else []

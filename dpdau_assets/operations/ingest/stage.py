@@ -1,10 +1,10 @@
 """Staging: sources are read once and whole, and become pseudonyms by day that are recorded together or not at all.
 
 Belongs here: the order of steps for one source, its report, what happens to inbox files. Does not belong here: reading
-(`engines`), merging into days (`fold`).
+(`engines`), merging into days (`pipeline`).
 
     1  the batch's name is computed; a name that the ledger knows ends here
-    2  the engine reads the source; key files are written aside, in tmp/
+    2  the engine reads the source; key files are written to tmp/
     3  under the lake lock: keys of erased users are dropped, files become durable and move to staging/
     4  one ledger transaction records the batch, its files and the erasures of its "-" rows
     5  only then an inbox file is removed

@@ -1,4 +1,4 @@
-"""Key files of one source before they are staged: written aside while it is read, put in place together.
+"""Key files of one source before they are staged: written to temporary files while it is read, put in place together.
 
 Belongs here: the temporary files between reading a source and recording its batch. Does not belong here: reading
 (`engines`), the order of steps (`stage`). Only pseudonyms come here, so a disk may hold them.
@@ -32,7 +32,7 @@ MOST_BYTES_IN_MEMORY = 32 << 20
 StagedRow = tuple[date, int, str]
 """Day, epoch, digest of the file."""
 _Part = Future[tuple[Path, str]] | Keys
-"""Keys written aside, or still in memory."""
+"""Keys in a temporary file, or still in memory."""
 
 
 class StagingArea:
@@ -78,7 +78,7 @@ class StagingArea:
         return first
 
     def put(self, files: WriteBatch, lake: Lake, *, batch: str, erased: Sequence[ErasedKeys]) -> list[StagedRow]:
-        """Puts the files in waiting for their places in staging, without erased keys.
+        """Adds the files to the write batch for their places in staging, without erased keys.
 
         Args:
             files: Takes the files.
@@ -115,7 +115,7 @@ def _write(path: Path, keys: Keys) -> tuple[Path, str]:
 
 
 def _put_once(files: WriteBatch, place: Path, part: _Part) -> str:
-    """Puts one part in waiting for `place` as it is; its digest."""
+    """Adds one part to the write batch for `place` as it is; its digest."""
     if not isinstance(part, Future):
         return files.write_keys(place, part)
     path, digest = part.result()

@@ -10,7 +10,7 @@ today less RETENTION_DAYS, and only ever moves forward.
     5  their secrets are destroyed; the write-ahead log is emptied
     6  unions of later days that held a window of step 1 are built again without it; keys of closed offsets go too
 
-Everything before the floor goes at every run, whatever an earlier one left undone: a kill anywhere is healed by the
+Everything before the floor goes at every run, whatever an earlier one left undone: a kill anywhere is repaired by the
 next. From 2 on, events of those days are refused as too old, and their unreleased windows as outside the series.
 """
 

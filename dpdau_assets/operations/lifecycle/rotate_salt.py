@@ -1,12 +1,12 @@
-"""Rotating the salts by hand: from a date on, pseudonyms follow from a secret that nothing before it leads to.
+"""Manual rotation of the salts: from a date on, pseudonyms follow from a secret that nothing before it leads to.
 
-Belongs here: which dates are possible, and the order of steps. Keys and files belong to storage (`secrets`,
+Belongs here: which dates are possible, and the order of steps. Keys and files belong to storage (`salt_store`,
 `salt_file`). Epochs that begin by `HASH_SALT_ROTATION_DAYS` need no rotation: their secrets ratchet by themselves.
 
     1  under the lake lock, in one ledger transaction: is the date later than everything held, staged or erased?
     2  the store of afterwards is written beside the store
     3  its fingerprint is recorded and the transaction commits: from here on the rotation is made
-    4  the new store takes its place; a crash before this is healed by whoever opens the folder next
+    4  the new store takes its place; a crash before this is repaired by whoever opens the folder next
     5  a line goes to reports/rotations.md
 
 Whoever opened the folder before 3 can record nothing after it: every transaction that stores pseudonyms, and every
@@ -38,7 +38,7 @@ MOST_DAYS_AHEAD = 366
 HEADER = """\
 # Salt rotations
 
-One line for each rotation by hand. Copy the newest one to where you keep such records: the fingerprint tells, without
+One line for each manual rotation. Copy the newest one to where you keep such records: the fingerprint tells, without
 giving anything away, which salt store a copy of this folder must have.
 
 | made at | effective | epoch | days an epoch lasts | fingerprint of the store |
@@ -96,7 +96,7 @@ def rotate_salt(
 
 
 def take_recorded(lake: Lake, fingerprint: str) -> bool:
-    """Moves a store in waiting into place if it is the one that the ledger recorded; whether one was."""
+    """Moves a pending store into place if it is the one that the ledger recorded; whether one was."""
     return salt_file.take_pending(lake.secrets_path, is_wanted=lambda one: SaltStore(one).fingerprint() == fingerprint)
 
 
@@ -135,7 +135,7 @@ def _check_date(workspace: Workspace, connection: Connection, effective: date) -
     latest = max(workspace.today(), earliest) + timedelta(days=MOST_DAYS_AHEAD)
     if effective == begun > EARLIEST_DAY:
         raise InputError(
-            f"a rotation by hand starts on {effective} already, with another secret or another length",
+            f"a manual rotation starts on {effective} already, with another secret or another length",
             hint=f"choose {earliest} or later",
         )
     if effective < earliest:

@@ -45,7 +45,7 @@ class ImportedSalts:
 
 
 def describe_salts(workspace: Workspace) -> dict[str, Any]:
-    """The store without its secrets: fingerprint, epoch of today, epochs that can still be keyed, rotations by hand."""
+    """The store without its secrets: fingerprint, epoch of today, epochs that can still be keyed, manual rotations."""
     salts, today = workspace.salts, workspace.today()
     epoch = salts.calendar.epoch_of(today)
     return {

@@ -1,7 +1,7 @@
 """Sending alerts: by e-mail to ADMIN_EMAIL through SMTP_URL, and as JSON to ALERT_WEBHOOK_URL.
 
 Belongs here: one message for everything there is to say, over whichever ways the settings name. Does not belong here:
-what is worth an alert (`find_alerts`), when to say it again and where else it is written (the caller). A message that
+what is worth an alert (`alerts`), when to say it again and where else it is written (the caller). A message that
 cannot be delivered gives one line without address or credentials, and no error: the caller tries again.
 """
 

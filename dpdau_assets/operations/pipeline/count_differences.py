@@ -1,7 +1,7 @@
 """Counts after an erasure, from the counts before it: less the removed users whom nothing keeps in the window.
 
 Belongs here: by how many users the removals of a session change the exact count of a window. Counting from all keys
-belongs to `exact_counts`; which stored counts may be continued so, to `build_unions`.
+belongs to `exact_counts`; which stored counts may be continued so, to `mau_unions`.
 
 A removed user leaves the count of a window when they were live on one of its days and are live on none any more. Both
 are seen from the removed users alone: the distinct removed users of the window before, less those of them that it still

@@ -1,6 +1,6 @@
 """Daily sketches: a summary of each day's live users, one for each epoch the day is keyed under.
 
-Belongs here: daily_sketches(D). What a sketch is belongs to core/sketches; which users are live, to `replay_erasures`.
+Belongs here: daily_sketches(D). What a sketch is belongs to core/sketches; which users are live, to `erasure_replay`.
 With SKETCH_IMPL=set a sketch would be a copy of the live users, so the partition refers to their files instead. A
 complete kmv sketch and a theta sketch could drop an erased key in place; they are made again from the live users like
 the others, because the bytes are the same and there is one way to be right. The sketches of the other days stay as they

@@ -1,7 +1,7 @@
 """Replay: erased pseudonyms leave every file, and a day's live users are what remains of its raw events.
 
 Belongs here: when erasures are applied, and when a request is complete. How files are rewritten belongs to
-`live_users`; recording a request, to `request_erasure`.
+`live_users`; recording a request, to `erase.request`.
 """
 
 from __future__ import annotations

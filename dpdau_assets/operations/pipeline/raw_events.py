@@ -1,7 +1,7 @@
 """Fold: the staged files of a closed day become part of its raw events.
 
 Belongs here: merging staged pseudonyms into raw_events(D). Staging a source belongs to `stage`; applying erasures to
-days without staged files, to `replay_erasures`. A fold is a set union less the erased: repeated, in any order and over
+days without staged files, to `erasure_replay`. A fold is a set union less the erased: repeated, in any order and over
 any split into batches it gives the same bytes.
 """
 

@@ -1,7 +1,7 @@
 """Rebuild: everything that can be made again is, from raw events whose every byte has been checked.
 
 Belongs here: the thorough way through the chain of `bring_up_to_date`, which trusts what the ledger calls current. What
-can be brought back without a copy is (`heal`). Released values are final and are not touched.
+can be brought back without a copy is (`repair`). Released values are final and are not touched.
 """
 
 from __future__ import annotations

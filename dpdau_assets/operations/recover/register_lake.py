@@ -40,11 +40,11 @@ class Registered:
 
     Attributes:
         raw_files: Files of raw events that are whole.
-        healed: Those of them that were taken from the live users of their day.
+        repaired: Those of them that were taken from the live users of their day.
         staged: Staged files that are whole.
         damaged: Files that are there and not whole.
         missing: Files of raw events that something tells of and nobody finds.
-        strangers: Staged files of batches that no row names.
+        orphan_files: Staged files of batches that no row names.
         staged_of_batch: Staged files by the seq of their batch.
     """
 

@@ -1,16 +1,16 @@
 """Restoring: the newest good copy of the ledger, brought up to the journal's last line, over the files on disk.
 
-    1  choose        a copy named, or the newest that is sound; the present ledger itself when it is sound but older
+    1  choose        a copy named, or the newest that is intact; the present ledger itself when it is intact but older
                      than its journal; nothing at all when the journal goes back to the ledger's creation
     2  replay        every line after it, in order, by number: identical or refused. Lines that are missing are a gap
-    3  adopt         the key files on disk get their rows; what is made from raw events gets none
+    3  register      the key files on disk get their rows; what is made from raw events gets none
     4  erase         every erasure is pending again, so that nobody counts before all of them are applied
     5  swap          the new file takes the place of the old one at once, after a line in the journal that says so
     6  clean         all erasures are applied to all files, and files that no row names go
 
 A process killed before 5 has changed nothing that the next attempt does not do again; after it, the next operation or
 the next attempt applies the erasures. Does not belong here: what a line means (`storage.journal_replay`), which files
-are whole (`register_lake`), charging what a gap lost (`unaccounted`).
+are whole (`register_lake`), charging what a gap lost (`lost_releases`).
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Restored:
         lines: Lines of the journal replayed.
         gaps: Where lines are missing.
         unaccounted: Days that may have been released in a gap; their unreleased values wait for `--assume-released`.
-        adopted: What was found on disk.
-        adopted_batches: Lost batches whose staged files were taken in.
+        registered: What was found on disk.
+        registered_batches: Lost batches whose staged files were registered again.
         lake: Name of the copy of the data that was put back, None when none was.
         batches_to_repeat: Batches newer than that copy whose sources must be ingested again.
         erasures_applied: Erasure requests applied again.
@@ -117,7 +117,7 @@ class Restored:
 def restore(
     settings: Settings, *, source: Path | None = None, with_lake: bool = False, clock: Clock = utc_now
 ) -> Restored:
-    """Brings the ledger back, and with `with_lake` the data of the newest sound copy.
+    """Brings the ledger back, and with `with_lake` the data of the newest intact copy.
 
     Guarantee: every charge, release, reset, account and erasure of which a copy or the journal holds a whole line is in
     the restored ledger under its own number; nothing that was released is drawn again; no erased user is in any file
@@ -126,14 +126,14 @@ def restore(
 
     Args:
         settings: All settings; DATA_DIR names the folder. Nobody else may be working in it.
-        source: The copy of the ledger to start from; None for the newest that is sound.
+        source: The copy of the ledger to start from; None for the newest that is intact.
         with_lake: Whether raw events, unions and staged files are put back from a copy too.
         clock: Gives an aware time.
 
     Raises:
-        ConfigurationError: The present ledger is sound and nothing is missing in it, the salts are not the ledger's, or
-            the journal has a gap and no first day of the series is known.
-        DataError: No copy is sound, or copy and journal disagree.
+        ConfigurationError: The present ledger is intact and nothing is missing in it, the salts are not the ledger's,
+            or the journal has a gap and no first day of the series is known.
+        DataError: No copy is intact, or copy and journal disagree.
         StorageError: The disk or a lock refused.
     """
     lake = Lake(settings.root, memory_limit=settings.duckdb_memory_limit, threads=settings.duckdb_threads)
@@ -211,7 +211,7 @@ class RestoreWork:
     def fill(
         self, ledger: Ledger, base: Base, lines: Lines, gaps: tuple[Gap, ...], known_seq: int, *, with_lake: bool
     ) -> Callable[[int], Restored]:
-        """Replays, adopts and marks in one transaction, noted in the journal before it commits."""
+        """Replays, registers and marks in one transaction, recorded in the journal before it commits."""
         replay = Replay(self._salts, lowest_epoch=self._salts.lowest_epoch if self._salts else 0)
         with ledger.write() as connection:
             for line in lines.lines:

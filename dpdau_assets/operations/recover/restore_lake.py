@@ -23,7 +23,7 @@ from dpdau_assets.storage.ledger.journal_entries import add_journal_entry
 
 
 def put_lake_back(lake: Lake, ledger_id: str | None) -> Backup:
-    """Replaces raw events and unions by those of the newest sound copy and adds its staged files; that copy.
+    """Replaces raw events and unions by those of the newest intact copy and adds its staged files; that copy.
 
     Hold the lake lock. A process killed in here leaves folders missing; the next attempt puts them back.
 
@@ -32,14 +32,14 @@ def put_lake_back(lake: Lake, ledger_id: str | None) -> Backup:
         ledger_id: The ledger they belong to, None when it is not known.
 
     Raises:
-        DataError: There is no sound copy of the data.
+        DataError: There is no intact copy of the data.
         StorageError: The disk refused.
     """
     copies = (one for one in backups.known(lake.backups) if one.is_lake and ledger_id in (None, one.manifest.ledger_id))
     chosen = next((one for one in copies if backups.is_intact(one)), None)
     if chosen is None:
         raise DataError(
-            f"no copy of the data in {lake.backups} is sound",
+            f"no copy of the data in {lake.backups} is intact",
             hint="bring one from elsewhere; without any, `dpdau rebuild --start DAY --end DAY --accept-loss` goes on "
             "without the lost files of those days",
         )

@@ -34,7 +34,7 @@ from dpdau_assets.storage.scan.byte_search import KeySearch
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The ledger in place: whether it is sound, and the last line of the journal it knows of."""
+    """The ledger in place: whether it is intact, and the last line of the journal it knows of."""
 
     is_intact: bool
     anchor: Anchor
@@ -86,8 +86,8 @@ class RestoreSource:
             with_lake: Whether the data is put back too, so that a ledger that lacks nothing will do.
 
         Raises:
-            ConfigurationError: The present ledger is sound and lacks nothing, or the copy is another ledger's.
-            DataError: No copy is sound.
+            ConfigurationError: The present ledger is intact and lacks nothing, or the copy is another ledger's.
+            DataError: No copy is intact.
         """
         present = self.present
         here = Base("the present ledger", self._ledger, present.anchor, "")
@@ -99,7 +99,7 @@ class RestoreSource:
             last = behind[-1].seq if behind else present.anchor.seq
             if last in (present.anchor.seq, present.anchor.seq + 1) and self.known_seq <= last:  # +1: what a crash left
                 raise ConfigurationError(
-                    f"the ledger {self._ledger} is sound and lacks nothing of its journal: nothing is to be restored",
+                    f"the ledger {self._ledger} is intact and lacks nothing of its journal: nothing is to be restored",
                     hint="`dpdau restore --lake` puts the data back; to go back to a copy, move the ledger away first",
                 )
         if source is not None:
@@ -107,7 +107,7 @@ class RestoreSource:
         return here if is_ours else self._from_newest()
 
     def _is_contradicted(self) -> bool:
-        """Whether rows of the present ledger disagree, with each other or with the journal, as only a restore mends."""
+        """Whether rows of the present ledger contradict each other or the journal, which only a restore repairs."""
         with suppress(DpdauError):
             workspace = open_workspace(self._settings, create=False)
             try:
@@ -140,7 +140,7 @@ class RestoreSource:
             raise ConfigurationError(f"{backup.path} is a copy of another ledger", hint="name a copy of this one")
         if backup.is_lake or not backups.is_intact(backup):
             raise DataError(
-                f"{backup.path} is not a sound copy of a ledger", hint="leave --from out: restore looks for one"
+                f"{backup.path} is not an intact copy of a ledger", hint="leave --from out: restore looks for one"
             )
         return _base_of(backup)
 
@@ -149,7 +149,7 @@ class RestoreSource:
         first = lines[0].document()["notes"] if lines and lines[0].previous == START else []
         if not any(document["note"] == "created" for document in first):
             raise DataError(
-                f"no copy in {self._lake.backups} is sound, and the journal does not go back to the ledger's creation",
+                f"no copy in {self._lake.backups} is intact, and the journal does not go back to the ledger's creation",
                 hint="bring a copy and its manifest from elsewhere, then `dpdau restore --from FILE`",
             )
         return Base("the journal alone", None, Anchor(), "")

@@ -1,4 +1,4 @@
-"""From a closed day to a published number: the whole story in one file.
+"""From a closed day to a published number, step by step.
 
     1  the calendar      Only days of the series that are closed. Nothing about the data decides.
     2  what is stored    A published value is final: it is returned as it is and costs nothing.
@@ -12,7 +12,7 @@ A day that does not fit is refused, and the days of a funded month go on. A char
 was seen but not stored, cannot exist: both are written in the transaction that draws.
 
 Does not belong here: what refuses before any budget is looked at (`release_rules`), how counts are made
-(`snapshot_counts`), which caps there are (`budget_check`), what a loss is (`core.accounting`), what a value looks like
+(`counts_snapshot`), which caps there are (`caps`), what a loss is (`core.accounting`), what a value looks like
 (`core.release`).
 """
 
@@ -188,7 +188,7 @@ class _ReleaseBatch:
         self.book = BudgetBook(workspace.ledger, workspace.settings)
 
     def require_complete(self, wanted: Sequence[Pair]) -> None:
-        """Returns when every joint release that is to be revised is revised whole; else a UsageError."""
+        """Raises UsageError unless every joint release that is to be revised is revised for all its metrics."""
         for metric, day in wanted:
             if self._is_joint((metric, day)) and any((name, day) not in wanted for name in METRICS):
                 raise UsageError(

@@ -17,7 +17,7 @@ from dpdau_assets.settings.settings import Settings
 
 
 def check_request(workspace: Workspace, metrics: Sequence[Metric], *, revise: bool, reason: str | None) -> None:
-    """Returns when the settings allow releases at all and the request makes sense.
+    """Raises unless the settings allow releases at all and the request makes sense.
 
     Args:
         workspace: The open data folder.
@@ -47,7 +47,7 @@ def check_request(workspace: Workspace, metrics: Sequence[Metric], *, revise: bo
 
 
 def check_revisable(wanted: Iterable[tuple[Metric, date]], released: Container[tuple[Metric, date]]) -> None:
-    """Returns when every one of `wanted` is released; UsageError names the first that is not."""
+    """Raises UsageError, naming the first that is not, unless every one of `wanted` is released."""
     for metric, day in wanted:
         if (metric, day) not in released:
             raise UsageError(
@@ -56,7 +56,7 @@ def check_revisable(wanted: Iterable[tuple[Metric, date]], released: Container[t
 
 
 def check_days(workspace: Workspace, days: DayRange) -> None:
-    """Returns when days of the series that are closed are asked for; as quick for millennia as for a day.
+    """Raises unless every day asked for is a closed day of the series; as quick for millennia as for a day.
 
     Args:
         workspace: The open data folder.
@@ -74,7 +74,7 @@ def check_days(workspace: Workspace, days: DayRange) -> None:
 
 
 def check_windows(workspace: Workspace, wanted: Sequence[tuple[Metric, date]]) -> None:
-    """Returns when the calendar allows the window of every release asked for.
+    """Raises unless the calendar allows the window of every release asked for.
 
     Args:
         workspace: The open data folder.

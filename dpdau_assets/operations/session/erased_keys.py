@@ -1,7 +1,7 @@
 """Erased pseudonyms as one operation sees them: read once, at its snapshot, and asked by epoch and day.
 
-Which tombstones exist belongs to storage/erasures; which files are rewritten, to `replay_erasures`. Everything here is
-sensitive and prints as nothing.
+Which tombstones exist belongs to storage/ledger/erasures; which files are rewritten, to `erasure_replay`. Everything
+here is sensitive and prints as nothing.
 """
 
 from __future__ import annotations

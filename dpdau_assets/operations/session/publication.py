@@ -3,7 +3,7 @@
 Belongs here: the order of every replacement of key-level files, and its recovery. What the new files hold belongs to
 the operation that writes them. The order:
 
-    1  new files are written aside and made durable
+    1  new files are written under temporary names and made durable
     2  the intent, lake/.intent.json, names every (asset, day) with the digests it is about to have
     3  files move to their places
     4  one ledger transaction records them and forgets the staged files that went into them
@@ -43,7 +43,7 @@ class Publication:
     """What becomes visible together.
 
     Attributes:
-        files: Files in waiting.
+        files: Pending files.
         rows: New partition rows; each names all files its partition then has.
         references: New partition rows whose files are those of another partition.
         folded: Staged files that went into `rows`.
@@ -69,11 +69,11 @@ def publish(workspace: Workspace, new: Publication, known: Mapping[tuple[str, da
 
     Args:
         workspace: The open data folder; its lake lock is held.
-        new: Files in waiting and rows.
+        new: Pending files and rows.
         known: The rows that the ledger holds now.
 
     Raises:
-        StorageError: The disk or the ledger refused; the next holder of the lake lock heals what was begun.
+        StorageError: The disk or the ledger refused; the next holder of the lake lock completes what was begun.
     """
     moved = [row for row in new.rows if _changes_files(row, known.get((row.asset, row.day)))]
     intent = workspace.lake.intent_path

@@ -219,7 +219,7 @@ def lake_session(
     is_thorough: bool = False,
     on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[LakeSession]:
-    """Takes the lake lock, heals what a crash left, and reads the snapshot.
+    """Takes the lake lock, repairs what a crash left, and reads the snapshot.
 
     Args:
         workspace: The open data folder.

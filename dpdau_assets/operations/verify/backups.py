@@ -190,7 +190,7 @@ def _has_lakes(copies: Iterable[Backup]) -> bool:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether a name is one in waiting."""
+    """Whether a name is that of an unfinished copy."""
     return path.name.startswith(".") and TEMPORARY_MARK in path.name
 
 

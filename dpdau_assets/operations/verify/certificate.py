@@ -1,7 +1,7 @@
 """The certificate of one erasure request: dated, for a contiguous range of days, without an identifier or a count.
 
 Belongs here: when a certificate may be given and what it says. Does not belong here: looking (`verify`), expiry of
-backups (`verify_backups`).
+backups (`verify.backups`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether a file of any format holds one of some pseudonyms.
 
 Belongs here: choosing how a file is read: raw bytes always, and the decoded columns of Parquet. Does not belong here:
-which files (`verify_places`), the search itself (`storage.byte_search`).
+which files (`other_places`), the search itself (`storage.byte_search`).
 """
 
 from __future__ import annotations

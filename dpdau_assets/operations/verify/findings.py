@@ -1,7 +1,7 @@
 """What a verification answers, and what it looks for: findings, and the tombstones that files must be clean of.
 
-Belongs here: the shape of a finding and the sets of erased pseudonyms. Does not belong here: looking (`verify_lake`,
-`verify_places`, `verify_ledger`), the order of it (`verify`).
+Belongs here: the shape of a finding and the sets of erased pseudonyms. Does not belong here: looking (`verify.lake`,
+`other_places`, `verify.ledger`), the order of it (`verify`).
 
 A finding never holds a pseudonym, an id or an exact count, and never says on which days somebody was found: those days
 would be the person's calendar. Where a file of a partition holds an erased pseudonym, the place is the kind of file and
@@ -83,7 +83,7 @@ class NoteKind(Enum):
     """What a note is about."""
 
     AT_WORK = auto()
-    """Files in waiting of a living process were not searched."""
+    """Temporary files of a running process were not searched."""
     NOT_SEARCHED = auto()
     OVERFILLED = auto()
     """A cap is exceeded by what was charged as lost; that tells of no user."""
@@ -105,7 +105,7 @@ RESTORE_LAKE = Repair(Action.RESTORE_LAKE, "dpdau restore --lake")
 BACKUP = Repair(Action.BACKUP, "dpdau backup")
 FLUSH_DELETES = Repair(Action.FLUSH_DELETES, "dpdau flush-deletes")
 APPLY_RETENTION = Repair(Action.APPLY_RETENTION, "dpdau apply-retention")
-AT_WORK = Note(NoteKind.AT_WORK, "an operation is at work: its files in waiting were not searched")
+AT_WORK = Note(NoteKind.AT_WORK, "an operation is at work: its temporary files were not searched")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Verifying the journal: a chain without a gap, equal copies, and the same rows as the ledger.
 
-Belongs here: what a restore would rely on. Does not belong here: restoring, the form of a line (`journal_lines`), caps
-(`verify_ledger`). Lines that are missing are harmless while a copy of the ledger holds what they said: a restore starts
+Belongs here: what a restore would rely on. Does not belong here: restoring, the form of a line (`journal.lines`), caps
+(`verify.ledger`). Lines that are missing are harmless while a copy of the ledger holds what they said: a restore starts
 from it. Rows that are older than the first line, or than the last such gap, are not compared.
 """
 

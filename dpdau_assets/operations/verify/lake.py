@@ -1,7 +1,7 @@
 """Verifying the lake: every partition and staged file is the recorded one and holds nobody who must be gone.
 
 Belongs here: the files that ledger rows name. Hold the lake lock. Does not belong here: files that none names
-(`verify_orphans`), all other places (`verify_places`), the ledger's own tables (`verify_ledger`).
+(`verify_orphans`), all other places (`other_places`), the ledger's own tables (`verify.ledger`).
 """
 
 from __future__ import annotations

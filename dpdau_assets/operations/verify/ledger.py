@@ -1,7 +1,7 @@
 """Verifying the ledger's own rows: whole, consistent with each other, within every cap.
 
-Belongs here: what can be told from the ledger alone. Does not belong here: files (`verify_lake`), raw pages
-(`verify_places`), the journal and backups (`verify_backups`).
+Belongs here: what can be told from the ledger alone. Does not belong here: files (`verify.lake`), raw pages
+(`other_places`), the journal and backups (`verify.backups`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Verifying that nothing else lies in the lake: foreign files, orphans, and what killed processes left.
 
 Belongs here: files of lake/, staging/ and tmp/ that no row of the ledger names. Hold the lake lock. The named ones
-belong to `verify_lake`.
+belong to `verify.lake`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def _report_unknown(workspace: Workspace, known: KnownFiles, erased: AppliedEras
         if holds_any(erased.search, path):
             report.find("erased", place, HOLDS, repair=_removal(path, known))
         elif is_temporary:
-            report.find("leftover", place, "a file in waiting that nobody waits for", repair=_removal(path, known))
+            report.find(
+                "leftover", place, "a temporary file that no running process owns", repair=_removal(path, known)
+            )
         else:
             report.find("unknown", place, "no row of the ledger names this file", repair=_removal(path, known))
     for kind, paths in sorted(orphans.items()):

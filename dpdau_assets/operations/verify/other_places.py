@@ -1,7 +1,7 @@
 """Verifying every other place below DATA_DIR: reports, exports, catalogue, the ledger's raw pages, Dagster's home.
 
 Belongs here: where a pseudonym that must be gone could hide outside lake/, staging/ and tmp/. Does not belong here:
-what the ledger's rows say (`verify_ledger`), backups and the journal (`verify_backups`).
+what the ledger's rows say (`verify.ledger`), backups and the journal (`verify.backups`).
 
 The ledger's own table of tombstones is the one place where they stay; every other page of it, free or not, and every
 frame of its log is looked at. Raw ids are not known here: `inbox/` is not searched, only mentioned.
@@ -136,7 +136,7 @@ def verify_pages(workspace: Workspace, search: KeySearch, report: Report) -> Non
             f"a page {HOLDS}: free space, or a row written by somebody else",
             repair=Repair(
                 Action.REBUILD,
-                "dpdau rebuild of any day, which writes the ledger anew; a row of a table must go by hand",
+                "dpdau rebuild of any day, which writes the ledger anew; a row of a table must be removed manually",
             ),
         )
 

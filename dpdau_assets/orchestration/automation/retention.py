@@ -2,7 +2,7 @@
 
 Dagster concept: an op job, because what goes is a matter of the calendar and spans every asset. While RETENTION_DAYS is
 not set its schedule asks for a run only when the key of a noise offset is past its day: those go in any case, also when
-nothing is released any more. What goes, and how, belongs to `operations`: `apply_retention`, `account_offsets`.
+nothing is released any more. What goes, and how, belongs to `operations`: `apply_retention`, `shared_noise`.
 """
 
 import dagster as dg

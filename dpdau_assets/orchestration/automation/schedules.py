@@ -1,7 +1,7 @@
 """The nightly schedule: half an hour after a day closes, one run of all days that are still to be released.
 
-Dagster concept: schedule. It is written by hand because the ready-made one asks for yesterday only, and an outage over
-a long weekend must heal by itself. Which days are due is the ledger's answer.
+Dagster concept: schedule. It is hand-written because the ready-made one asks for yesterday only, and an outage over
+a long weekend must be made up for by the next tick. Which days are due is the ledger's answer.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """One run of a job over a range of days in this process, recorded in a persistent Dagster home.
 
 Dagster concept: a partition range run. What the job does belongs to `jobs` and `assets`; who wants the run (the demo,
-a backfill by hand) to the command line.
+a manual backfill) to the command line.
 """
 
 from __future__ import annotations

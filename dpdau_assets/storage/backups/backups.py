@@ -126,7 +126,7 @@ def copy_ledger(ledger: Ledger, folder: Path, terms: Terms) -> Backup:
         terms: What the manifest says.
 
     Raises:
-        DataError: The copy is not sound, so the ledger is damaged; nothing took its place.
+        DataError: The copy is not intact, so the ledger is damaged; nothing took its place.
         StorageError: The disk refused.
     """
     make_folder(folder, mode=FOLDER_MODE)
@@ -251,13 +251,13 @@ def _is_intact_lake(backup: Backup) -> bool:
 
 
 def listed_files(backup: Backup) -> set[Path]:
-    """The files of a sound copy of the lake: those that its list names, the list and the manifest."""
+    """The files of an intact copy of the lake: those that its list names, the list and the manifest."""
     names: dict[str, str] = json.loads((backup.path / "files.json").read_bytes())
     return {backup.path / name for name in (*names, "files.json", "manifest.json")}
 
 
 def fault_in(path: Path) -> str | None:
-    """Which check of SQLite a database file of its own fails; None when it is sound."""
+    """Which check of SQLite a database file of its own fails; None when it is intact."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):

@@ -1,8 +1,8 @@
 """What killed backups leave below `backups/`: finished where all of it is there, else removed.
 
-Belongs here: going on from names in waiting. Making copies belongs to `backups`. A copy takes its place by two renames:
+Belongs here: finishing such copies. Making copies belongs to `backups`. A copy takes its place by two renames:
 of the ledger, the file's and then its manifest's; of the lake, the older copy's out of its way and then its own. What a
-kill in between leaves is whole and durable, and nothing in place looks like a sound copy that is none.
+kill in between leaves is complete and durable, and nothing in place looks like an intact copy without being one.
 """
 
 from __future__ import annotations

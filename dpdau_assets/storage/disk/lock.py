@@ -1,7 +1,8 @@
 """Locks between processes, held by an open file: the kernel frees them when their holder dies.
 
 Belongs here: one exclusive lock per file, and who hears of long waits. Does not belong here: what a lock protects
-(`lake`, `ledger`, `secrets`). Every acquisition opens its own descriptor, so threads exclude each other like processes.
+(`lake`, `ledger`, `salt_store`). Every acquisition opens its own descriptor, so threads exclude each other like
+processes.
 """
 
 from __future__ import annotations

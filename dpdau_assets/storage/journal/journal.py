@@ -1,7 +1,7 @@
 """The journal: what every ledger transaction did, on disk before it commits; restore = snapshot + journal.
 
 Belongs here: appending to `DATA_DIR/journal/journal-NNNNNN.jsonl` and to its second copy, and what the ledger knows of
-its journal. The form of a line belongs to `journal_lines`, doing again what a line says to `journal_replay`.
+its journal. The form of a line belongs to `journal.lines`, doing again what a line says to `journal.replay`.
 
 One line per transaction, written and made durable in both copies while BEGIN IMMEDIATE keeps every other writer out,
 just before the commit: nothing is ever visible in the ledger that is not in the journal. The facts `journal_seq` and

@@ -1,7 +1,7 @@
 """The lines of the journal: their form, their files, and the chain that they make.
 
 Belongs here: encoding and decoding a line, finding the lines of one or two copies, putting them in order. Writing
-belongs to `journal`; what a line means, to `journal_replay`. A line is one JSON object and ends with its own SHA-256:
+belongs to `journal`; what a line means, to `journal.replay`. A line is one JSON object and ends with its own SHA-256:
 
     {"seq": 7, "previous": "<digest of the line before>", "at": "<UTC time>", "ledger": "<id>", "notes": [...],
      "sha256": "<digest of this line without this member>"}

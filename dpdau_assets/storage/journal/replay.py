@@ -1,6 +1,6 @@
 """Doing again what a line of the journal says: rows come back by their numbers, identical or refused.
 
-Belongs here: what each kind of entry means for the tables. Finding lines belongs to `journal_lines`, deciding which to
+Belongs here: what each kind of entry means for the tables. Finding lines belongs to `journal.lines`, deciding which to
 replay to `operations.restore` and, for the one line a crash left, to `Journal.begin`.
 
 Replaying is idempotent: a row that is there already must be the same. Tombstones come back through their upsert, which

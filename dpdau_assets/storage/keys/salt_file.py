@@ -40,7 +40,7 @@ LOCK_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class HandRotation:
-    """What is kept of a rotation by hand.
+    """What is kept of a manual rotation.
 
     Attributes:
         mark: Tells two secrets of its first epoch apart without giving anything away.
@@ -57,8 +57,8 @@ class SaltDocument:
 
     Attributes:
         calendar: Which epoch a day belongs to (public).
-        secrets: Of the lowest epoch that is left, and of the first epoch after each rotation by hand.
-        rotations: The rotations by hand, by their first epoch; they stay when their secrets are destroyed.
+        secrets: Of the lowest epoch that is left, and of the first epoch after each manual rotation.
+        rotations: The manual rotations, by their first epoch; they stay when their secrets are destroyed.
         batch_key: Key of batch names.
     """
 
@@ -246,7 +246,7 @@ class _WipedAfterwards:
     """Overwrites, after the block, the file that was at `path` before it: its secrets must not stay on the disk.
 
     Meanwhile the file has a second name, by which `wipe_temporary` finds it when the process is killed in between. File
-    systems that write elsewhere than they are told keep the old bytes for a while; that is theirs to mend.
+    systems that write elsewhere than they are told keep the old bytes for a while; that is for them to repair.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,10 +1,10 @@
 """The salt store: the secrets that pseudonyms are made with, in one file only its owner can read.
 
-Belongs here: deriving epoch keys, rotating by hand, destroying old epochs. Does not belong here: the derivations
+Belongs here: deriving epoch keys, rotating manually, destroying old epochs. Does not belong here: the derivations
 themselves (`core.hashing`), the file (`salt_file`). Nothing of this module prints a secret; `SaltStore` has no repr of
 its content.
 
-The store holds the lowest epoch secret that still exists, and the first one after each rotation by hand; every later
+The store holds the lowest epoch secret that still exists, and the first one after each manual rotation; every later
 one follows from the nearest of them by the ratchet, no earlier one can be derived.
 """
 
@@ -32,7 +32,7 @@ BATCH_KEY_PURPOSE = b"dpdau/batch-key"
 
 @dataclass(frozen=True, slots=True)
 class RotationRecord:
-    """One rotation by hand, as it may be written down (public).
+    """One manual rotation, as it may be written down (public).
 
     Attributes:
         made_at: UTC ISO time.
@@ -150,7 +150,7 @@ class SaltStore:
         return self._mark(b"dpdau/identity")
 
     def rotated(self, effective: date, *, rotation_days: int, secret: bytes | None, made_at: str) -> SaltStore:
-        """The store with one more rotation by hand; this one stays as it is.
+        """The store with one more manual rotation; this one stays as it is.
 
         Args:
             effective: First day of the new epoch; later than the first day of the newest segment (public).
@@ -167,7 +167,7 @@ class SaltStore:
         return SaltStore(replace(self._document, calendar=calendar, secrets=held, rotations=rotations))
 
     def has_rotation(self, effective: date, *, rotation_days: int, secret: bytes | None) -> bool:
-        """Whether the newest rotation by hand is this one; without a secret, any secret will do."""
+        """Whether the newest manual rotation is this one; without a secret, any secret will do."""
         last = self.calendar.segments[-1]
         known = self._document.rotations.get(last.epoch)
         if known is None or (last.first_day, last.rotation_days) != (effective, rotation_days):
@@ -177,7 +177,7 @@ class SaltStore:
         )
 
     def rotations(self) -> list[RotationRecord]:
-        """The rotations by hand, oldest first (public)."""
+        """The manual rotations, oldest first (public)."""
         return [
             RotationRecord(
                 self._document.rotations[part.epoch].made_at,
@@ -287,5 +287,5 @@ def _new_document(create_secret: bytes | None, rotation_days: int) -> SaltDocume
 
 
 def _manual_secret(secret: bytes, effective: date, number: int) -> bytes:
-    """The secret of an epoch that a rotation by hand begins: 32 bytes; sensitive."""
+    """The secret of an epoch that a manual rotation begins: 32 bytes; sensitive."""
     return _derive(secret, b"dpdau/rotation/" + effective.isoformat().encode() + b"/" + str(number).encode())

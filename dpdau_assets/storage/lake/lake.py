@@ -101,7 +101,7 @@ class Lake(Layout):
     def sweep_temporary(self, *, is_thorough: bool = False) -> int:
         """Removes what killed processes left below tmp/ and returns how many entries went.
 
-        Entries of living processes stay. With `is_thorough`, files in waiting beside their places in lake/ and
+        Entries of living processes stay. With `is_thorough`, temporary files beside their places in lake/ and
         staging/ go as well: hold the lake lock then.
         """
         make_folder(self.temporary_root)

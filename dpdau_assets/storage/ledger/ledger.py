@@ -1,7 +1,7 @@
 """The ledger's connections: transactions that mean what they say, creation once, migrations, small facts.
 
 Belongs here: how to open, read, write and migrate the SQL ledger. Does not belong here: what the rows mean (`batches`,
-`partitions`, `erasures`, `budget`).
+`partitions`, `erasures`, `accounts`).
 
 The SQLite driver is left in autocommit and every transaction is begun here: BEGIN IMMEDIATE for a writer, so that what
 it reads cannot change before it commits; a deferred BEGIN for a reader, which sees one state throughout.

@@ -1,7 +1,7 @@
 """What the ledger knows of salt epochs and of the first day that is still held, as facts in `meta`.
 
 Belongs here: reading and setting the fingerprint of the salt store, the epochs destroyed, the floor of retention. When
-they change belongs to operations (`rotate_salt`, `apply_retention`); the secrets, to `secrets`. None ever goes back.
+they change belongs to operations (`rotate_salt`, `apply_retention`); the secrets, to `salt_store`. None ever goes back.
 """
 
 from __future__ import annotations

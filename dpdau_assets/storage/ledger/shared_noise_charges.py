@@ -1,6 +1,7 @@
 """The charges for the shared noise of accounts: those of kind `opening`, and those of kind `assumed` for lost noise.
 
-Belongs here: reading them. Their writing is that of any charge (`budget`), their meaning `core.mechanisms.correlated`.
+Belongs here: reading them. Their writing is that of any charge (`accounts`), their meaning
+`core.mechanisms.correlated`.
 """
 
 from __future__ import annotations

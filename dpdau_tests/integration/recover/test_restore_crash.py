@@ -119,7 +119,7 @@ class TestKilledBackup:
 class TestBackupWhileOthersWrite:
     @pytest.mark.slow
     def test_each_copy_is_one_state(self, folder: Workspace) -> None:
-        """With four processes writing pairs of facts, every copy is sound and holds no half of a pair."""
+        """With four processes writing pairs of facts, every copy is intact and holds no half of a pair."""
         settings = folder.settings.model_dump()
         writers = [
             context.Process(target=write_facts, args=(settings, folder.lake.root, f"writer{number}", 25))

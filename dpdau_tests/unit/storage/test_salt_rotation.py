@@ -164,7 +164,7 @@ class TestDestroyed:
         assert store.fingerprint() == opened(path).fingerprint() == before
 
     def test_manual_rotations_outlive_their_secrets(self, path: Path) -> None:
-        """Past a rotation by hand its secret goes, its record stays, and the epochs after it are keyed as before."""
+        """Past a manual rotation its secret goes, its record stays, and the epochs after it are keyed as before."""
         store = rotated(opened(path), days=30)
         salt_file.put(path, store.document())
         fingerprint, key = store.fingerprint(), store.epoch_key(EPOCH + 2)

@@ -1,4 +1,4 @@
-"""Rotating the salts by hand: which dates, by whom, interrupted where; and copies of the store."""
+"""Manual rotation of the salts: which dates, by whom, interrupted where; and copies of the store."""
 
 from __future__ import annotations
 

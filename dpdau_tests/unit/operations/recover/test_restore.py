@@ -192,7 +192,7 @@ class TestTheStory:
         content[5000] ^= 1
         made.write_bytes(content)
         destroy_ledger(folder)
-        with pytest.raises(DataError, match="not a sound copy"):
+        with pytest.raises(DataError, match="not an intact copy"):
             restore(folder.settings, source=made, clock=folder.clock)
         workspace, report = restored(folder)
         assert report.source == "the journal alone" and spend(workspace) == expected
