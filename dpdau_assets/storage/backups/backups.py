@@ -257,7 +257,7 @@ def listed_files(backup: Backup) -> set[Path]:
 
 
 def fault_in(path: Path) -> str | None:
-    """Which check of SQLite a database file of its own fails; None when it is intact."""
+    """Returns the check of SQLite that a separate database file fails; None when the file is intact."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
@@ -270,10 +270,10 @@ def fault_in(path: Path) -> str | None:
 
 
 def remove_expired(folder: Path, *, now: datetime) -> list[Path]:
-    """Removes copies past their date; their paths.
+    """Removes the copies that have passed their date and returns their paths.
 
     Raises:
-        StorageError: The disk refused.
+        StorageError: A file cannot be removed.
     """
     gone = [one.path for one in known(folder) if parse_time(one.manifest.expires_at) <= now]
     for path in gone:
@@ -290,14 +290,14 @@ def _remove_folder(path: Path) -> None:
 
 
 def drop_old_journal(journal_folders: Iterable[Path], copies: Iterable[Backup]) -> int:
-    """Removes journal files whose every line is held by every copy, of the ledger and of the lake; how many.
+    """Removes the journal files whose lines are all held by every copy of ledger and lake; returns how many it removed.
 
     Args:
         journal_folders: The journal and its mirror.
-        copies: All that may still be restored from.
+        copies: All copies that may still be restored from.
 
     Raises:
-        StorageError: The disk refused.
+        StorageError: A file cannot be removed.
     """
     oldest = min((one.manifest.journal_seq for one in copies), default=0)
     dropped = 0

@@ -1,8 +1,9 @@
-"""What killed backups leave below `backups/`: finished where all of it is there, else removed.
+"""Finishes or removes the copies that killed backups left below `backups/`: complete ones are finished.
 
-Belongs here: finishing such copies. Making copies belongs to `backups`. A copy takes its place by two renames:
-of the ledger, the file's and then its manifest's; of the lake, the older copy's out of its way and then its own. What a
-kill in between leaves is complete and durable, and nothing in place looks like an intact copy without being one.
+Belongs here: finishing such copies. Making copies belongs to `backups`. A copy takes its place by two renames. For the
+ledger, the file is renamed first and then its manifest; for the lake, the older copy is moved out of the way first and
+then the new one takes its place. A kill between the two renames leaves complete and durable files, and nothing in place
+looks like an intact copy without being one.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from dpdau_assets.storage.disk.os_errors import storage_errors
 
 
 def settle_unfinished(folder: Path, *, before: datetime | None = None) -> None:
-    """Finishes what is whole and removes the rest, by default all of it: hold the lock of the folder then.
+    """Finishes the complete copies among the pending ones and removes the others.
 
     Args:
         folder: `DATA_DIR/backups`.
-        before: Only what is older.
+        before: Only entries older than this are looked at; None for all, which requires the lock of the folder.
 
     Raises:
-        StorageError: The disk refused.
+        StorageError: A file cannot be moved or removed.
     """
     for pending in _left(folder, "ledger-*.json", before):
         _finish_ledger(pending)
@@ -59,7 +60,7 @@ def _left(folder: Path, names: str, before: datetime | None) -> list[Path]:
 
 
 def _finish_ledger(pending: Path) -> None:
-    """Puts a manifest into its place, and before it the copy that it names when that waits as well."""
+    """Moves a manifest to its final path; if the copy that it names is pending as well, that copy is moved first."""
     place = place_of(pending)
     path, manifest = place.with_suffix(".sqlite"), manifest_in(pending)
     if manifest is None or place.exists():
@@ -74,7 +75,7 @@ def _finish_ledger(pending: Path) -> None:
 
 
 def _complete_copy(pending: Path) -> Backup | None:
-    """The pending copy of a lake, or None if it is incomplete."""
+    """Returns the pending copy of a lake, or None if it is incomplete."""
     with suppress(DataError):
         copy = read_manifest(pending)
         if is_intact(copy):

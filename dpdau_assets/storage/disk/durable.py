@@ -1,7 +1,7 @@
-"""Writes files that survive a crash: complete, synced and named, or not there at all.
+"""Writes files that survive a crash: after it a file is either complete and synced under its name, or absent.
 
-Belongs here: temporary names, atomic replacement, fsync of files and folders, digests of whole files. What the files
-hold (keys, tables) belongs to `key_files`.
+Belongs here: temporary names, atomic replacement, fsync of files and folders, digests of files. The content of the
+files (keys, tables) belongs to `key_files`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dpdau_assets.errors import DataError
 from dpdau_assets.storage.disk.os_errors import make_folder, storage_error, storage_errors
 
 TEMPORARY_MARK = ".tmp-"
-"""Part of the name of every file that has not taken its place yet."""
+"""Part of the name of every file that is not at its final path yet."""
 EMPTY_DIGEST = hashlib.sha256(b"").hexdigest()
 FSYNC_EACH_LIMIT = 16
 _serial = itertools.count()
 
 
 def write_bytes(path: Path, content: bytes | pa.Buffer, *, mode: int = 0o666) -> str:
-    """Replaces `path` by `content`; result and guarantees as `write_keys`. `mode` is narrowed by the umask."""
+    """Replaces `path` by `content`, with the result and guarantees of `write_keys`. The umask narrows `mode`."""
     make_folder(path.parent)
     temporary = path.parent / temporary_name(path)
     digest = write_new(temporary, content, mode=mode)
@@ -83,7 +83,7 @@ def replace(temporary: Path, path: Path) -> None:
 
 
 def link_or_copy_new(source: Path, temporary: Path) -> None:
-    """As `link_or_copy`, to a name that must not exist yet."""
+    """Makes `temporary`, a name that must not exist yet, a hard link to `source`, or a copy where links fail."""
     try:
         os.link(source, temporary)
     except FileNotFoundError:
@@ -129,12 +129,12 @@ def file_digest(path: Path) -> str:
 
 
 def has_digest(path: Path, digest: str) -> bool:
-    """Whether a file is there and holds the recorded bytes; StorageError when it cannot be read."""
+    """Returns whether a file exists and holds the recorded bytes. Raises StorageError if it cannot be read."""
     return path.is_file() and file_digest(path) == digest
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Removes files; one that is gone already is fine, so a repeat after a crash is harmless."""
+    """Removes files. A file that is already gone is no error, so a repeat after a crash is harmless."""
     for path in paths:
         with storage_errors(path, "remove"):
             path.unlink(missing_ok=True)
@@ -143,10 +143,11 @@ def remove(paths: Iterable[Path]) -> None:
 def make_durable(paths: Iterable[Path]) -> None:
     """Makes the files and their names survive a power cut.
 
-    Up to 16 files are synchronised one by one with their folders; more by one `syncfs` of their file system.
+    Up to 16 files are synchronised one by one with their folders; more files are synchronised by one `syncfs` of their
+    file system.
 
     Raises:
-        StorageError: The disk refused.
+        StorageError: A file or folder cannot be synchronised.
     """
     chosen = list(paths)
     folders = {path.parent for path in chosen}
@@ -171,7 +172,7 @@ def _sync_each(paths: Iterable[Path]) -> None:
 
 
 def _sync_file_systems(folders: Iterable[Path]) -> bool:
-    """One syncfs per file system; False where the platform has no syncfs."""
+    """Calls syncfs once per file system. Returns False where the platform has no syncfs."""
     syncfs: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:
         return False

@@ -1,7 +1,7 @@
-"""Which file system a path lies on, and which of them SQLite must not be trusted to.
+"""Tells which file system a path lies on, and refuses those on which SQLite's locks cannot be trusted.
 
 Belongs here: reading the kernel's list of mounts. SQLite's locks need a local file system: over a network two writers
-may both believe they are alone, and a budget would be overspent.
+may both believe that they are alone, and would then overspend a budget.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ NETWORK_KINDS = (
     "fuse.davfs",
     "fuse.curlftpfs",
 )
-"""Beginnings of the kernel's names of network file systems."""
+"""Prefixes of the kernel's names of network file systems."""
 
 
 def refuse_network_file_system(path: Path, *, mounts: Path | None = None) -> None:
-    """Does nothing where SQLite's locks can be trusted.
+    """Raises ConfigurationError if `path` lies on a network file system, where SQLite's locks cannot be trusted.
 
     Args:
         path: The database file, existing or not.
@@ -53,7 +53,7 @@ def refuse_network_file_system(path: Path, *, mounts: Path | None = None) -> Non
 
 
 def file_system_of(path: Path, *, mounts: Path | None = None) -> str:
-    """The kind of file system that holds (or would hold) `path`, such as `ext4`; "" where it cannot be told."""
+    """Returns the kind of file system that holds (or would hold) `path`, such as `ext4`; "" if it is unknown."""
     resolved = str(path.resolve())
     best, kind = "", ""
     try:
@@ -64,6 +64,6 @@ def file_system_of(path: Path, *, mounts: Path | None = None) -> str:
         fields = line.split(" ")
         point = fields[1].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
         inside = point == "/" or resolved == point or resolved.startswith(point + "/")
-        if inside and len(point) >= len(best):  # a later mount over the same point hides the earlier
+        if inside and len(point) >= len(best):  # a later mount on the same mount point hides the earlier one
             best, kind = point, fields[2]
     return kind

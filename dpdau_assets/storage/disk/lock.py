@@ -1,8 +1,8 @@
-"""Locks between processes, held by an open file: the kernel frees them when their holder dies.
+"""Locks between processes, each held by an open file, so that the kernel frees it when the holder dies.
 
-Belongs here: one exclusive lock per file, and who hears of long waits. Does not belong here: what a lock protects
-(`lake`, `ledger`, `salt_store`). Every acquisition opens its own descriptor, so threads exclude each other like
-processes.
+Belongs here: one exclusive lock per file, and telling a listener of long waits. Does not belong here: what a lock
+protects (`lake`, `ledger`, `salt_store`). Every acquisition opens its own descriptor, so threads exclude each other as
+processes do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dpdau_assets.storage.disk.os_errors import make_folder, storage_errors
 
 POLL_SECONDS = 0.02
 QUIET_SECONDS = 2.0
-"""Nobody hears of a wait shorter than this."""
+"""Waits shorter than this are not reported."""
 Listener = Callable[[str], None]
 _held = threading.local()
 _listeners: list[Listener] = []
@@ -30,7 +30,7 @@ _listeners: list[Listener] = []
 
 @contextmanager
 def waits_told_to(listener: Listener) -> Iterator[None]:
-    """Within the block `listener` hears, in one line, of every wait of this process that lasts longer than a moment."""
+    """Within the block, passes one line to `listener` for each wait of this process that lasts more than a moment."""
     _listeners.append(listener)
     try:
         yield
@@ -42,7 +42,7 @@ class FileLock:
     """An exclusive lock on one file, taken by `with`; not re-entrant.
 
     Args:
-        path: The lock file; made when absent, never removed.
+        path: The lock file; it is created when absent and never removed.
         timeout_seconds: Longest wait; None waits until the lock is free.
         on_wait: Called once with one line when another process holds the lock for longer than a moment.
 
@@ -66,7 +66,7 @@ class FileLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             self._acquire(descriptor)
-            with suppress(OSError):  # the holder's number is for the message to others only
+            with suppress(OSError):  # the holder's process number only serves the message to waiting processes
                 os.pwrite(descriptor, f"{os.getpid():<10}".encode(), 0)
         except BaseException:
             os.close(descriptor)

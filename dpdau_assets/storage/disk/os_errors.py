@@ -1,6 +1,6 @@
-"""Failed system calls as one-line StorageErrors.
+"""Turns failed system calls into StorageErrors of one line.
 
-Belongs here: what an OSError means to an operator. Messages carry a path, a reason and the free space, never a value
+Belongs here: what an OSError means to an operator. Messages contain a path, a reason and the free space, never a value
 of the data.
 """
 
@@ -16,7 +16,7 @@ from dpdau_assets.errors import StorageError
 
 
 def storage_error(error: OSError, path: Path, action: str) -> StorageError:
-    """The one-line error for a failed system call; a full disk names the folder and its free space."""
+    """Returns the one-line error for a failed system call; for a full disk it names the folder and its free space."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(
             f"cannot {action} {path}: the disk is full ({_free_megabytes(path)} MB free in {path.parent})",
@@ -49,10 +49,10 @@ def storage_errors(path: Path, action: str) -> Iterator[None]:
 
 
 def make_folder(path: Path, *, mode: int = 0o777) -> Path:
-    """`path`, which exists afterwards together with its parents.
+    """Creates the folder `path` with its parents where they are missing, and returns `path`.
 
     Raises:
-        StorageError: It cannot be created.
+        StorageError: The folder cannot be created.
     """
     with storage_errors(path, "create the folder"):
         path.mkdir(parents=True, exist_ok=True, mode=mode)

@@ -1,1 +1,1 @@
-"""The append-only journal: what every answer waits for, and what a restore replays."""
+"""The append-only journal, which every transaction writes before it commits and which a restore replays."""

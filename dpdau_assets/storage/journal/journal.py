@@ -1,17 +1,18 @@
-"""The journal: what every ledger transaction did, on disk before it commits; restore = snapshot + journal.
+"""The journal records on disk what every ledger transaction did, before it commits; restore = snapshot + journal.
 
 Belongs here: appending to `DATA_DIR/journal/journal-NNNNNN.jsonl` and to its second copy, and what the ledger knows of
-its journal. The form of a line belongs to `journal.lines`, doing again what a line says to `journal.replay`.
+its journal. The form of a line belongs to `journal.lines`, replaying a line to `journal.replay`.
 
-One line per transaction, written and made durable in both copies while BEGIN IMMEDIATE keeps every other writer out,
-just before the commit: nothing is ever visible in the ledger that is not in the journal. The facts `journal_seq` and
-`journal_digest` name the last line, in the same transaction. Three things can be found when the next one begins:
+Every transaction writes one line, which is made durable in both copies just before the commit, while BEGIN IMMEDIATE
+keeps every other writer out: nothing is ever visible in the ledger that is not in the journal. In the same transaction
+the facts `journal_seq` and `journal_digest` name that line. When the next transaction begins, the journal ends in one
+of three ways:
 
-    the tail is that line            the usual case
-    one line more                    a process died, or the disk refused, between line and commit. The transaction is
-                                     done again from its line (a draw that was made is never made twice), unless it
-                                     names files that may be gone: then it is void, and the next line takes its place
-    more lines, or others            this ledger is older than its journal: it must be restored before anybody writes
+    with that line                   the usual case
+    with one line more               a process died, or the disk failed, between line and commit. The transaction is
+                                     replayed from its line (a draw that was made is never made twice), unless it names
+                                     files that may be gone: then it is void, and the next line takes its place
+    with more or other lines         this ledger is older than its journal: it must be restored before anybody writes
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ FILE_BYTES = 64 << 20
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 RESTORE_STEP = 1_000
-"""How far `seq` jumps at a restore, so that a process that still writes to the ledger before it is told apart."""
+"""How far `seq` jumps at a restore: lines of a process that still writes to the replaced ledger then stay apart."""
 
 Redo = Callable[[Connection, Line], bool]
-"""Does a line's transaction again within the present one; False when it cannot."""
+"""Replays a line's transaction within the present one; returns False when it cannot."""
 
 
 class EpochKeys(Protocol):
-    """Where the keys of salt epochs come from; the salt store."""
+    """The source of the keys of salt epochs, which is the salt store."""
 
     def epoch_key(self, epoch: int) -> bytes:
         """The key of one epoch; sensitive."""
@@ -58,7 +59,7 @@ class EpochKeys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The tail of the journal as this process knows it, valid while its file stays the same."""
+    """The last line of the journal as this process knows it, valid while the file stays the same."""
 
     identity: tuple[str, int, int, int]
     tail: Line | None
@@ -69,7 +70,7 @@ class Journal:
 
     Args:
         folder: `DATA_DIR/journal`.
-        mirror: A folder for the second copy, best on another disk; None for none.
+        mirror: A folder for the second copy, best on another disk; None for no second copy.
         end: The file beside the journal with the number of its last line; None for no such file.
     """
 
@@ -83,11 +84,11 @@ class Journal:
         self._is_aligned = mirror is None
 
     def begin(self, connection: Connection) -> bool:
-        """Compares ledger and journal at the begin of a write transaction; see the table above.
+        """Compares ledger and journal at the beginning of a write transaction, as in the table above.
 
         Returns:
-            Whether the transaction of the last line was done again: commit that before anything else is written, or a
-            death after the next line would leave two lines that the ledger does not know.
+            Whether the transaction of the last line was replayed. The caller then commits it before it writes anything
+            else: otherwise a crash after the next line would leave two lines that the ledger does not know.
 
         Raises:
             LedgerOutdatedError: The ledger is older than its journal, or another one.
@@ -106,7 +107,7 @@ class Journal:
         return True
 
     def check(self, read_anchor: Callable[[], Anchor], *, ledger_id: str) -> None:
-        """Raises unless the ledger is as new as its journal, and both are as new as the recorded end; for readers.
+        """Raises an error, for readers, unless the ledger is as new as its journal and both as new as the recorded end.
 
         Args:
             read_anchor: Reads the ledger's anchor, called after the journal was read.
@@ -122,16 +123,16 @@ class Journal:
             raise self._is_older()
 
     def flush(self, connection: Connection, *, step: int = 1) -> None:
-        """Writes the entries of the transaction durably to every copy; call it last before the commit.
+        """Writes the entries of the transaction durably to every copy; the last call before the commit.
 
-        A transaction without entries leaves no line.
+        A transaction without entries writes no line.
 
         Args:
             connection: The write transaction.
-            step: How far `seq` goes on.
+            step: How far `seq` advances.
 
         Raises:
-            StorageError: A copy cannot be written: roll back.
+            StorageError: A copy cannot be written; the caller must roll back.
         """
         collected = journal_entries.take_journal_entries(connection)
         if not collected:
@@ -164,8 +165,8 @@ class Journal:
         return {"sealed": base64.b64encode(sealed).decode("ascii")}
 
     def _append(self, line: bytes) -> Path:
-        """Appends to every copy and returns the first; what was appended is taken back when a copy refuses."""
-        self._sync_copies()  # a ledger that is being created had no begin
+        """Appends to every copy and returns the path of the first. If one copy fails, the new bytes are removed."""
+        self._sync_copies()  # `begin` was not called for a ledger that is being created
         name = self._file_for(len(line))
         done: list[tuple[Path, int]] = []
         try:
@@ -190,7 +191,7 @@ class Journal:
         return _name(file_number(newest[0]) + 1) if is_full else newest[0].name
 
     def _tail(self) -> Line | None:
-        """The last whole line, read again only when the newest file changed."""
+        """Returns the last intact line. It is read again only when the newest file changed."""
         for path in reversed(files_in(self.folder)):
             identity = _identity(path)
             if self._seen is None or self._seen.identity != identity:
@@ -200,7 +201,7 @@ class Journal:
         return None
 
     def align(self) -> None:
-        """Brings two copies to the same files: one that lacks an end, or a file, gets it from the other.
+        """Makes both copies hold the same files: a copy that lacks a file, or the end of one, gets it from the other.
 
         Raises:
             StorageError: A copy cannot be read or written.
@@ -214,11 +215,11 @@ class Journal:
             if _size(longer) != _size(shorter) and _is_start_of(shorter, longer):
                 _copy(longer, shorter)
         for folder in (self.folder, self.mirror):
-            remove(folder.glob(f".journal-*{TEMPORARY_MARK}*"))  # of a copy that was killed
+            remove(folder.glob(f".journal-*{TEMPORARY_MARK}*"))  # left by a copy that was killed
         self._seen, self._is_aligned = None, True
 
     def _sync_copies(self) -> None:
-        """Aligns both copies unless they end alike, by their newest files' sizes; one that vanished does not."""
+        """Aligns both copies unless their newest files have equal names and sizes; a missing copy is restored."""
         if self.mirror is None:
             return
         newest = [files_in(folder)[-1:] for folder in (self.folder, self.mirror)]
@@ -234,14 +235,14 @@ class Journal:
 
 
 def anchor_of(connection: Connection) -> Anchor:
-    """The journal's line that the ledger holds as its last."""
+    """Returns the journal line that the ledger records as its last."""
     query = "SELECT key, value FROM meta WHERE key IN (?, ?)"
     facts: dict[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(query, (SEQ_KEY, DIGEST_KEY))}
     return Anchor(int(facts.get(SEQ_KEY, 0)), facts.get(DIGEST_KEY, START))
 
 
 def sealed_about(ledger_id: str, seq: int, epoch: int) -> bytes:
-    """What a sealed list of erased pseudonyms belongs to."""
+    """Returns the context to which a sealed list of erased pseudonyms is bound."""
     return f"{ledger_id}|{seq}|{epoch}".encode("ascii")
 
 
@@ -253,7 +254,7 @@ def _set_anchor(connection: Connection, anchor: Anchor) -> None:
 
 
 def _identity(path: Path) -> tuple[str, int, int, int]:
-    """What stays the same while nobody writes to a file."""
+    """Returns an identity of the file that stays the same while nobody writes to it."""
     with storage_errors(path, "read"):
         status = path.stat()
     return path.name, status.st_ino, status.st_size, status.st_mtime_ns
@@ -264,7 +265,7 @@ def _name(number: int) -> str:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Appends one line durably; a torn line before it is ended first."""
+    """Appends one line durably. If the file ends in a torn line, that line is ended first."""
     make_folder(path.parent, mode=FOLDER_MODE)
     is_new = not path.exists()
     with storage_errors(path, "append to"):

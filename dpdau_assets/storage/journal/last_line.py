@@ -1,8 +1,8 @@
-"""The number of the journal's last line in a file beside the journal: it shows when both ledger and journal are old.
+"""Keeps the number of the journal's last line in a separate file, which shows when ledger and journal are both old.
 
-Belongs here: that one small file, `lake/.journal-end`. It is evidence, no operation needs it. It is written after the
-line, without waiting for the disk, so it never names a line that a crash left unwritten. A number that neither the
-journal nor the ledger reaches means that both were put back from an older copy, or that both lost their end.
+Belongs here: that one small file, `lake/.journal-end`. It is only evidence: no operation needs it. It is written after
+the line, without waiting for the disk, so it never names a line that a crash left unwritten. If neither the journal nor
+the ledger holds that number, both were restored from an older copy, or both lost their end.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The lines of the journal: their form, their files, and the chain that they make.
+"""The lines of the journal: their form, their files, and the chain that they form.
 
-Belongs here: encoding and decoding a line, finding the lines of one or two copies, putting them in order. Writing
-belongs to `journal`; what a line means, to `journal.replay`. A line is one JSON object and ends with its own SHA-256:
+Belongs here: encoding and decoding a line, finding the lines of one or two copies, ordering them. Writing lines belongs
+to `journal`, their meaning to `journal.replay`. A line is one JSON object that ends with its own SHA-256:
 
     {"seq": 7, "previous": "<digest of the line before>", "at": "<UTC time>", "ledger": "<id>", "notes": [...],
      "sha256": "<digest of this line without this member>"}
 
-The chain goes by digests: a line follows the one that it names. Where a crash left a line that was never committed, the
-next one written names the same predecessor; the later of the two counts, unless only the earlier one goes on.
+Digests order the chain: a line follows the line whose digest it names. If a crash left a line that was never committed,
+the next line names the same predecessor. The later of the two counts, unless only the earlier one has a successor.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Line:
-    """One checked line; `document` reads its entries."""
+    """A line whose digest was checked; `document` reads its entries."""
 
     seq: int
     previous: str
@@ -57,7 +57,7 @@ class Line:
         return Anchor(self.seq, self.digest)
 
     def document(self) -> dict[str, Any]:
-        """The line's content, read and checked again."""
+        """Reads the line's content and checks it again."""
         with storage_errors(self.path, "read"), self.path.open("rb") as stream:
             stream.seek(self.offset)
             found = decode(stream.read(self.length))
@@ -91,19 +91,19 @@ class Lines:
 
     @property
     def gap(self) -> Gap | None:
-        """The first gap, None when there is none."""
+        """Returns the first gap, None when there is none."""
         return self.gaps[0] if self.gaps else None
 
 
 def encode(body: Mapping[str, Any], default: Any = None) -> tuple[bytes, str]:
-    """A line with its newline, and its digest."""
+    """Returns a line with its newline, and its digest."""
     content = json.dumps(body, separators=(",", ":"), allow_nan=False, default=default).encode()
     digest = hashlib.sha256(content).hexdigest()
     return content[:-1] + _MARK + digest.encode() + b'"}\n', digest
 
 
 def decode(line: bytes) -> tuple[dict[str, Any], str] | None:
-    """The content and the digest of a line, None when it is torn or altered."""
+    """Returns the content and the digest of a line, None when it is torn or altered."""
     line = line.rstrip(b"\n")
     tail = line[-_TAIL_BYTES:]
     if len(line) <= _TAIL_BYTES or not tail.startswith(_MARK) or not tail.endswith(b'"}'):
@@ -119,7 +119,7 @@ def decode(line: bytes) -> tuple[dict[str, Any], str] | None:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The journal's files in order; none when the folder does not exist."""
+    """Returns the journal's files in order; an empty list when the folder does not exist."""
     if not folder.is_dir():
         return []
     with storage_errors(folder, "read"):
@@ -133,7 +133,7 @@ def file_number(path: Path) -> int:
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    """The whole lines of one file in order; torn and altered ones are left out."""
+    """Yields the intact lines of one file in order; torn and altered lines are left out."""
     offset = 0
     with storage_errors(path, "read"), path.open("rb") as stream:
         for raw in stream:
@@ -151,7 +151,7 @@ def _line(found: tuple[dict[str, Any], str], path: Path, offset: int, length: in
 
 
 def last_line(path: Path) -> Line | None:
-    """The last whole line of one file, read from its end; None when it has none."""
+    """Returns the last intact line of one file, read from its end; None when it has none."""
     chunk = 1 << 16
     with storage_errors(path, "read"), path.open("rb") as stream:
         size = stream.seek(0, 2)
@@ -174,12 +174,12 @@ def last_line(path: Path) -> Line | None:
 
 
 def read(folder: Path, mirror: Path | None = None, *, after: Anchor | None = None) -> Lines:
-    """The lines after an anchor, each taken from whichever copy holds it whole.
+    """Returns the lines after an anchor, each taken from a copy that holds it intact.
 
     Args:
         folder: The journal.
         mirror: Its second copy, None when there is none.
-        after: The last line already known; None for all from the first.
+        after: The last line already known; None for all lines.
 
     Raises:
         StorageError: A file cannot be read.
@@ -217,7 +217,7 @@ def _seq(line: Line) -> int:
 
 
 def _choose(candidates: list[Line], followers: Mapping[str, list[Line]]) -> Line | None:
-    """The line that counts among those that name the same predecessor."""
+    """Returns the line that counts among those that name the same predecessor."""
     going_on = [line for line in candidates if line.digest in followers]
     chosen = going_on or candidates
     return chosen[-1] if chosen else None

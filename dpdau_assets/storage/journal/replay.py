@@ -1,10 +1,10 @@
-"""Doing again what a line of the journal says: rows come back by their numbers, identical or refused.
+"""Replays the lines of the journal: rows return under their numbers, and a row that differs from its line is refused.
 
-Belongs here: what each kind of entry means for the tables. Finding lines belongs to `journal.lines`, deciding which to
-replay to `operations.restore` and, for the one line a crash left, to `Journal.begin`.
+Belongs here: what each kind of entry means for the tables. Finding lines belongs to `journal.lines`. Which lines to
+replay is decided by `operations.restore` and, for the one line that a crash left, by `Journal.begin`.
 
-Replaying is idempotent: a row that is there already must be the same. Tombstones come back through their upsert, which
-only ever moves a day up; epochs that were destroyed since stay destroyed.
+Replaying is idempotent: a row that exists already must be the same. Tombstones return through their upsert, which only
+moves a day forward; epochs that were destroyed meanwhile stay destroyed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dpdau_assets.storage.ledger.ledger import set_meta
 
 FILE_KINDS = frozenset({"batch", "batch_discarded", "rotation", "epochs_destroyed"})
 FILE_FACTS = frozenset({"salts_fingerprint"})
-"""What goes with files: the transaction of a crash that left such a line is void, its caller does it again."""
+"""Kinds of entries that depend on files. If a crash left such a line, it is void and the caller repeats its work."""
 
 
 class Replay:
@@ -33,7 +33,7 @@ class Replay:
 
     Args:
         keys: The salt store, for the erased pseudonyms; None when there is none, so that they are refused.
-        lowest_epoch: Tombstones of earlier epochs are left out: their secrets are destroyed.
+        lowest_epoch: Tombstones of earlier epochs are left out, because their secrets are destroyed.
     """
 
     def __init__(self, keys: EpochKeys | None, *, lowest_epoch: int = 0) -> None:
@@ -55,7 +55,7 @@ class Replay:
         }
 
     def redo(self, connection: Connection, line: Line) -> bool:
-        """Does the transaction of a line that a crash left again; False when it is void instead."""
+        """Replays the transaction of a line that a crash left. Returns False if the line is void instead."""
         if any(_goes_with_files(document) for document in line.document()["notes"]):
             return False
         self.apply(connection, line)
@@ -69,7 +69,7 @@ class Replay:
             line: The line.
 
         Raises:
-            DataError: A row is there already and differs, or erased pseudonyms cannot be opened.
+            DataError: A row exists already and differs, or erased pseudonyms cannot be decrypted.
         """
         for document in line.document()["notes"]:
             kind = document.pop("note")
@@ -98,7 +98,7 @@ class Replay:
 
     def _erasure(self, connection: Connection, line: Line, row: dict[str, Any]) -> None:
         sealed = row.pop("tombstones")
-        erasures.restore_coverage(connection, row.pop("reach", {}))  # lines of before it was recorded hold none
+        erasures.restore_coverage(connection, row.pop("reach", {}))  # older lines do not record it
         put_row(connection, schema.erasure_requests, row, default={"completed_at": None})
         for name, item in sealed.items():
             epoch = int(name)
@@ -135,7 +135,7 @@ class Replay:
 def put_row(
     connection: Connection, table: Table, row: Mapping[str, Any], *, default: Mapping[str, Any] | None = None
 ) -> None:
-    """Inserts a row by its primary key; one that is there already must be the same.
+    """Inserts a row by its primary key. Raises DataError if a row with that key exists already and differs.
 
     Args:
         connection: A write transaction.

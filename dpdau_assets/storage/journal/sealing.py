@@ -1,7 +1,7 @@
-"""Encryption that ends with an epoch: bytes sealed under a salt epoch's key are lost with that epoch's secret.
+"""Encrypts bytes under the key of a salt epoch: they cannot be read again once that epoch's secret is destroyed.
 
-Belongs here: one algorithm, AES-256-GCM under a key of its own purpose. Where epoch keys come from belongs to
-`secrets`. The key is used for one purpose only, and the nonce is random: 2^32 sealings stay far from a collision.
+Belongs here: one algorithm, AES-256-GCM under a key derived for this purpose alone. The source of epoch keys is
+`salt_store`. Nonces are random; 2^32 sealings under one key make a collision unlikely.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ TOMBSTONES_PURPOSE = b"dpdau/journal/tombstones"
 
 
 def seal(epoch_key: bytes, content: bytes, *, about: bytes) -> bytes:
-    """`content` encrypted and authenticated together with `about`.
+    """Returns `content`, encrypted and authenticated together with `about`.
 
     Args:
         epoch_key: The key of an epoch; sensitive.
         content: What to seal; sensitive.
-        about: What it belongs to; not hidden, but opening it elsewhere fails (public).
+        about: The context of the content (public): opening it in another context fails.
     """
     nonce = os.urandom(NONCE_BYTES)
     return nonce + _cipher(epoch_key).encrypt(nonce, content, about)
 
 
 def open_sealed(epoch_key: bytes, sealed: bytes, *, about: bytes) -> bytes:
-    """The inverse of `seal`; sensitive.
+    """Returns the content that `seal` encrypted; sensitive.
 
     Raises:
-        SaltStoreDamagedError: The bytes were altered, or belong to another key or place.
+        SaltStoreDamagedError: The bytes were altered, or belong to another key or context.
     """
     try:
         return _cipher(epoch_key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], about)

@@ -1,1 +1,1 @@
-"""Salt secrets and the keys of shared noise: kept, exported encrypted, and destroyed."""
+"""Keeps, exports encrypted, and destroys salt secrets and the keys of shared noise."""

@@ -1,8 +1,8 @@
-"""A copy of the salt store that may leave the machine: encrypted to a passphrase.
+"""Makes and reads copies of the salt store that may leave the machine, encrypted under a passphrase.
 
-Belongs here: the format of such a copy. Which copies may come back belongs to `operations/salt_copies`. The key is
-scrypt of the passphrase (128 MiB, so that guessing is expensive), the cipher AES-256-GCM over the store with the rest
-of the document as associated data: nothing of it can be changed unnoticed.
+Belongs here: the format of such a copy. Which copies may be imported belongs to `operations/salt_copies`. The key is
+scrypt of the passphrase (128 MiB, so that guessing is expensive). AES-256-GCM encrypts the store with the rest of the
+document as associated data, so that no part of it can be changed unnoticed.
 
 Reference: RFC 7914, NIST SP 800-38D.
 """
@@ -29,12 +29,12 @@ SALT_BYTES, NONCE_BYTES, KEY_BYTES = 16, 12, 32
 
 
 def encrypt(document: SaltDocument, passphrase: str, *, fingerprint: str, cost: int = COST) -> bytes:
-    """The store as the bytes of an export.
+    """Returns the store as the bytes of an export.
 
     Args:
         document: The store; sensitive.
-        passphrase: All the secrecy the copy has; sensitive.
-        fingerprint: Shown in clear, so that copies can be told apart (public).
+        passphrase: The only secret that protects the copy; sensitive.
+        fingerprint: Stored unencrypted, so that copies can be told apart (public).
         cost: scrypt's n; smaller in tests only.
     """
     salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
@@ -51,10 +51,10 @@ def encrypt(document: SaltDocument, passphrase: str, *, fingerprint: str, cost: 
 
 
 def decrypt(content: bytes, passphrase: str) -> SaltDocument:
-    """The store in the bytes of an export; sensitive.
+    """Returns the store that the bytes of an export hold; sensitive.
 
     Raises:
-        InputError: These are not the bytes of an export, they were altered, or the passphrase is wrong.
+        InputError: The bytes are no export, they were altered, or the passphrase is wrong.
     """
     try:
         header = json.loads(content)

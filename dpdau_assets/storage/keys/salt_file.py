@@ -1,15 +1,15 @@
 """The file of the salt store: its format, its permissions, and how it is replaced and wiped.
 
-Belongs here: `secrets/salts.json` and the file of a rotation under way beside it. What the secrets mean belongs to
-`secrets`. The file:
+Belongs here: `secrets/salts.json` and, beside it, the file of a rotation under way. The meaning of the secrets belongs
+to `salt_store`. The file has this form:
 
     {"version": 1,
      "segments": [{"epoch": 0, "first_day": "1970-01-01", "rotation_days": 90},
                   {"epoch": 230, "first_day": "2026-09-01", "rotation_days": 90, "mark": "...", "made_at": "..."}],
      "secrets": {"0": "<64 hex>", "230": "<64 hex>"}, "batch_key": "<64 hex>"}
 
-A rotation writes `salts.next.json`, lets the ledger record its fingerprint, and only then moves it into place: whoever
-opens the store meanwhile, or after a crash, finds in the ledger which of the two files is the store.
+A rotation writes `salts.next.json`, lets the ledger record its fingerprint, and only then moves it to `salts.json`. A
+process that opens the store meanwhile, or after a crash, learns from the ledger which of the two files is the store.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ LOCK_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class HandRotation:
-    """What is kept of a manual rotation.
+    """The facts that are kept about a manual rotation.
 
     Attributes:
-        mark: Tells two secrets of its first epoch apart without giving anything away.
+        mark: Tells two secrets of its first epoch apart without revealing anything about them.
         made_at: UTC ISO time of the rotation.
     """
 
@@ -53,11 +53,11 @@ class HandRotation:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SaltDocument:
-    """The content of the file; sensitive, prints as nothing.
+    """The content of the file. It is sensitive and prints as nothing.
 
     Attributes:
         calendar: Which epoch a day belongs to (public).
-        secrets: Of the lowest epoch that is left, and of the first epoch after each manual rotation.
+        secrets: The secret of the lowest epoch that is left, and of the first epoch after each manual rotation.
         rotations: The manual rotations, by their first epoch; they stay when their secrets are destroyed.
         batch_key: Key of batch names.
     """
@@ -86,7 +86,7 @@ class SaltDocument:
         """The inverse of `to_bytes`.
 
         Raises:
-            ValueError: These are not the bytes of a store.
+            ValueError: The bytes are no salt store.
         """
         try:
             document = json.loads(content)
@@ -139,7 +139,7 @@ def read(path: Path) -> SaltDocument:
         except ValueError:
             with storage_errors(path, "read"):
                 if path.stat().st_ino != before:
-                    continue  # it was replaced, and the old one wiped, while it was read
+                    continue  # the file was replaced, and the old one wiped, while it was read
             break
     raise SaltStoreDamagedError(
         f"{path} is damaged or of another version", hint="put it back from your copy, or `dpdau salts import FILE`"
@@ -147,7 +147,7 @@ def read(path: Path) -> SaltDocument:
 
 
 def create(path: Path, make: Callable[[], SaltDocument]) -> None:
-    """Writes a store where there is none; what another process wrote meanwhile stays."""
+    """Writes a store unless there is one already, such as one that another process has just written."""
     make_folder(path.parent.parent)
     with _locked(path):
         if not path.exists():
@@ -161,15 +161,15 @@ def put(path: Path, document: SaltDocument) -> None:
 
 
 def put_pending(path: Path, document: SaltDocument) -> None:
-    """Writes, durably, the store that is to replace the one at `path` once the ledger says so."""
+    """Writes durably the store that is to replace the one at `path` once the ledger has recorded it."""
     with _locked(path), _WipedAfterwards(pending_path(path)):
         put_durably(pending_path(path), document.to_bytes(), mode=FILE_MODE)
 
 
 def take_pending(path: Path, *, is_wanted: Callable[[SaltDocument], bool]) -> bool:
-    """Moves the file of a rotation under way into place if it `is_wanted`; whether there was such a file.
+    """Moves the file of a rotation under way into place if `is_wanted` accepts it; returns whether there was one.
 
-    It holds every secret of the file it replaces.
+    That file holds every secret of the file that it replaces.
     """
     with _locked(path):
         pending = pending_path(path)
@@ -181,7 +181,7 @@ def take_pending(path: Path, *, is_wanted: Callable[[SaltDocument], bool]) -> bo
             return False
         if is_wanted(document):
             with _WipedAfterwards(path), storage_errors(path, "replace"):
-                # not by `replace`, which removes what it cannot move: the only copy
+                # `replace` would remove a file that it cannot move, and this is the only copy
                 os.replace(pending, path)  # noqa: PTH105 - tests inject faults at the os level
                 make_durable([path])
             return True
@@ -189,11 +189,11 @@ def take_pending(path: Path, *, is_wanted: Callable[[SaltDocument], bool]) -> bo
 
 
 def trim(path: Path, shorten: Callable[[SaltDocument], SaltDocument | None]) -> bool:
-    """Replaces the store by what `shorten` makes of it and wipes every older file; None leaves all as it is.
+    """Replaces the store by the result of `shorten` and wipes every older file.
 
     Args:
         path: The store.
-        shorten: Gives the store without some of its secrets.
+        shorten: Returns the store without some of its secrets, or None to change nothing.
 
     Returns:
         Whether it was replaced.
@@ -209,7 +209,7 @@ def trim(path: Path, shorten: Callable[[SaltDocument], SaltDocument | None]) -> 
 
 
 def wipe_temporary(path: Path) -> None:
-    """Wipes the file of a rotation that never took place and what a killed process left beside the store."""
+    """Wipes the file of a rotation that never took place, and the files that a killed process left beside the store."""
     with _locked(path):
         _wipe_temporary(path)
 
@@ -223,7 +223,7 @@ def _wipe_temporary(path: Path) -> None:
 
 
 def pending_path(path: Path) -> Path:
-    """Where a rotation keeps the store that is to replace the one at `path`."""
+    """Returns the path where a rotation keeps the store that is to replace the one at `path`."""
     return path.parent / PENDING_NAME
 
 
@@ -245,8 +245,8 @@ def _locked(path: Path) -> FileLock:
 class _WipedAfterwards:
     """Overwrites, after the block, the file that was at `path` before it: its secrets must not stay on the disk.
 
-    Meanwhile the file has a second name, by which `wipe_temporary` finds it when the process is killed in between. File
-    systems that write elsewhere than they are told keep the old bytes for a while; that is for them to repair.
+    Meanwhile the file has a second name, by which `wipe_temporary` finds it if the process is killed. Copy-on-write
+    file systems write the new bytes elsewhere and keep the old ones for a while; this package cannot prevent that.
     """
 
     def __init__(self, path: Path) -> None:
@@ -258,7 +258,7 @@ class _WipedAfterwards:
         if self._path.exists():
             with storage_errors(self._path, "open"):
                 self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
-            with suppress(OSError):  # where the file system knows one name a file
+            with suppress(OSError):  # the file system supports no hard links
                 os.link(self._path, self._left)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -275,7 +275,7 @@ class _WipedAfterwards:
 
 
 def _wipe(left: Path, *, unless: Path) -> None:
-    """Overwrites and removes a file; only removes the name when it is another one of the file at `unless`."""
+    """Overwrites and removes a file; if `left` is a second name of the file at `unless`, only that name is removed."""
     with storage_errors(left, "wipe"):
         if not _is_same_file(left, unless):
             descriptor = os.open(left, os.O_WRONLY | os.O_CLOEXEC)

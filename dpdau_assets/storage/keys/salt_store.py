@@ -1,11 +1,11 @@
-"""The salt store: the secrets that pseudonyms are made with, in one file only its owner can read.
+"""The salt store holds the secrets that pseudonyms are made with, in one file that only its owner can read.
 
 Belongs here: deriving epoch keys, rotating manually, destroying old epochs. Does not belong here: the derivations
-themselves (`core.hashing`), the file (`salt_file`). Nothing of this module prints a secret; `SaltStore` has no repr of
-its content.
+themselves (`core.hashing`), the file (`salt_file`). Nothing in this module prints a secret: the repr of `SaltStore`
+shows none of its content.
 
-The store holds the lowest epoch secret that still exists, and the first one after each manual rotation; every later
-one follows from the nearest of them by the ratchet, no earlier one can be derived.
+The store holds the lowest epoch secret that still exists, and the first secret after each manual rotation. The ratchet
+derives every later secret from the nearest one before it; no earlier secret can be derived.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RotationRecord:
         effective: First day of its first epoch.
         epoch: Number of that epoch.
         rotation_days: Days an epoch lasts from then on.
-        fingerprint: What the store was known by from then on.
+        fingerprint: The store's fingerprint from then on.
     """
 
     made_at: str
@@ -50,7 +50,7 @@ class RotationRecord:
 
 
 class SaltStore:
-    """The epoch calendar and the keys below it; prints as nothing.
+    """The epoch calendar and the keys of its epochs. It prints as nothing.
 
     Args:
         document: Its content; sensitive.
@@ -84,9 +84,9 @@ class SaltStore:
         recorded: str | None = None,
         lowest_epoch: int = 0,
     ) -> SaltStore:
-        """The store at `path`, created once however many processes ask at the same time.
+        """Returns the store at `path`; it is created once, even if many processes ask at the same time.
 
-        A rotation or a destruction that the ledger recorded and a crash interrupted is completed.
+        If the ledger recorded a rotation or a destruction that a crash interrupted, it is completed.
 
         Args:
             path: `DATA_DIR/secrets/salts.json`.
@@ -95,7 +95,7 @@ class SaltStore:
             rotation_days: HASH_SALT_ROTATION_DAYS, days an epoch lasts, at least 1; public.
             may_create: Whether a missing store may be created; False once data exists that depends on it.
             recorded: The fingerprint in the ledger, None when it has none.
-            lowest_epoch: Epochs below were destroyed, says the ledger.
+            lowest_epoch: The ledger records that the epochs below this one were destroyed.
 
         Raises:
             ConfigurationError: The file can be read by others, `create_secret` or `rotation_days` disagrees with it, or
@@ -139,24 +139,24 @@ class SaltStore:
         return self._keys[epoch]
 
     def fingerprint(self) -> str:
-        """What tells two stores apart without giving anything away: 16 hex characters; changes with every rotation.
+        """Returns 16 hex characters that tell two stores apart without revealing anything about their secrets.
 
-        A destruction of old epochs does not change it.
+        Every rotation changes them; a destruction of old epochs does not.
         """
         return self._fingerprint_with(len(self.calendar.segments))
 
     def identity(self) -> str:
-        """As `fingerprint`, but the same for the whole life of the store."""
+        """Returns a fingerprint that stays the same for the life of the store."""
         return self._mark(b"dpdau/identity")
 
     def rotated(self, effective: date, *, rotation_days: int, secret: bytes | None, made_at: str) -> SaltStore:
-        """The store with one more manual rotation; this one stays as it is.
+        """Returns a store with one more manual rotation; this object does not change.
 
         Args:
             effective: First day of the new epoch; later than the first day of the newest segment (public).
             rotation_days: Days an epoch lasts from then on, at least 1 (public).
-            secret: What the new epoch's secret is derived from, None for a random one; sensitive. Nothing of the
-                epochs before goes into it: who holds their secrets cannot compute it.
+            secret: What the new epoch's secret is derived from, None for a random one; sensitive. It does not depend on
+                earlier epochs, so nobody can compute it from their secrets.
             made_at: UTC ISO time.
         """
         number = self.calendar.epoch_of(effective - timedelta(days=1)) + 1
@@ -167,7 +167,7 @@ class SaltStore:
         return SaltStore(replace(self._document, calendar=calendar, secrets=held, rotations=rotations))
 
     def has_rotation(self, effective: date, *, rotation_days: int, secret: bytes | None) -> bool:
-        """Whether the newest manual rotation is this one; without a secret, any secret will do."""
+        """Returns whether the newest manual rotation is this one; if `secret` is None, it may have any secret."""
         last = self.calendar.segments[-1]
         known = self._document.rotations.get(last.epoch)
         if known is None or (last.first_day, last.rotation_days) != (effective, rotation_days):
@@ -191,17 +191,17 @@ class SaltStore:
         ]
 
     def destroy_below(self, epoch: int, *, path: Path) -> bool:
-        """Removes the secrets of all epochs before `epoch` from this object and for good from the file at `path`.
+        """Removes the secrets of all epochs before `epoch` from this object, and permanently from the file at `path`.
 
-        Guarantee: afterwards neither holds anything that the key of an earlier epoch could be computed from. Copies,
-        exports and HASH_SALT_SECRET, where it is still known, are outside of it.
+        Guarantee: afterwards the key of an earlier epoch cannot be computed from either. The guarantee does not cover
+        copies, exports and HASH_SALT_SECRET, if somebody still knows it.
 
         Args:
-            epoch: The lowest epoch that stays; derived first.
+            epoch: The lowest epoch that stays; its secret is derived first.
             path: The store.
 
         Returns:
-            Whether anything was there to destroy.
+            Whether there was anything to destroy.
         """
         if epoch <= self.lowest_epoch:
             return False
@@ -215,7 +215,7 @@ class SaltStore:
         return True
 
     def without_epochs_below(self, epoch: int) -> SaltStore:
-        """The store without the secrets of all epochs before `epoch`; this one stays as it is."""
+        """Returns a store without the secrets of all epochs before `epoch`; this object does not change."""
         return self if epoch <= self.lowest_epoch else SaltStore(self._shortened(epoch))
 
     def _shortened(self, epoch: int) -> SaltDocument:
@@ -223,7 +223,7 @@ class SaltStore:
         return replace(self._document, secrets={epoch: self._secret(epoch), **later})
 
     def _fingerprint_with(self, segments: int) -> str:
-        """The fingerprint of the store when it had that many segments."""
+        """Returns the fingerprint that the store had when it had that many segments."""
         fields: list[dict[str, Any]] = segment_fields(self.calendar)[:segments]
         for part in fields:
             rotation = self._document.rotations.get(part["epoch"])
@@ -272,7 +272,7 @@ def first_secret(create_secret: bytes) -> bytes:
     """The secret of epoch 0: 32 bytes; sensitive.
 
     Args:
-        create_secret: Any bytes, at least one; sensitive. Its entropy is all the secrecy the pseudonyms have.
+        create_secret: Any bytes, at least one; sensitive. The secrecy of the pseudonyms rests on its entropy alone.
     """
     return _derive(create_secret, b"dpdau/secret-0")
 

@@ -1,12 +1,12 @@
-"""The keys of encrypted shared noise: one random key file per budget account, outside ledger and backups.
+"""Keeps the keys of encrypted shared noise: one random key file per budget account, outside ledger and backups.
 
 Belongs here: encrypting an account's shared noise, decrypting it, destroying its key. Does not belong here: when a key
 is destroyed (`operations.budget.shared_noise`) and what the noise is for (`core.mechanisms.correlated`).
 
-`secrets/offsets/<ledger>-<account>.key` holds 32 random bytes, file 0600 in a folder 0700. The ledger holds the noise
-encrypted under it (AES-256-GCM), bound to ledger, account, metric, period and version: whoever has one without the
-other has nothing, and once the key is gone the noise is gone from every copy of the ledger.
-A key that does not open the sealed text is as good as none.
+`secrets/offsets/<ledger>-<account>.key` holds 32 random bytes; the file has mode 0600, its folder 0700. The ledger
+holds the noise encrypted under that key (AES-256-GCM), bound to ledger, account, metric, period and version. The key or
+the ledger alone reveals nothing, and once the key is gone the noise is gone from every copy of the ledger.
+A key that cannot decrypt the noise counts as missing.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ class SharedNoiseKeys:
         self._ledger_id = ledger_id
 
     def path(self, account: int) -> Path:
-        """Where the key of an account is."""
+        """Returns the path of an account's key."""
         return self._folder / f"{self._ledger_id}-{account}.key"
 
     def can_open(self, account: Account) -> bool:
-        """Whether an account has encrypted shared noise and a key that decrypts it."""
+        """Returns whether an account has encrypted shared noise and a key that decrypts it."""
         return self._unseal(account) is not None
 
     def kept(self) -> set[int]:
-        """Accounts of this ledger whose key is still there."""
+        """Returns the accounts of this ledger whose key still exists."""
         pattern = re.compile(re.escape(self._ledger_id) + r"-(\d+)\.key")
         with storage_errors(self._folder, "read"):
             names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
         return {int(found.group(1)) for name in names if (found := pattern.fullmatch(name))}
 
     def seal(self, account: Account, shared_noise: int) -> str:
-        """The shared noise encrypted under a new key, whose file is durable when this returns.
+        """Returns the shared noise encrypted under a new key, whose file is durable when this returns.
 
-        A key that is there under the same number is replaced, and what was sealed under it is gone: the noise of a
-        transaction that was rolled back, or the account's own if this one is.
+        A key under the same number is replaced, which makes the noise under the old key unreadable: that of a
+        transaction that was rolled back, or, if the present transaction is rolled back, the account's own.
 
         Args:
             account: The account, as it is numbered in the transaction that stores the result.
@@ -81,7 +81,7 @@ class SharedNoiseKeys:
         return base64.b64encode(sealed).decode("ascii")
 
     def open(self, account: Account) -> int | None:
-        """The shared noise of an account (sensitive); None if it has none, its key is gone, or another key is there.
+        """Returns an account's shared noise (sensitive); None if it has none, or if its key is gone or was replaced.
 
         Raises:
             ConfigurationError: Others can read the key.
@@ -96,9 +96,9 @@ class SharedNoiseKeys:
         return shared_noise
 
     def destroy(self, accounts: Iterable[int]) -> None:
-        """Removes the keys of some accounts for good; one that is gone already is fine.
+        """Removes the keys of some accounts permanently; a key that is already gone is no error.
 
-        The bytes are overwritten first, which a disk that writes elsewhere may not honour.
+        The bytes are overwritten first; a disk that writes new bytes elsewhere may keep the old ones.
 
         Raises:
             StorageError: A key cannot be removed.
@@ -114,7 +114,7 @@ class SharedNoiseKeys:
             make_names_durable({self._folder})
 
     def _unseal(self, account: Account) -> int | None:
-        """The shared noise; None also where a crash left another key, or key, text or account was altered."""
+        """Returns the shared noise; None also if a crash left another key, or key, text or account was altered."""
         path = self.path(account.account)
         if account.sealed_offset is None:
             return None

@@ -1,7 +1,7 @@
-"""Arrow columns made straight from buffers.
+"""Makes Arrow columns directly from buffers.
 
-Belongs here: the few kinds of columns this package stores. `pyarrow.array` would do the same, but its first call
-imports pandas where that is installed, which costs a cold process more than a day's work.
+Belongs here: the few kinds of columns that this package stores. `pyarrow.array` would do the same, but its first call
+imports pandas where that is installed, which takes a new process longer than the work of a day.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def fixed_width(values: npt.NDArray[np.generic], kind: pa.DataType, *, is_null: 
     Args:
         values: [n], of the width of `kind`; days count from 1970-01-01.
         kind: Arrow type of fixed width.
-        is_null: For each value whether it is absent; empty when all are there.
+        is_null: For each value whether it is absent; empty when none is.
     """
     buffer = pa.py_buffer(np.ascontiguousarray(values))
     return pa.Array.from_buffers(kind, len(values), [_validity(is_null), buffer])

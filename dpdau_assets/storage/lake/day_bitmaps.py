@@ -4,10 +4,10 @@ Belongs here: merging many sorted arrays of keys. Does not belong here: counting
 (`core.windows`). A bitmap is a row of 64-bit words. Keys are never returned with their bitmaps, so no row of the result
 names anyone.
 
-The method: keys are cut into ranges by their leading bits, each file's part of a range being one slice because files
-are sorted. Within a range the leading bits say nothing, so they are shifted out and the day takes their place: sorting
-these 64-bit numbers once groups each key's days, and no hash table is needed. On 21.6 million keys of 2 million users
-in 60 files this takes about a third of the time of a GROUP BY in DuckDB, in bounded memory.
+The method: the leading bits of the keys divide them into ranges, and each file's part of a range is one slice because
+files are sorted. Within a range all keys have the same leading bits, so these are shifted out and the day takes their
+place. Sorting these 64-bit numbers once groups each key's days without a hash table. On 21.6 million keys of 2 million
+users in 60 files this takes about a third of the time of a GROUP BY in DuckDB, in bounded memory.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ WORD_BITS = 6
 """log2 of the days in a word."""
 MAXIMUM_WORDS = 1 << WORD_BITS
 RANGE_KEYS = 1 << 17
-"""Keys in one range at most, about: small enough for the processor's cache."""
+"""Approximate upper limit of the keys in one range, small enough for the processor's cache."""
 SMALL_KEYS = 1 << 14
-"""Up to this many keys in all, cutting them into ranges costs more than it saves."""
+"""Up to this many keys in all, dividing them into ranges costs more than it saves."""
 _BIT = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
 _DAY_MASK = np.uint64(63)
 
 
 def merge_day_bitmaps(offsets: Sequence[int], parts: Sequence[Keys], *, n_words: int, threads: int = 1) -> DayBitmaps:
-    """One bitmap for each distinct key: uint64[n_keys, n_words], in no order that tells a key.
+    """Returns one bitmap for each distinct key: uint64[n_keys, n_words], in an order that reveals no key.
 
     Args:
         offsets: Day of each part, counted from bit 0 of word 0.
@@ -64,7 +64,7 @@ def merge_day_bitmaps(offsets: Sequence[int], parts: Sequence[Keys], *, n_words:
 
 
 def _merge_few(days: Sequence[tuple[int, Keys]], *, n_words: int) -> DayBitmaps:
-    """As `merge_day_bitmaps`, without ranges."""
+    """Returns the same as `merge_day_bitmaps`, computed without ranges."""
     offsets = np.repeat(np.array([offset for offset, _ in days]), [len(keys) for _, keys in days])
     distinct, rows = np.unique(np.concatenate([keys for _, keys in days]), return_inverse=True)
     result = np.zeros((len(distinct), n_words), np.uint64)
@@ -77,12 +77,12 @@ def _sorted_together(parts: list[Keys]) -> Keys:
 
 
 def _range_bits(keys: int) -> int:
-    """How many leading bits make a range: at least those that a day within a word needs."""
+    """Returns how many leading bits define a range: at least as many as a day within a word needs."""
     return max(WORD_BITS, (keys // RANGE_KEYS).bit_length())
 
 
 def _merge_range(slices: Sequence[tuple[int, Keys]], *, range_bits: int, n_words: int) -> DayBitmaps:
-    """The bitmaps of the keys of one range; all keys share their leading `range_bits`."""
+    """Returns the bitmaps of the keys of one range; all these keys share their leading `range_bits`."""
     keys_of_word: list[Keys] = []
     bits_of_word: list[DayBitmaps] = []
     for word in range(n_words):
@@ -96,7 +96,7 @@ def _merge_range(slices: Sequence[tuple[int, Keys]], *, range_bits: int, n_words
 
 
 def _merge_one_word(slices: Sequence[tuple[int, Keys]], *, range_bits: int) -> tuple[Keys, DayBitmaps]:
-    """Distinct keys (leading bits shifted out, WORD_BITS zero bits in front) and their days in one word."""
+    """Returns distinct keys (leading bits shifted out, WORD_BITS zero bits in front) and their days in one word."""
     packed = np.empty(sum(len(keys) for _, keys in slices), np.uint64)
     position = 0
     for day, keys in slices:
@@ -115,7 +115,7 @@ def _merge_one_word(slices: Sequence[tuple[int, Keys]], *, range_bits: int) -> t
 
 
 def _join_words(keys_of_word: Sequence[Keys], bits_of_word: Sequence[DayBitmaps]) -> DayBitmaps:
-    """One row per distinct key over all words."""
+    """Returns one row per distinct key over all words."""
     packed = np.concatenate(
         [(keys << np.uint64(WORD_BITS)) | np.uint64(word) for word, keys in enumerate(keys_of_word)]
     )
@@ -131,7 +131,7 @@ def _join_words(keys_of_word: Sequence[Keys], bits_of_word: Sequence[DayBitmaps]
 
 
 def _starts(keys: Keys) -> npt.NDArray[np.int64]:
-    """Where each run of equal keys starts."""
+    """Returns the position where each run of equal keys starts."""
     if not len(keys):
         return np.empty(0, np.int64)
     return np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))

@@ -1,9 +1,9 @@
-"""Key files and tables on disk: written whole or not at all, read with their digest.
+"""Reads and writes key files and tables: a file appears complete or not at all, and reading can check its digest.
 
-Belongs here: reading and writing one file. Does not belong here: its bytes (`parquet_bytes`), where it lies (`layout`),
-what the ledger says about it (`partitions`).
+Belongs here: reading and writing one file. Does not belong here: its bytes (`parquet_bytes`), its path (`layout`), its
+row in the ledger (`partitions`).
 
-Nothing here prints or raises a value of the data.
+No output and no error of this module contains a value of the data.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MAGIC = b"PAR1"
 def write_keys(path: Path, keys: Keys) -> str:
     """Replaces `path` by a key file and returns the SHA-256 of its bytes (64 hex characters).
 
-    The file appears whole or not at all; it is durable only after `make_durable`. To replace files that are the only
+    The file appears complete or not at all; it is durable only after `make_durable`. To replace files that are the only
     copy of their content, use a `WriteBatch`.
 
     Args:
-        path: Where the file goes; its folder is made.
+        path: The file; its folder is created when missing.
         keys: uint64[n], sorted, unique; sensitive.
 
     Raises:
@@ -44,12 +44,12 @@ def write_keys(path: Path, keys: Keys) -> str:
 
 
 def write_table(path: Path, table: pa.Table) -> str:
-    """Replaces `path` by `table` as deterministic Parquet; result and guarantees as `write_keys`."""
+    """Replaces `path` by `table` as deterministic Parquet, with the result and guarantees of `write_keys`."""
     return write_bytes(path, table_bytes(table))
 
 
 def read_keys(path: Path, *, digest: str | None = None) -> Keys:
-    """The keys of a key file: uint64[n], sorted, unique; sensitive.
+    """Returns the keys of a key file: uint64[n], sorted, unique; sensitive.
 
     Args:
         path: A file made by `write_keys`.
@@ -70,7 +70,7 @@ def read_keys(path: Path, *, digest: str | None = None) -> Keys:
 
 
 def count_keys(path: Path) -> int:
-    """The number of keys in a key file, from its footer; check the file's digest first. Sensitive.
+    """Returns the number of keys in a key file (sensitive), from its footer; check the file's digest first.
 
     Raises:
         DataError: The file is missing or not a key file.
@@ -82,13 +82,13 @@ def count_keys(path: Path) -> int:
 
 
 def check_key_file(path: Path) -> str | None:
-    """The digest of a key file that nothing recorded, None when it is not whole.
+    """Returns the digest of a key file that has no ledger row, None when the file is not intact.
 
-    Whole means: Parquet with one column of pseudonyms, sorted, unique, every page with the checksum it was written with
-    (files of versions that wrote none are taken without).
+    An intact file is Parquet with one column of sorted, unique pseudonyms, and every page matches its checksum (files
+    of versions that wrote no checksums are accepted without).
 
     Raises:
-        StorageError: It cannot be read.
+        StorageError: The file cannot be read.
     """
     content = read_bytes(path)
     try:
@@ -103,7 +103,7 @@ def check_key_file(path: Path) -> str | None:
 
 
 def read_table(path: Path, *, digest: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table in a Parquet file, or some of its columns in the file's order; errors as `read_keys`."""
+    """Returns the table in a Parquet file, or some of its columns in the file's order. Raises as `read_keys` does."""
     content = read_bytes(path, digest=digest)
     try:
         return pq.ParquetFile(pa.BufferReader(content)).read(columns=columns, use_threads=False)
@@ -112,7 +112,7 @@ def read_table(path: Path, *, digest: str | None = None, columns: Sequence[str] 
 
 
 def single_page(content: bytes | mmap.mmap) -> Keys | None:
-    """The keys of a file with one plain page, six times faster than through Arrow; None for any other file."""
+    """Returns the keys of a file with one plain page, six times faster than through Arrow; None for any other file."""
     if content[:4] != MAGIC or content[-4:] != MAGIC:
         return None
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")

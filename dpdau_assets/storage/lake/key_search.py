@@ -1,11 +1,11 @@
-"""Whether a key file holds any of a few keys, without reading the rest of it.
+"""Finds out whether a key file holds any of a few keys, without reading the rest of the file.
 
-Belongs here: finding sorted keys through the statistics and pages of a file. Reading whole files belongs to `files`,
-which keys are looked for to operations/live_users.
+Belongs here: finding sorted keys through the statistics and pages of a file. Reading a complete file belongs to
+`key_files`, the choice of keys to operations/live_users.
 
-Only the pages that a binary search touches come from the disk, so their bytes are not checked against the digest that
-the ledger recorded: a finding says that a file must be read, and whoever then reads it checks it in full. Altered bytes
-that hide a key are found by what checks every file (`dpdau verify`, `dpdau rebuild`), never here.
+Only the pages that a binary search touches are read from the disk, so the file is not checked against the digest in the
+ledger. A finding only means that the file must be read, and that read checks it in full. Altered bytes that hide a key
+are found by the commands that check every file (`dpdau verify`, `dpdau rebuild`), never here.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from dpdau_assets.storage.lake.parquet_bytes import Keys
 from dpdau_assets.storage.lake.plain_pages import plain_page
 
 KEYS_PER_READ = 256
-"""Looking for more than one key in so many touches every page of a file: reading it whole costs the same."""
+"""A search for more than one key in this many touches every page of a file; reading the file costs the same."""
 
 
 def holds_any(path: Path, keys: Keys) -> bool:
-    """Whether the key file at `path` holds one of `keys`.
+    """Returns whether the key file at `path` holds one of `keys`.
 
     Args:
-        path: A file made by `files.write_keys`.
+        path: A file made by `key_files.write_keys`.
         keys: uint64[n], sorted, unique; sensitive.
 
     Raises:
@@ -43,7 +43,7 @@ def holds_any(path: Path, keys: Keys) -> bool:
 
 
 def found_keys(path: Path, keys: Keys) -> Keys:
-    """Those of `keys` that the key file at `path` holds: uint64[m], sorted; sensitive. Arguments as `holds_any`."""
+    """Returns those of `keys` that the key file at `path` holds: uint64[m], sorted; sensitive. See `holds_any`."""
     if not keys.size:
         return keys
     try:
@@ -63,17 +63,19 @@ def found_keys(path: Path, keys: Keys) -> Keys:
 
 
 def is_worth_searching(path: Path, keys: Keys) -> bool:
-    """Whether looking for `keys` touches little of the file; for more of them, read it. Errors as `key_count_at_most`.
+    """Returns whether a search for `keys` reads only little of the file; otherwise reading the file is as fast.
+
+    It raises as `key_count_at_most` does.
 
     Args:
-        path: A file made by `files.write_keys`.
+        path: A file made by `key_files.write_keys`.
         keys: uint64[n]; sensitive.
     """
     return keys.size * KEYS_PER_READ <= max(key_count_at_most(path), KEYS_PER_READ)
 
 
 def key_count_at_most(path: Path) -> int:
-    """An upper bound of the keys in a file, from its size; sensitive.
+    """Returns an upper bound of the number of keys in a file, computed from its size; sensitive.
 
     Raises:
         DataError: The file is missing.
@@ -85,7 +87,7 @@ def key_count_at_most(path: Path) -> int:
 
 
 def _common(sorted_keys: Keys, wanted: Keys) -> Keys:
-    """Those of `wanted` among `sorted_keys`."""
+    """Returns those of `wanted` that are in `sorted_keys`."""
     if not sorted_keys.size or not wanted.size:
         return np.empty(0, np.uint64)
     if wanted[-1] < sorted_keys[0] or wanted[0] > sorted_keys[-1]:
@@ -97,7 +99,7 @@ def _common(sorted_keys: Keys, wanted: Keys) -> Keys:
 
 
 def _pages(content: mmap.mmap, keys: Keys) -> list[tuple[Keys, Keys]] | None:
-    """The pages that may hold some of `keys`, each with those; None when the file is not laid out as ours are."""
+    """Returns the pages that may hold some of `keys`, each with those keys; None if the file has another layout."""
     page = single_page(content)
     if page is not None:
         return [(page, keys)]
@@ -108,9 +110,9 @@ def _pages(content: mmap.mmap, keys: Keys) -> list[tuple[Keys, Keys]] | None:
 
 
 def _chosen_pages(content: mmap.mmap, keys: Keys) -> Iterator[tuple[Keys, Keys]]:
-    """The page of each row group whose statistics allow some of `keys`.
+    """Yields the page of each row group whose statistics allow some of `keys`, with those keys.
 
-    A column chunk of ours is one plain page: its header, then the keys, which end where the chunk ends.
+    A column chunk that this package wrote is one plain page: a header, then the keys, which end where the chunk ends.
     """
     footer_bytes = int.from_bytes(content[-8:-4], "little")
     footer = pq.read_metadata(pa.BufferReader(content[-8 - footer_bytes :]))

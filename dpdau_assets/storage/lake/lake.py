@@ -1,8 +1,8 @@
-"""The lake: the files of a data folder, who may replace them, and DuckDB over them.
+"""The lake: the files of a data folder, the lock for replacing them, and DuckDB over them.
 
-Belongs here: making the folders, the lake lock, temporary folders and their sweep, the catalogue of views. Does not
-belong here: where a file lies (`layout`), the bytes of a file (`key_files`), what the ledger says about it
-(`partitions`), counting (`core.windows`).
+Belongs here: creating the folders, the lake lock, temporary folders and their removal, the catalogue of views. Does not
+belong here: the path of a file (`layout`), its bytes (`key_files`), its row in the ledger (`partitions`), counting
+(`core.windows`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Lake(Layout):
     threads: int | None = None
 
     def make_folders(self) -> None:
-        """Makes the layout; existing folders stay as they are, their permissions too.
+        """Creates the missing folders; existing folders and their permissions do not change.
 
         Raises:
             StorageError: DATA_DIR cannot be created or written.
@@ -55,12 +55,12 @@ class Lake(Layout):
             )
 
     def lock(self, *, timeout_seconds: float | None = None, on_wait: Callable[[str], None] | None = None) -> FileLock:
-        """The lake lock: whoever replaces key-level files holds it from reading inputs to recording the result."""
+        """Returns the lake lock. An operation that replaces key-level files holds it from first read to recording."""
         return FileLock(self.lock_path, timeout_seconds=timeout_seconds, on_wait=on_wait)
 
     @contextmanager
     def temporary_folder(self, purpose: str = "work") -> Iterator[Path]:
-        """A folder below tmp/ that goes at the end of the block, or at the next sweep when the process was killed."""
+        """Makes a folder below tmp/, removed at the end of the block, or by the next sweep if the process is killed."""
         name = f"{purpose}-{os.getpid()}-{os.urandom(4).hex()}"
         folder = self.temporary_root / name
         descriptor = self._make_temporary(folder)
@@ -71,7 +71,7 @@ class Lake(Layout):
             os.close(descriptor)
 
     def _make_temporary(self, folder: Path) -> int:
-        """Makes `folder` and returns an open descriptor whose lock tells that its owner is alive."""
+        """Makes `folder` and returns an open descriptor whose lock shows that its owner is alive."""
         make_folder(self.temporary_root)
         with self._sweeping(fcntl.LOCK_SH):
             make_folder(folder, mode=0o700)
@@ -94,15 +94,15 @@ class Lake(Layout):
 
     @contextmanager
     def write_batch(self) -> Iterator[WriteBatch]:
-        """Pending files below tmp/ that are moved to their final paths together; see `WriteBatch`."""
+        """Opens a batch of pending files below tmp/ that are moved to their final paths together; see `WriteBatch`."""
         with self.temporary_folder("batch") as scratch, WriteBatch(scratch) as batch:
             yield batch
 
     def sweep_temporary(self, *, is_thorough: bool = False) -> int:
-        """Removes what killed processes left below tmp/ and returns how many entries went.
+        """Removes the entries that killed processes left below tmp/ and returns how many it removed.
 
-        Entries of living processes stay. With `is_thorough`, temporary files beside their places in lake/ and
-        staging/ go as well: hold the lake lock then.
+        Entries of living processes stay. With `is_thorough`, temporary files in lake/ and staging/ are removed as
+        well, which requires the lake lock.
         """
         make_folder(self.temporary_root)
         with self._sweeping(fcntl.LOCK_EX):
@@ -111,7 +111,7 @@ class Lake(Layout):
             for place in (self.partitions, self.staging):
                 temporary = [
                     Path(folder, entry)
-                    for folder, _, entries in os.walk(place)  # half the time of a recursive glob
+                    for folder, _, entries in os.walk(place)  # this takes half the time of a recursive glob
                     for entry in entries
                     if entry.startswith(".") and TEMPORARY_MARK in entry
                 ]
@@ -120,7 +120,7 @@ class Lake(Layout):
         return removed
 
     def unowned_temporary(self) -> tuple[list[Path], bool]:
-        """What killed processes left below tmp/, and whether living processes have files there; nothing is changed."""
+        """Returns what killed processes left below tmp/, and whether living processes have entries there."""
         if not self.temporary_root.is_dir():
             return [], False
         with self._sweeping(fcntl.LOCK_EX):
@@ -134,7 +134,7 @@ class Lake(Layout):
 
 
 def _sweep_entry(entry: Path) -> bool:
-    """Removes one entry of tmp/ unless its owner lives."""
+    """Removes one entry of tmp/ unless its owner is alive."""
     if entry.name == LOCK or _is_owned(entry):
         return False
     if entry.is_dir() and not entry.is_symlink():
@@ -146,7 +146,7 @@ def _sweep_entry(entry: Path) -> bool:
 
 
 def _is_owned(entry: Path) -> bool:
-    """Whether the lock of `entry` is held; without a lock, whether the process in its name lives."""
+    """Returns whether the lock of `entry` is held; without a lock, whether the process in its name is alive."""
     try:
         descriptor = os.open(entry / ALIVE_NAME, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

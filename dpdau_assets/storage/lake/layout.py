@@ -1,7 +1,7 @@
-"""Where everything in a data folder lies: every name below DATA_DIR, each said once.
+"""Defines the path of everything in a data folder: every name below DATA_DIR is written here once.
 
-Belongs here: names and paths. Does not belong here: making, locking or reading anything. Names on disk never change:
-folders that earlier versions made must open. Dagster's home, which may lie elsewhere, is named by the settings.
+Belongs here: names and paths. Does not belong here: making, locking or reading anything. Names on disk never change,
+because this version must open the folders of earlier ones. The settings name Dagster's home, which may lie elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 INBOX, STAGING, LAKE, TEMPORARY = "inbox", "staging", "lake", "tmp"
 DONE = "done"
-"""Where KEEP_SOURCES keeps sources, below the inbox."""
+"""The folder below the inbox where KEEP_SOURCES keeps sources."""
 LEDGERS, SECRETS, JOURNAL, BACKUPS = "ledgers", "secrets", "journal", "backups"
 REPORTS, PUBLISHED, PLACEHOLDERS, STREAMS = "reports", "published", "placeholders", "streams"
 QUARANTINE, CERTIFICATES, ROTATIONS = f"{REPORTS}/quarantine", f"{REPORTS}/certificates", f"{REPORTS}/rotations.md"
@@ -21,7 +21,7 @@ METRICS_CSV, METRICS, REPORT = f"{PUBLISHED}/metrics.csv", f"{PUBLISHED}/metrics
 CATALOGUE = "dpdau.duckdb"
 
 PRIVATE_FOLDERS = (INBOX, STAGING, LAKE, TEMPORARY, LEDGERS, REPORTS, QUARANTINE)
-"""Folders for this user alone: raw ids, pseudonyms and exact counts lie in them."""
+"""Folders that only the owner may open, because they hold raw ids, pseudonyms and exact counts."""
 OPEN_FOLDERS = (PUBLISHED,)
 
 RAW_EVENTS, ERASURE_REPLAY, DAILY_SKETCHES, MAU_UNIONS = "raw_events", "erasure_replay", "daily_sketches", "mau_unions"
@@ -35,7 +35,7 @@ LAKE_FILES = (LOCK, LEDGER_ID, INTENT, JOURNAL_END)
 
 DAY_MARK, KEYS_SUFFIX = "day=", ".parquet"
 WINDOWS = "windows"
-"""What the row of a partition of mau_unions calls its file."""
+"""The name by which the ledger row of a partition of mau_unions refers to its file."""
 FILES_OF_DAYS = f"{DAY_MARK}*/*{KEYS_SUFFIX}"
 KEY_FILE = re.compile(r"e(\d+)\.parquet")
 STAGED_FILE = re.compile(r"([0-9a-f]{32})-e(\d+)\.parquet")
@@ -47,7 +47,7 @@ def day_name(day: date) -> str:
 
 
 def day_of(folder: str) -> date | None:
-    """The day of a folder with this name; None for a name that is no day's."""
+    """The day of a folder with this name; None if the name is not that of a day's folder."""
     try:
         return date.fromisoformat(folder.removeprefix(DAY_MARK)) if folder.startswith(DAY_MARK) else None
     except ValueError:
@@ -60,7 +60,7 @@ def staged_name(batch: str, epoch: int) -> str:
 
 
 def partition_name(asset: str, name: str) -> str:
-    """The name of the file that the row of a partition calls `name`: an epoch, or `WINDOWS`."""
+    """The name of the file that a partition's ledger row refers to as `name`: an epoch, or `WINDOWS`."""
     return f"{name}{KEYS_SUFFIX}" if asset == MAU_UNIONS else f"e{name}{KEYS_SUFFIX}"
 
 
@@ -76,7 +76,7 @@ class Layout:
 
     @property
     def inbox(self) -> Path:
-        """Where sources are dropped."""
+        """The folder into which sources are put."""
         return self.root / INBOX
 
     @property
@@ -91,7 +91,7 @@ class Layout:
 
     @property
     def temporary_root(self) -> Path:
-        """Spill and pending files; pseudonyms only."""
+        """Spill and pending files, which hold pseudonyms but no raw ids."""
         return self.root / TEMPORARY
 
     @property
@@ -116,7 +116,7 @@ class Layout:
 
     @property
     def ledger_id_path(self) -> Path:
-        """Names the ledger that these files belong to."""
+        """The file that names the ledger to which these files belong."""
         return self.root / LAKE / LEDGER_ID
 
     @property
@@ -141,7 +141,7 @@ class Layout:
 
     @property
     def backups_lock_path(self) -> Path:
-        """The file of the lock that whoever writes backups holds."""
+        """The file of the lock that a process holds while it writes backups."""
         return self.root / BACKUPS / LOCK
 
     @property
@@ -164,7 +164,7 @@ class Layout:
         """The list of salt rotations: dates and fingerprints, no secret."""
         return self.root / ROTATIONS
 
-    # Paths are made in one piece: a fold over decades makes a hundred thousand of them.
+    # Each path is made by one join, because a fold over decades makes a hundred thousand paths.
 
     def staging_path(self, day: date, *, batch: str, epoch: int) -> Path:
         """The staged key file of one batch, day and epoch."""

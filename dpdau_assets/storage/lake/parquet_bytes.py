@@ -1,7 +1,7 @@
-"""The Parquet bytes of keys and tables: equal content is equal bytes.
+"""Makes the Parquet bytes of keys and tables: equal content gives equal bytes.
 
-Belongs here: the writer's options, which never change, because digests of files are compared for ever. No file is
-opened here.
+Belongs here: the writer's options, which never change, because digests of files from all versions are compared. No file
+is opened here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROW_GROUP_ROWS = 131_072
 
 
 def key_bytes(keys: Keys) -> pa.Buffer:
-    """The Parquet bytes of a key file; the same keys always give the same bytes.
+    """Returns the Parquet bytes of a key file; the same keys always give the same bytes.
 
     Args:
         keys: uint64[n], sorted, unique; sensitive.
@@ -30,7 +30,7 @@ def key_bytes(keys: Keys) -> pa.Buffer:
 
 
 def table_bytes(table: pa.Table) -> pa.Buffer:
-    """The Parquet bytes of `table` under fixed writer options, so that equal content is equal bytes."""
+    """Returns the Parquet bytes of `table` under fixed writer options, so that equal content gives equal bytes."""
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,

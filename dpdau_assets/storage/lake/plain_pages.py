@@ -1,7 +1,7 @@
-"""Pages of 64-bit numbers that lie in a Parquet file as they are, found without Arrow.
+"""Finds pages in a Parquet file that store 64-bit numbers uncompressed and unencoded, without Arrow.
 
-Belongs here: what the header of a page says. Which files have such pages, and what becomes of others, belongs to
-`files` and `key_search`; writing them, to Arrow.
+Belongs here: reading the header of a page. Which files have such pages, and how other files are read, belongs to
+`key_files` and `key_search`; writing pages belongs to Arrow.
 
 Reference: Parquet format, PageHeader and DataPageHeader, in Thrift's compact protocol.
 """
@@ -22,11 +22,11 @@ _NUMBERS = (4, 5, 6)
 
 @dataclass(frozen=True, slots=True)
 class PlainPage:
-    """Where the numbers of a page are.
+    """The position of a page's numbers.
 
     Attributes:
-        start: Position of the first one.
-        count: How many there are, 8 bytes each.
+        start: Position of the first number.
+        count: How many numbers there are, 8 bytes each.
     """
 
     start: int
@@ -34,15 +34,15 @@ class PlainPage:
 
     @property
     def end(self) -> int:
-        """The position after the last one."""
+        """The position after the last number."""
         return self.start + 8 * self.count
 
 
 def plain_page(content: bytes | mmap.mmap, position: int) -> PlainPage | None:
-    """The data page whose header is at `position`; None when its 64-bit numbers do not lie there as they are.
+    """Returns the data page whose header is at `position`; None unless it stores plain 64-bit numbers.
 
-    A page that is compressed, encoded, cut off, of another version or no data page is such a one. Whether the column
-    may hold nulls is the footer's matter: the bytes that tell of them would count as too many.
+    The result is None for a page that is compressed, encoded, truncated, of another version or no data page. The
+    caller checks in the footer whether the column may hold nulls; their bytes would make the page too long here.
     """
     try:
         header, start = _struct(content, position)
@@ -60,14 +60,14 @@ def plain_page(content: bytes | mmap.mmap, position: int) -> PlainPage | None:
 
 
 def _struct(content: bytes | mmap.mmap, position: int) -> tuple[Fields, int]:
-    """The members of the struct at `position`, and the position after it."""
+    """Returns the members of the struct at `position`, and the position after it."""
     fields: Fields = {}
     number = 0
     while mark := content[position]:
         position += 1
         step, kind = mark >> 4, mark & 15
         if not step:
-            raise ValueError  # a number that is no small step: no header has one
+            raise ValueError  # the field number is not a small step up, which no page header has
         number += step
         value: int | Fields | None = None
         if kind in _NUMBERS:
@@ -87,7 +87,7 @@ def _struct(content: bytes | mmap.mmap, position: int) -> tuple[Fields, int]:
 
 
 def _varint(content: bytes | mmap.mmap, position: int) -> tuple[int, int]:
-    """The unsigned number at `position`, and the position after it."""
+    """Returns the unsigned number at `position`, and the position after it."""
     value, shift = 0, 0
     while True:
         byte = content[position]

@@ -1,7 +1,7 @@
-"""The columns of every file that is written: each schema once.
+"""Defines the columns of every file that is written: each schema stands here once.
 
-Belongs here: names, types and what may be absent. Writing and reading belong to who makes the file. Schemas on disk
-never change: files that earlier versions wrote are read by these.
+Belongs here: column names, types and nullability. Writing and reading belong to the module that makes the file. Schemas
+on disk never change, because files of earlier versions are read with them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 KEY_COLUMN = "user_key"
 KEY_SCHEMA = pa.schema([pa.field(KEY_COLUMN, pa.uint64(), nullable=False)])
-"""A key file: of raw events, of live users, or staged (sensitive)."""
+"""The schema of a key file of raw events or live users, or of a staged one (sensitive)."""
 
 UNION_SCHEMA = pa.schema(
     [
@@ -23,7 +23,7 @@ UNION_SCHEMA = pa.schema(
         pa.field("sketch", pa.binary()),
     ]
 )
-"""A file of mau_unions; `users` is exact and for `set` only, `sketch` for the others only; both are sensitive."""
+"""The schema of mau_unions; `set` fills `users`, which is exact, and the others `sketch`; both are sensitive."""
 
 METRIC_SCHEMA = pa.schema(
     [
@@ -45,4 +45,4 @@ METRIC_SCHEMA = pa.schema(
         ("revision", pa.int32()),
     ]
 )
-"""published/metrics.parquet: the same as in a release body; nothing else of the ledger is published."""
+"""The schema of published/metrics.parquet: the values of a release body, and nothing else of the ledger."""

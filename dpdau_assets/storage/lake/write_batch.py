@@ -1,7 +1,7 @@
-"""Writing several files that become visible together.
+"""Writes several files that become visible together.
 
-Belongs here: the order temporary file, fsync, rename for many files at once. Does not belong here: how a table becomes
-bytes (`parquet_bytes`).
+Belongs here: the sequence temporary file, fsync, rename for many files at once. Does not belong here: how a table
+becomes bytes (`parquet_bytes`).
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class WriteBatch:
         """Makes all files durable, then moves them to their final paths, then makes the names durable.
 
         Raises:
-            StorageError: The disk refused; files not yet moved are removed.
+            StorageError: A file cannot be written or moved; files not yet moved are removed.
         """
         make_durable(self._pending.values())
         folders = {path.parent for path in self._pending}
         for folder in folders:
             make_folder(folder)
-        with ThreadPoolExecutor(MOVE_THREADS) as pool:  # most of a move is waiting for the replaced file to be freed
-            # a move does nothing where both are links of one file: then `pending` goes with scratch
+        with ThreadPoolExecutor(MOVE_THREADS) as pool:  # moves mostly wait for the replaced file to be freed
+            # a move does nothing if both are links of one file; `pending` is then removed with the scratch folder
             list(pool.map(replace, self._pending.values(), self._pending))
         make_names_durable(folders)
         self._pending.clear()

@@ -3,9 +3,10 @@
 Belongs here: `accounts`, `charges`, `releases`, `resets`. Does not belong here: what events cost (`core.accounting`),
 whether a release may be made (`operations.publish_release`).
 
-The one write transaction of a release, in order: `version` equals the one the bounds were computed for (else roll back
-and compute again), `find_release` finds nothing, `current_account` or `open_account`, `insert_charge`, the draw,
-`insert_release`. Because a writer's transaction excludes every other, nothing read in it can be outdated at commit.
+A release is made in one write transaction, in this order: check that `version` is still the one for which the bounds
+were computed (otherwise roll back and compute again), check that `find_release` finds nothing, `current_account` or
+`open_account`, `insert_charge`, the draw, `insert_release`. Because a write transaction excludes every other, nothing
+read in it can be outdated at commit.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Account:
         parameters: The mechanism's parameters as JSON.
         epsilon_cap: Cap on the composed loss.
         delta: The delta at which the caps hold.
-        month_cap: Cap on the month's loss over all metrics, as it was set at the opening.
-        year_cap: Cap on the loss of any 365 days, likewise.
+        month_cap: Cap on the month's loss over all metrics, as it was set when the account was opened.
+        year_cap: Cap on the loss of any 365 days, as it was set when the account was opened.
         opened_at: UTC ISO time.
         sealed_offset: The account's shared noise, encrypted; None where its mechanism has none.
     """
@@ -85,9 +86,9 @@ _VERSION = select(
 
 
 def version(connection: Connection) -> int:
-    """A number that grows with every account, charge and reset, and with nothing else.
+    """Returns a number that grows with every account, charge and reset, and with nothing else.
 
-    Their numbers never decrease and are never reused, so equal versions mean equal budgets.
+    The row numbers of these never decrease and are never reused, so equal versions mean equal budgets.
     """
     return int(connection.scalar(_VERSION) or 0)
 
@@ -150,7 +151,7 @@ def open_account(
         now: The time.
 
     Raises:
-        InternalError: At the end of the caller's block, when that account is open already.
+        InternalError: The account is open already; raised at the end of the caller's block.
     """
     values: dict[str, Any] = {
         "metric": metric,
@@ -170,7 +171,7 @@ def open_account(
 
 
 def set_sealed_offset(connection: Connection, account: Account, sealed: str) -> Account:
-    """Stores the encrypted shared noise of an account that was opened in this transaction; the account with it."""
+    """Stores the encrypted shared noise of an account opened in this transaction; returns the account with it."""
     connection.execute(update(accounts).where(accounts.c.account == account.account).values(sealed_offset=sealed))
     add_journal_entry(connection, "offset", {"account": account.account, "sealed_offset": sealed})
     return replace(account, sealed_offset=sealed)
@@ -194,7 +195,7 @@ def insert_charge(
         day: The released day.
         kind: `release`, `revision`, `threshold` for the search of a first threshold, `opening` for shared noise,
             `assumed` for a value or for shared noise that is lost.
-        events: What was done, at least one event.
+        events: The events to charge, at least one.
         outcome: What a threshold search found, or why something is assumed (public once charged).
         now: The time.
     """
@@ -208,14 +209,14 @@ def insert_charge(
         "charged_at": time_text(now),
     }
     number = inserted_number(connection, insert(charges).values(day=day, **values))
-    # The whole account goes along: the line that opened it may be lost, and this charge must still count.
+    # The entry holds the complete account: the line that opened it may be lost, and this charge must still count.
     opened = {**asdict(account), "parameters": dict(account.parameters)}
     add_journal_entry(connection, "charge", {"charge": number, "day": str(day), **values, "opened": opened})
     return number
 
 
 def assumed_days(connection: Connection, names: Iterable[str]) -> set[date]:
-    """Days charged as released although their values are lost, in the accounts of some names."""
+    """Returns the days charged as released although their values are lost, in the accounts of the given metrics."""
     query = select(charges.c.day).where(charges.c.kind == "assumed", charges.c.metric.in_(list(names)))
     return set(connection.scalars(query))
 
@@ -243,9 +244,9 @@ def lifetime_events(connection: Connection, metric: str | None = None) -> EventC
 def daily_events(
     connection: Connection, first: date, last: date, *, kinds: Iterable[str] = CHARGE_KINDS
 ) -> dict[date, EventCounts]:
-    """What was charged for each released day, over all metrics and generations; days without charges are left out.
+    """Returns the charges for each released day, over all metrics and generations; days without charges are left out.
 
-    Charges for shared noise are left out: they belong to a month (`shared_noise_charges_between`).
+    Charges for shared noise are left out, because they belong to a month (`shared_noise_charges_between`).
     """
     stored = type_coerce(charges.c.events, String)
     query = (
@@ -276,7 +277,7 @@ def _times(events: EventCounts, count: int) -> EventCounts:
 
 
 def record_reset(connection: Connection, metric: str, period: str, *, reason: str, now: datetime) -> Reset:
-    """Opens the next generation of a metric and month; its account follows with its first charge."""
+    """Opens the next generation of a metric and month; the first charge will open its account."""
     values: dict[str, Any] = {
         "metric": metric,
         "period": period,

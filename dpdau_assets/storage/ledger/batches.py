@@ -32,7 +32,7 @@ class Batch:
         accepted: Rows accepted.
         rejected: Rows rejected by reason.
         erasures: Rows with op "-".
-        is_folded: Whether a file of it has become part of raw_events.
+        is_folded: Whether one of its files has become part of raw_events.
     """
 
     seq: int
@@ -78,7 +78,7 @@ def record(
     """Records an accepted source with its staged files and returns its seq.
 
     Args:
-        connection: A write transaction; the files are durable in their places before it commits.
+        connection: A write transaction; the files are durable at their final paths before it commits.
         batch: The batch's name; must be new.
         source_format: `jsonl`, `csv` or `parquet`.
         events: Rows read.
@@ -101,7 +101,7 @@ def record(
     rows = [{"batch_seq": seq, "day": day, "epoch": epoch, "digest": digest} for day, epoch, digest in files]
     if rows:
         connection.execute(insert(staged_files), rows)
-    # How many files, not which: their days would outlive the users that are erased from them.
+    # The entry holds the number of files and not their days, which would outlive the users erased from them.
     add_journal_entry(connection, "batch", {"seq": seq, **values, "files": len(rows)})
     return seq
 
@@ -144,8 +144,8 @@ def forget_staged(connection: Connection, files: Iterable[StagedFile], *, is_fol
     """Removes the rows of staged files.
 
     Args:
-        connection: A write transaction; unlink the files after it committed.
-        files: Which ones.
+        connection: A write transaction; unlink the files after it has committed.
+        files: The staged files.
         is_fold: Whether they became part of raw_events, so that their batch can no longer be discarded; False for
             files that an erasure emptied.
     """
@@ -172,10 +172,10 @@ def set_staged_digest(connection: Connection, file: StagedFile, digest: str) -> 
 
 
 def discard(connection: Connection, batch_seq: int) -> None:
-    """Removes a batch that is not folded, with its staged rows; its source may be ingested again.
+    """Removes a batch that is not folded, with its staged rows, so that its source may be ingested again.
 
     Raises:
-        InternalError: A file of it is folded (look at `Batch.is_folded` first); nothing is removed.
+        InternalError: One of its files is folded (check `Batch.is_folded` first); nothing is removed.
     """
     is_folded = connection.scalar(select(batches.c.is_folded).where(batches.c.seq == batch_seq))
     if is_folded is not False:

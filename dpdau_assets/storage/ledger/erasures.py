@@ -4,8 +4,8 @@ Belongs here: `erasure_requests`, `erasure_log`, the tombstone floor, and the on
 pseudonyms and SQL's signed integers. Does not belong here: which epochs and days a request touches (`core.erasure`),
 rewriting files (`operations`).
 
-A tombstone says: everything of this pseudonym up to and with `through_day` is erased. It outlives its request, because
-late data, restores and rebuilds must not bring the user back; what linked it to its request goes on completion.
+A tombstone states that everything of a pseudonym up to and including `through_day` is erased. It outlives its request,
+because late data, restores and rebuilds must not bring the user back; its link to the request is removed on completion.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ REFERENCE_EPOCH_KEY = "tombstone_base"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tombstones:
-    """Erased pseudonyms of one epoch; sensitive, prints as nothing.
+    """Erased pseudonyms of one epoch. They are sensitive and print as nothing.
 
     Attributes:
         keys: uint64[n], sorted, unique.
-        through: datetime64[D][n], the last erased day of each.
+        through: datetime64[D][n], the last erased day of each key.
     """
 
     keys: Keys
@@ -49,7 +49,7 @@ class Tombstones:
 
     @classmethod
     def until(cls, keys: Keys, through_day: date) -> Tombstones:
-        """The same last day for all `keys` (any order, repeats allowed)."""
+        """Returns tombstones with the same last day for all `keys` (any order, repeats allowed)."""
         distinct = np.unique(keys)
         return cls(distinct, np.full(len(distinct), np.datetime64(through_day, "D")))
 
@@ -89,8 +89,8 @@ class Recorded:
 
     Attributes:
         seq: The request's position in the order of requests.
-        is_repeat: Whether a request of that name existed; nothing was changed then.
-        unchanged_users: Users that were erased through that day before (trusted side).
+        is_repeat: Whether a request of that name existed already, so that nothing was changed.
+        unchanged_users: Users that were already erased through that day (trusted side).
     """
 
     seq: int
@@ -117,7 +117,7 @@ def request(
     users: int,
     now: datetime,
 ) -> Recorded:
-    """Records a request with its tombstones; each keeps the latest of its days.
+    """Records a request with its tombstones; each tombstone keeps the latest of its days.
 
     A tombstone that is new or whose day moves becomes pending under this request.
 
@@ -149,9 +149,9 @@ def request(
 
 
 def restore_coverage(connection: Connection, coverage: Mapping[str, str]) -> None:
-    """Sets floor and reference epoch that a recorded request was made with, if the lines that settled them are lost.
+    """Sets the floor and the reference epoch of a recorded request, if the journal lines that set them are lost.
 
-    Without them its tombstones would pass for ones that leave out no epoch, and no source would be filtered.
+    Without them its tombstones would seem to leave out no epoch, and no source would be filtered.
     """
     for key in (FLOOR_KEY, REFERENCE_EPOCH_KEY):
         if key in coverage and get_meta(connection, key) is None:
@@ -159,7 +159,7 @@ def restore_coverage(connection: Connection, coverage: Mapping[str, str]) -> Non
 
 
 def _coverage(connection: Connection) -> dict[str, str]:
-    """The floor and the reference epoch, as the journal holds them with every request."""
+    """Returns the floor and the reference epoch, in the form that the journal holds with every request."""
     found = {key: get_meta(connection, key) for key in (FLOOR_KEY, REFERENCE_EPOCH_KEY)}
     return {key: value for key, value in found.items() if value is not None}
 
@@ -170,7 +170,7 @@ def upsert_tombstones(connection: Connection, epoch: int, tombstones: Tombstones
         return 0
     before = _total_changes(connection)
     for day in np.unique(tombstones.through):
-        # sorted as SQL sorts, so that neighbouring rows share pages
+        # rows are inserted in SQL's order, so that neighbouring rows share pages
         keys = np.sort(to_signed(tombstones.keys[tombstones.through == day]))
         connection.exec_driver_sql(
             "INSERT INTO erasure_log (epoch, user_key, through_day, seq, pending) "
@@ -236,11 +236,11 @@ def tombstones(
     """The tombstones of one epoch.
 
     Args:
-        connection: Any transaction; one read transaction for all epochs gives one state.
+        connection: Any transaction; use one read transaction for all epochs to see one state.
         epoch: The epoch.
-        through_at_least: Only those that erase this day; None for all.
-        only_pending: Only those whose request is not complete.
-        applied_upto: Leaves out those of pending requests after this one.
+        through_at_least: Only tombstones that erase this day; None for all.
+        only_pending: Only tombstones whose request is not complete.
+        applied_upto: Tombstones of pending requests after this one are left out.
     """
     condition, values = "epoch = ?", [str(epoch)]
     if through_at_least is not None:
@@ -257,7 +257,7 @@ def tombstones(
     ).one()
     if found is None:
         return Tombstones(np.empty(0, np.uint64), np.empty(0, "datetime64[D]"))
-    keys = to_unsigned(np.fromstring(found, dtype=np.int64, sep=","))  # three times faster than rows
+    keys = to_unsigned(np.fromstring(found, dtype=np.int64, sep=","))  # this is three times faster than fetching rows
     through = np.frombuffer(days.encode("ascii"), dtype="S10").astype("datetime64[D]")
     order = np.argsort(keys)
     return Tombstones(keys[order], through[order])
@@ -282,14 +282,14 @@ def complete(connection: Connection, upto_seq: int, *, now: datetime) -> int:
 
 
 def forget_tombstones(connection: Connection, *, before: date, below_epoch: int) -> int:
-    """Removes the tombstones that erase no day from `before` on, and those of epochs below `below_epoch`; how many.
+    """Removes tombstones that erase no day from `before` on, and those of epochs below `below_epoch`; returns how many.
 
     Call `Ledger.scrub` after the commit.
 
     Args:
         connection: A write transaction.
         before: First day that may be held or accepted.
-        below_epoch: First epoch that is not destroyed.
+        below_epoch: The first epoch that is not destroyed.
     """
     columns = erasure_log.c
     statement = delete(erasure_log).where(or_(columns.through_day < before, columns.epoch < below_epoch))
@@ -297,18 +297,18 @@ def forget_tombstones(connection: Connection, *, before: date, below_epoch: int)
 
 
 def tombstone_floor(connection: Connection) -> date | None:
-    """The first day that tombstones cover, None before the first erasure; earlier days are closed for good."""
+    """Returns the first day that tombstones cover, None before the first erasure; earlier days stay closed for ever."""
     value = get_meta(connection, FLOOR_KEY)
     return None if value is None else date.fromisoformat(value)
 
 
 def acceptance_floor(connection: Connection) -> date:
-    """The first day whose activity can be accepted: erasures reach back to it and nothing of it was dropped."""
+    """Returns the first day whose activity can be accepted: erasures cover it and retention has not dropped it."""
     return max(tombstone_floor(connection) or EARLIEST_DAY, retention_floor(connection))
 
 
 def set_tombstone_floor(connection: Connection, day: date) -> None:
-    """Sets the first day that tombstones cover; once, with the first erasure."""
+    """Sets the first day that tombstones cover; it is set once, with the first erasure."""
     set_meta(connection, FLOOR_KEY, day.isoformat())
 
 
@@ -318,14 +318,14 @@ def has_any(connection: Connection) -> bool:
 
 
 def reference_epoch(connection: Connection) -> int | None:
-    """The epoch under which everybody erased has a tombstone, and from which on tombstones leave out no epoch.
+    """Returns the epoch under which every erased user has a tombstone, and from which on tombstones leave out no epoch.
 
-    None before the first erasure, and in a ledger whose tombstones leave out none at all.
+    It is None before the first erasure, and in a ledger whose tombstones leave out no epoch.
     """
     value = get_meta(connection, REFERENCE_EPOCH_KEY)
     return None if value is None else int(value)
 
 
 def set_reference_epoch(connection: Connection, epoch: int) -> None:
-    """Sets the reference epoch; once, with the first erasure."""
+    """Sets the reference epoch; it is set once, with the first erasure."""
     set_meta(connection, REFERENCE_EPOCH_KEY, str(epoch))

@@ -18,13 +18,13 @@ from dpdau_assets.storage.ledger.schema import frozen_windows
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FrozenWindow:
-    """One count (sensitive; prints as nothing).
+    """One frozen count (sensitive; prints as nothing).
 
     Attributes:
         day: Last day of the window.
-        window_days: Its length.
+        window_days: Length of the window.
         users: Distinct users as they were stored when the window froze.
-        is_exact: Whether that is their number; False for what a sketch estimated.
+        is_exact: Whether `users` is the exact number; False if a sketch estimated it.
     """
 
     day: date
@@ -34,7 +34,7 @@ class FrozenWindow:
 
 
 def freeze(connection: Connection, windows: Iterable[FrozenWindow]) -> int:
-    """Keeps counts; a window that is frozen already stays as it is; how many were new.
+    """Stores counts and returns how many were new; a window that is frozen already does not change.
 
     Args:
         connection: The write transaction that raises the floor of retention.

@@ -1,10 +1,10 @@
-"""The ledger's connections: transactions that mean what they say, creation once, migrations, small facts.
+"""The ledger's connections: transactions, creation that happens once, migrations, and small facts.
 
 Belongs here: how to open, read, write and migrate the SQL ledger. Does not belong here: what the rows mean (`batches`,
 `partitions`, `erasures`, `accounts`).
 
-The SQLite driver is left in autocommit and every transaction is begun here: BEGIN IMMEDIATE for a writer, so that what
-it reads cannot change before it commits; a deferred BEGIN for a reader, which sees one state throughout.
+The SQLite driver stays in autocommit mode and every transaction is begun here: BEGIN IMMEDIATE for a writer, so that
+what it reads cannot change before it commits, and a deferred BEGIN for a reader, which sees one state throughout.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HEAD_REVISION = "0003"
 SEQ_KEY = "journal_seq"
 DIGEST_KEY = "journal_digest"
 FACTS_WITHOUT_ENTRY = frozenset({SEQ_KEY, DIGEST_KEY, "partition_version"})
-"""Facts that the journal is not told of: its own place, and what a restore makes anew."""
+"""Facts that the journal does not record: its own last line, and what a restore makes anew."""
 PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",
     "PRAGMA journal_mode = WAL",
@@ -53,18 +53,18 @@ PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
 )
-"""Temporary tables stay in memory: a VACUUM would write tombstones to a folder outside DATA_DIR."""
+"""Keeps temporary tables in memory: a VACUUM would otherwise write tombstones to a folder outside DATA_DIR."""
 
 
 class Recorder(Protocol):
-    """Who writes down what a transaction did before it commits; the journal."""
+    """An object that records what a transaction did before it commits; the journal is one."""
 
     def begin(self, connection: Connection) -> bool:
-        """Called at the begin of a write transaction; whether it did one again that never committed."""
+        """Is called when a write transaction begins; returns whether it replayed a transaction that never committed."""
         ...
 
     def flush(self, connection: Connection) -> None:
-        """Called last before its commit."""
+        """Is the last call before the transaction commits."""
         ...
 
 
@@ -72,7 +72,7 @@ class Ledger:
     """The SQL ledger at one URL; made by `create_or_open` or `open_existing`.
 
     Attributes:
-        journal: Told of every write transaction; None for a ledger that keeps no journal, such as a copy.
+        journal: Records every write transaction; None for a ledger without a journal, such as a copy.
     """
 
     def __init__(self, url: URL, *, journal: Recorder | None = None) -> None:
@@ -84,7 +84,7 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that sees one unchanging state and never waits for a writer.
+        """Yields a connection that sees one unchanging state and never waits for a writer.
 
         Raises:
             StorageError: The database cannot be read.
@@ -94,13 +94,13 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """The only writer's connection: everything in the block commits durably together, or not at all.
+        """Yields the only writer's connection: everything in the block commits durably together, or not at all.
 
-        Another writer waits up to 30 s before this block starts, so nothing read in it can be outdated. What the
-        block did is in the journal, durably, before it commits.
+        The block starts after every other writer has finished (it waits at most 30 s), so nothing read in it can be
+        outdated. The journal durably records what the block did before it commits.
 
         Raises:
-            StorageError: Another writer took longer than 30 s, or the disk refused; nothing was written.
+            StorageError: Another writer took longer than 30 s, or the disk failed; nothing was written.
             DataError: The ledger is older than its journal.
         """
         is_redone = True
@@ -110,7 +110,7 @@ class Ledger:
                 self._is_made = self._is_made or inspect(connection).has_table("meta")
                 is_redone = self.journal is not None and self._is_made and self.journal.begin(connection)
                 if is_redone:
-                    continue  # commits it alone: a further line before that commit could not be told from a lost one
+                    continue  # commits the replay alone: a further line before that could not be told from a lost one
                 yield connection
                 if self.journal is not None:
                     self.journal.flush(connection)
@@ -141,7 +141,7 @@ class Ledger:
             repeat: The command that does this again.
 
         Raises:
-            StorageError: Another connection was at work for 30 s; the log is as it was.
+            StorageError: Another connection was busy for 30 s; the log did not change.
         """
         with self._translated(), self._engine.connect().execution_options(dpdau_begin="") as connection:
             is_refused, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
@@ -152,7 +152,7 @@ class Ledger:
             )
 
     def copy_to(self, path: Path) -> None:
-        """Writes the present state into a new database file of its own, while others go on reading and writing.
+        """Writes the present state into a new database file, while other processes go on reading and writing.
 
         Args:
             path: A file that does not exist yet; durable only after `make_durable`.
@@ -173,27 +173,27 @@ class Ledger:
                     ) from None
 
     def compact(self) -> None:
-        """Writes the database anew from its rows alone, so that nothing stays in free space, and empties the log.
+        """Rewrites the database from its rows alone, so that no deleted value stays in free space, and empties the log.
 
         Raises:
-            StorageError: Another connection is at work, or the disk is full; nothing was changed.
+            StorageError: Another connection is busy, or the disk is full; nothing was changed.
         """
         with self._translated(), self._engine.connect().execution_options(dpdau_begin="") as connection:
             connection.exec_driver_sql("VACUUM")
         self.scrub()
 
     def close(self) -> None:
-        """Closes all pooled connections; needed before a fork and in tests only."""
+        """Closes all pooled connections. Only tests, and processes before a fork, need this."""
         self._engine.dispose()
 
 
 def create_or_open(url: str, *, synthetic: bool = False, journal: Recorder | None = None) -> Ledger:
-    """The ledger at `url`, created and migrated once however many processes ask at the same time.
+    """Returns the ledger at `url`; it is created and migrated once, even if many processes ask at the same time.
 
     Args:
         url: SQLAlchemy URL; `sqlite:////absolute/path` in this version.
-        synthetic: Public. Whether a new ledger may use seeded noise for ever; real data must never enter it.
-        journal: Told of every write transaction from its creation on.
+        synthetic: Whether a new ledger may always use seeded noise; real data must never enter it (public).
+        journal: Records every write transaction from the ledger's creation on.
 
     Raises:
         ConfigurationError: The URL is not SQLite, lies on a network file system, or the ledger exists and holds real
@@ -216,10 +216,10 @@ def create_or_open(url: str, *, synthetic: bool = False, journal: Recorder | Non
 
 
 def open_existing(url: str, *, journal: Recorder | None = None) -> Ledger | None:
-    """The ledger at `url`, migrated when it is older than this version; None when there is none.
+    """Returns the ledger at `url`, migrated when it is older than this version; None when there is none.
 
     Raises:
-        ConfigurationError: As `create_or_open`, or the ledger is newer than this version.
+        ConfigurationError: As in `create_or_open`, or the ledger is newer than this version.
         StorageError: The database cannot be opened.
     """
     parsed = _checked_url(url)
@@ -236,7 +236,9 @@ def open_existing(url: str, *, journal: Recorder | None = None) -> Ledger | None
 
 
 def open_copy(path: Path) -> Ledger:
-    """The ledger in a copy: migrated to this version, without a journal; an empty file gets empty tables and no facts.
+    """Returns the ledger in a copy, migrated to this version and without a journal.
+
+    An empty file gets empty tables and no facts.
 
     Args:
         path: A file that nobody else uses.
@@ -258,7 +260,7 @@ def get_meta(connection: Connection, key: str) -> str | None:
 
 
 def set_meta(connection: Connection, key: str, value: str) -> None:
-    """Sets a small fact, replacing an earlier value; the journal is told of a change."""
+    """Sets a small fact, replacing an earlier value; the journal records a change."""
     if key not in FACTS_WITHOUT_ENTRY and get_meta(connection, key) != value:
         journal_entries.add_journal_entry(connection, "fact", {"key": key, "value": value})
     statement = upsert(schema.meta).values(key=key, value=value)
@@ -276,7 +278,7 @@ def inserted_number(connection: Connection, statement: Insert) -> int:
 
 
 def time_text(moment: datetime) -> str:
-    """A time as the ledger stores it: UTC, ISO, always with microseconds, so that text order is time order."""
+    """Returns a time as the ledger stores it: UTC, ISO, always with microseconds, so that text order is time order."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -326,7 +328,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _translate(error: DBAPIError, place: str) -> StorageError | InternalError:
-    """Our own line for a driver's error; the driver's text is not shown, it may quote values."""
+    """Returns our own message for a driver's error; the driver's text is not shown, because it may quote values."""
     name = getattr(error.orig, "sqlite_errorname", "") or type(error.orig).__name__
     if isinstance(error, IntegrityError):
         return InternalError(f"the ledger {place} refused a row that breaks one of its rules ({name})")

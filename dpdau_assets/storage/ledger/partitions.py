@@ -1,7 +1,7 @@
-"""Ledger rows of the lake's partitions: the truth about every (asset, day).
+"""Ledger rows of the lake's partitions, which are authoritative for every (asset, day).
 
 Belongs here: `partitions`. Does not belong here: when a partition is current (`operations`), its files (`lake`). A
-missing row means nothing is known about that day and counts as empty.
+missing row means that nothing is known about that day, which then counts as empty.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Partition:
         files: Epoch (or `windows`) to SHA-256 of the file's bytes; empty for a day without rows.
         input_digest: Digest of everything it was made from.
         applied_erasure_seq: All erasure requests up to this one have been applied.
-        built_at: UTC ISO time of the last change of its row; "" before it is saved.
+        built_at: UTC ISO time of the last change of the row; "" before it is saved.
         version: Position in the order of changes; 0 before it is saved.
     """
 
@@ -49,7 +49,7 @@ class Partition:
 
 
 def digest_of(files: Mapping[str, str]) -> str:
-    """SHA-256 over the sorted lines `epoch:digest`; of nothing for a day without files."""
+    """Returns SHA-256 over the sorted lines `epoch:digest`; for a day without files, over no bytes."""
     lines = sorted(f"{epoch}:{digest}" for epoch, digest in files.items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -71,7 +71,7 @@ def load(
 
 
 def names_of_files(connection: Connection) -> list[tuple[str, str, str]]:
-    """Asset, day and epoch (or `windows`) of every file of every partition, as text: six times faster than `load`."""
+    """Returns asset, day and epoch (or `windows`) of every partition's files as text, six times faster than `load`."""
     query = "SELECT asset, day, key FROM partitions, json_each(files)"
     return [(row[0], row[1], row[2]) for row in connection.exec_driver_sql(query)]
 
@@ -80,7 +80,7 @@ def save(connection: Connection, rows: Iterable[Partition], *, now: datetime) ->
     """Inserts or replaces partitions; each gets the next version.
 
     Args:
-        connection: A write transaction; the files are durable in their places before it commits.
+        connection: A write transaction; the files are durable at their final paths before it commits.
         rows: Partitions; `built_at` and `version` are set here.
         now: The time.
     """
@@ -98,38 +98,38 @@ def save(connection: Connection, rows: Iterable[Partition], *, now: datetime) ->
 
 
 def last_version(connection: Connection) -> int:
-    """The newest version ever given, 0 before the first; never given again, even when rows go."""
+    """Returns the newest version ever given, 0 before the first. No version is reused, even after rows are removed."""
     return int(get_meta(connection, VERSION_KEY) or 0)
 
 
 def days_with(connection: Connection, asset: str) -> list[date]:
-    """The days known of an asset, in order; days without rows included."""
+    """Returns the known days of an asset in order, including days whose partition is empty."""
     query = select(partitions.c.day).where(partitions.c.asset == asset).order_by(partitions.c.day)
     return list(connection.scalars(query))
 
 
 def forget(connection: Connection, asset: str, *, before: date) -> int:
-    """Removes the rows of an asset's days before `before`; how many they were. Remove the files after the commit."""
+    """Removes an asset's rows of days before `before`; returns how many. Remove the files after the commit."""
     statement = delete(partitions).where(partitions.c.asset == asset, partitions.c.day < before)
     return int(connection.execute(statement).rowcount)
 
 
 def last_day(connection: Connection) -> date | None:
-    """The latest day known of any asset, None when nothing is known."""
+    """Returns the latest known day of any asset, None when nothing is known."""
     value: date | None = connection.scalar(select(func.max(partitions.c.day)))
     return value
 
 
 def mark_applied(connection: Connection, seq: int) -> int:
-    """Records that all erasure requests up to `seq` are applied to every partition; returns how many rows moved.
+    """Records that all erasure requests up to `seq` are applied to every partition; returns how many rows changed.
 
-    The files of a partition that changed are saved with `save` in the same transaction; versions stay.
+    A partition whose files changed is saved with `save` in the same transaction; this call changes no version.
     """
     statement = update(partitions).where(partitions.c.applied_erasure_seq < seq).values(applied_erasure_seq=seq)
     return int(connection.execute(statement).rowcount)
 
 
 def lowest_applied(connection: Connection) -> int | None:
-    """The erasure request up to which every partition is clean; None when there is no partition."""
+    """Returns the erasure request up to which every partition is free of erased users; None without partitions."""
     value: int | None = connection.scalar(select(func.min(partitions.c.applied_erasure_seq)))
     return value

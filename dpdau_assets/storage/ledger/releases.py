@@ -1,6 +1,6 @@
 """The ledger's `releases` table: published values as they were stored, which never change.
 
-Belongs here: inserting a release and reading stored ones. What a release is charged belongs to `accounts`.
+Belongs here: inserting a release and reading stored ones. The charge of a release belongs to `accounts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dpdau_assets.storage.ledger.schema import between, releases
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One published value (public whole, apart from `drawn` below zero)."""
+    """One published value. All of it is public, except a `drawn` below zero."""
 
     charge: int
     metric: str
@@ -52,7 +52,7 @@ def insert_release(
         day: The released day.
         revision: Number of this value among those of the metric and day; increasing.
         drawn: The raw noisy integer.
-        result: What was derived from it at the draw, as JSON.
+        result: The result that was derived from `drawn`, as JSON.
         reason: Public reason of a revision; None for the first value.
         now: The time.
     """
@@ -86,14 +86,14 @@ def find_release(connection: Connection, metric: str, day: date) -> Release | No
 
 
 def last_release(connection: Connection, metric: str) -> Release | None:
-    """The release of a metric that was made last, whatever its day; None when there is none."""
+    """Returns the release of a metric that was made last, whatever its day; None when there is none."""
     query = select(releases).where(releases.c.metric == metric).order_by(releases.c.charge.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return None if row is None else Release(**row._mapping)
 
 
 def released_days(connection: Connection, metric: str) -> set[date]:
-    """The days of which a metric is released."""
+    """Returns the days for which a metric is released."""
     return set(connection.scalars(select(releases.c.day).where(releases.c.metric == metric)))
 
 
@@ -105,7 +105,7 @@ def releases_between(
     metric: str | None = None,
     all_revisions: bool = False,
 ) -> list[Release]:
-    """Published values by day, metric and revision; only the latest revision of each unless asked otherwise."""
+    """Returns published values by day, metric and revision; by default only the latest revision of each."""
     query = select(releases).where(*between(releases.c.day, first, last))
     if metric is not None:
         query = query.where(releases.c.metric == metric)

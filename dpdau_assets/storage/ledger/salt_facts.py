@@ -1,7 +1,8 @@
-"""What the ledger knows of salt epochs and of the first day that is still held, as facts in `meta`.
+"""Facts in `meta` about salt epochs and about the first day that is still held.
 
-Belongs here: reading and setting the fingerprint of the salt store, the epochs destroyed, the floor of retention. When
-they change belongs to operations (`rotate_salt`, `apply_retention`); the secrets, to `salt_store`. None ever goes back.
+Belongs here: reading and setting the fingerprint of the salt store, the destroyed epochs, the floor of retention. When
+they change belongs to operations (`rotate_salt`, `apply_retention`); the secrets belong to `salt_store`. No fact ever
+returns to an earlier value.
 """
 
 from __future__ import annotations
@@ -19,33 +20,33 @@ RETENTION_KEY = "retention_floor"
 
 
 def fingerprint(connection: Connection) -> str | None:
-    """The fingerprint of the salt store that everything since the last rotation was keyed with; None at first."""
+    """Returns the fingerprint of the salt store that has keyed everything since the last rotation; None at first."""
     return get_meta(connection, FINGERPRINT_KEY)
 
 
 def set_fingerprint(connection: Connection, value: str) -> None:
-    """Sets the fingerprint: at the first ingest, and by every rotation."""
+    """Sets the fingerprint; the first ingest and every rotation do so."""
     set_meta(connection, FINGERPRINT_KEY, value)
 
 
 def destroyed_below(connection: Connection) -> int:
-    """Epochs below this one are destroyed for good; 0 while none is."""
+    """Returns the epoch below which all epochs are destroyed; 0 while none is."""
     return int(get_meta(connection, DESTROYED_KEY) or 0)
 
 
 def set_destroyed_below(connection: Connection, epoch: int) -> None:
-    """Records that the epochs below `epoch` are destroyed; their secrets go after the commit."""
+    """Records that the epochs below `epoch` are destroyed; their secrets are removed after the commit."""
     set_meta(connection, DESTROYED_KEY, str(max(epoch, destroyed_below(connection))))
 
 
 def retention_floor(connection: Connection) -> date:
-    """The first day that may be held: earlier days are dropped and refused; 1970-01-01 while nothing was dropped."""
+    """Returns the first day that may be held: earlier days were dropped and are refused; 1970-01-01 at first."""
     value = get_meta(connection, RETENTION_KEY)
     return EARLIEST_DAY if value is None else date.fromisoformat(value)
 
 
 def raise_retention_floor(connection: Connection, day: date) -> date:
-    """Moves the floor up to `day`, never down; the floor."""
+    """Raises the floor to `day` if it is lower, and returns the floor."""
     floor = max(day, retention_floor(connection))
     if floor > EARLIEST_DAY:
         set_meta(connection, RETENTION_KEY, floor.isoformat())

@@ -192,7 +192,7 @@ resets = Table(
 
 SHARED_NOISE_KIND = "opening"
 ASSUMED_SHARED_NOISE = "is_opening"
-"""Name in the outcome of an `assumed` charge that pays for lost shared noise, and not for a lost value."""
+"""The name in the outcome of an `assumed` charge that pays for lost shared noise and not for a lost value."""
 IS_ASSUMED_SHARED_NOISE_CHARGE: ColumnElement[bool] = and_(
     charges.c.kind == "assumed", func.coalesce(charges.c.outcome[ASSUMED_SHARED_NOISE].as_boolean(), false())
 )

@@ -1,6 +1,6 @@
 """The charges for the shared noise of accounts: those of kind `opening`, and those of kind `assumed` for lost noise.
 
-Belongs here: reading them. Their writing is that of any charge (`accounts`), their meaning
+Belongs here: reading these charges. Writing them belongs to `accounts`, as for any charge, and their meaning to
 `core.mechanisms.correlated`.
 """
 

@@ -1,12 +1,12 @@
-"""Whether any of some pseudonyms occurs in bytes of no known format: as a number or as text.
+"""Searches bytes of unknown format for pseudonyms, as numbers and as text.
 
-Belongs here: the scan of buffers and files. Does not belong here: which pseudonyms are looked for, which files
-(`operations.verify`), or files whose format is known (`files`).
+Belongs here: the scan of buffers and files. Does not belong here: which pseudonyms are looked for and in which files
+(`operations.verify`), or files whose format is known (`key_files`).
 
-A pseudonym is found when its 64 bits stand anywhere in the bytes, at any offset and in either byte order, or as 16
-hexadecimal or 12 to 20 decimal digits, signed or not, within any run of them: in a page of a database the next byte may
-look like one digit more. Compressed or encrypted content is not opened here. By chance 2^-64 of all positions match
-each pseudonym.
+A pseudonym is found when its 64 bits occur in the bytes, at any offset and in either byte order. It is also found as 16
+hexadecimal or 12 to 20 decimal digits, signed or not, within any run of digits, because in a page of a database the
+next byte may look like one more digit. Compressed or encrypted content is not opened here. By chance, each pseudonym
+matches 2^-64 of all positions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Keys = npt.NDArray[np.uint64]
 
 CHUNK_BYTES = 4 << 20
 OVERLAP_BYTES = 64
-"""Longer than any spelling of a pseudonym, so that none is cut in two between chunks."""
+"""More bytes than any spelling of a pseudonym, so that none is split between two chunks."""
 SHORT_BITS = 48
 """SQLite stores a signed number that fits into 48 bits in six bytes."""
 
@@ -58,18 +58,18 @@ class KeySearch:
         return bool(self._keys.size)
 
     def has_any(self, values: Keys) -> bool:
-        """Whether one of `values` (any order) is looked for."""
+        """Returns whether one of `values` (any order) is looked for."""
         return self.among(values).size > 0
 
     def among(self, values: Keys) -> Keys:
-        """Those of `values` that are looked for; sensitive."""
+        """Returns those of `values` that are looked for; sensitive."""
         if not self._keys.size or not values.size:
             return np.empty(0, np.uint64)
         candidates = values[np.flatnonzero(self._is_possible[values >> self._shift])]
         return candidates[_is_in(self._keys, candidates)]
 
     def is_in_bytes(self, content: bytes | bytearray | memoryview, *, is_sqlite: bool = False) -> bool:
-        """Whether one of them occurs in `content`, in any of the spellings above.
+        """Returns whether a pseudonym occurs in `content`, in any of the spellings above.
 
         Args:
             content: Any bytes; sensitive.
@@ -81,7 +81,7 @@ class KeySearch:
         return self._is_binary_in(whole, is_sqlite=is_sqlite) or self._is_text_in(whole)
 
     def is_in_stream(self, chunks: Iterable[bytes], *, is_sqlite: bool = False) -> bool:
-        """As `is_in_bytes` for content that arrives in pieces."""
+        """Returns the same as `is_in_bytes`, for content that arrives in pieces."""
         tail = b""
         for chunk in chunks:
             if self.is_in_bytes(tail + chunk, is_sqlite=is_sqlite):
@@ -113,12 +113,12 @@ class KeySearch:
 
 
 def _has_run(content: bytes, is_member: bytes, length: int) -> bool:
-    """Whether `length` neighbouring bytes of `content` are members; much faster than a regular expression."""
+    """Returns whether `length` consecutive bytes of `content` are members, much faster than a regular expression."""
     return content.translate(is_member).find(b"\1" * length) >= 0
 
 
 def _decimal_values(text: bytes) -> Iterator[Keys]:
-    """The values of all neighbouring digits of `text` that a decimal pseudonym may have, by their number.
+    """Yields the values of all runs of consecutive digits in `text`, for each length that a decimal pseudonym may have.
 
     Numbers beyond 64 bits wrap around, which only adds values that nobody looks for.
     """
@@ -134,7 +134,7 @@ def _decimal_values(text: bytes) -> Iterator[Keys]:
 
 
 def _hexadecimal_values(text: bytes) -> Keys:
-    """The value of every 16 neighbouring hexadecimal digits of `text`."""
+    """Returns the value of every 16 consecutive hexadecimal digits of `text`."""
     digits = _NIBBLES[np.frombuffer(text, np.uint8)]
     is_other = np.concatenate([[0], np.cumsum(digits == 255)])
     values = digits.astype(np.uint64)
@@ -145,7 +145,7 @@ def _hexadecimal_values(text: bytes) -> Keys:
 
 
 def _is_in(keys: Keys, values: Keys) -> npt.NDArray[np.bool_]:
-    """For each of `values` whether it is one of `keys`, which are sorted and not empty."""
+    """Returns for each of `values` whether it is one of `keys`, which are sorted and not empty."""
     positions = np.minimum(np.searchsorted(keys, values), keys.size - 1)
     found: npt.NDArray[np.bool_] = keys[positions] == values
     return found

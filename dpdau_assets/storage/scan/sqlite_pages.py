@@ -1,10 +1,10 @@
-"""The raw pages of an SQLite file and of its write-ahead log: free pages and superseded versions included.
+"""Reads the raw pages of an SQLite file and of its write-ahead log, including free pages and superseded versions.
 
-Belongs here: which page belongs to one table, and the bytes of all others. Does not belong here: SQL (`ledger`), what
+Belongs here: which pages belong to one table, and the bytes of all others. Does not belong here: SQL (`ledger`), what
 is looked for in the bytes (`byte_search`).
 
-A database is never closed again once it has been read here: POSIX would drop the locks that SQLite holds on it in this
-process, and another process could take it for unused. The descriptor stays until the process ends.
+A database that was read here is never closed again: closing it would, by POSIX rules, drop the locks that SQLite holds
+on it in this process, and another process could take it for unused. The descriptor stays open until the process ends.
 
 Reference: https://www.sqlite.org/fileformat2.html, sections 1.3, 1.6 and 4.1.
 """
@@ -28,11 +28,11 @@ _descriptors: dict[tuple[int, int], int] = {}
 """Open SQLite files by device and inode."""
 
 PageReader = Callable[[int], bytes]
-"""Gives the bytes of a page by its number, from 1."""
+"""Returns the bytes of a page by its number, counted from 1."""
 
 
 def open_for_good(path: Path) -> int:
-    """A descriptor of `path` that stays open for the life of the process; the same one each time.
+    """Returns a descriptor of `path` that stays open for the life of the process; every call returns the same one.
 
     Raises:
         OSError: The file cannot be opened.
@@ -50,7 +50,7 @@ class PagesOutsideTable:
 
     Attributes:
         database: Pages of the main file.
-        log: Frames of the write-ahead log, whether they still count or not.
+        log: Frames of the write-ahead log, valid or superseded.
     """
 
     database: tuple[bytes, ...]
@@ -58,10 +58,10 @@ class PagesOutsideTable:
 
 
 def pages_outside_table(path: Path, *, root: int | None) -> PagesOutsideTable:
-    """All pages of the database at `path` and of its log, apart from those of one table.
+    """Returns all pages of the database at `path` and of its log, except those of one table.
 
-    A page counts as the table's when it is so in the main file or with the log applied. Nobody may be writing: hold a
-    write transaction of that database.
+    A page belongs to the table if it does so in the main file or with the log applied. The caller must hold a write
+    transaction of that database, so that nobody else writes.
 
     Args:
         path: The database; the log lies beside it under the same name with `-wal`.
@@ -89,7 +89,7 @@ def pages_outside_table(path: Path, *, root: int | None) -> PagesOutsideTable:
 
 
 def pages_of_table(read: PageReader, root: int | None, count: int) -> set[int]:
-    """The pages of the b-tree that starts at `root`; leaves are named by their parents and not read."""
+    """Returns the pages of the b-tree that starts at `root`; leaves are known from their parents and not read."""
     if root is None or not 1 <= root <= count:
         return set()
     owned, level = {root}, [root]
@@ -106,7 +106,7 @@ def _page_size(header: bytes) -> int:
 
 
 def _start(number: int) -> int:
-    """Where the b-tree header of a page begins: the first page opens with the file's own header."""
+    """Returns where the b-tree header of a page begins: on the first page it follows the file's own header."""
     return 100 if number == 1 else 0
 
 
@@ -151,7 +151,7 @@ def _committed(frames: list[_Frame]) -> dict[int, bytes]:
 
 
 def _frames(path: Path, page_size: int) -> Iterator[_Frame]:
-    """Every frame in the log, those of earlier rounds that were not overwritten yet included."""
+    """Yields every frame in the log, including frames of earlier rounds that were not overwritten yet."""
     if not path.exists():
         return
     with path.open("rb") as log:  # SQLite locks the database and its index, never this file

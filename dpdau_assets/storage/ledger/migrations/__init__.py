@@ -1,1 +1,1 @@
-"""Alembic migrations of the ledger; run inside the transaction of whoever opens it."""
+"""Alembic migrations of the ledger, which run inside the transaction that opens it."""

@@ -1,4 +1,4 @@
-"""What Alembic runs: our revisions over the connection that `run` hands in, inside its transaction."""
+"""Alembic runs this module: it applies our revisions over the connection of `run`, inside its transaction."""
 
 from __future__ import annotations
 

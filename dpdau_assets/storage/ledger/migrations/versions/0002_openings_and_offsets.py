@@ -1,4 +1,4 @@
-"""Charges of kinds `opening` and `assumed`; the sealed offset of an account."""
+"""Adds the charge kinds `opening` and `assumed`, and an account's encrypted shared noise (`sealed_offset`)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Widens the check on `charges.kind` and adds `accounts.sealed_offset`.
 
-    SQLite changes a check by copying its table. Releases refer to charges, so they are set aside first: a table whose
-    rows are referred to cannot be dropped while foreign keys are enforced, and inside a transaction they always are.
+    SQLite changes a check by copying its table. Releases refer to charges, so they are first moved to another table: a
+    table whose rows are referred to cannot be dropped while foreign keys are enforced, which a transaction always does.
     """
     op.add_column("accounts", sa.Column("sealed_offset", sa.String(), nullable=True))
     op.execute("CREATE TABLE releases_aside AS SELECT * FROM releases")

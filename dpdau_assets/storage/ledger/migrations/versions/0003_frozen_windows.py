@@ -1,4 +1,4 @@
-"""Counts of windows whose days retention has dropped."""
+"""Adds the counts of windows whose days retention has dropped."""
 
 from __future__ import annotations
 
