@@ -1,29 +1,29 @@
-"""The whole exception tree, one branch for each party that can repair the fault.
+"""The exception tree, with one branch for each party that can repair the fault.
 
     DpdauError
     |-- CallerError                  the request is wrong: change it and ask again
     |   |-- UsageError               an option or argument that makes no sense
     |   |-- InputError               a file, row or value that cannot be used
     |   |   `-- UnknownSettingError  a name in .env that does not exist
-    |   |-- NotReleasableError       the calendar says no
+    |   |-- NotReleasableError       the calendar does not allow this release
     |   |   |-- NotClosedError
     |   |   `-- OutsideSeriesError
-    |   `-- BudgetExhaustedError     the cap says no
+    |   `-- BudgetExhaustedError     a cap does not allow this release
     |-- OperatorError                configuration or machine: an operator repairs it
     |   |-- ConfigurationError       a setting that disagrees with what is stored, or is unsupported
     |   |   |-- LedgerMismatchError     the files belong to another ledger, or theirs is missing
     |   |   `-- SaltStoreMismatchError  the salt store is missing, not the newest, or open to others
-    |   `-- StorageError             disk full, not writable, a lock that never comes free
+    |   `-- StorageError             the disk is full or not writable, or a lock stays taken
     |       `-- LedgerDamagedError      SQLite cannot read the ledger's file
     |-- DataError                    what is stored is not what was recorded
     |   |-- LedgerOutdatedError      the ledger is older than its journal
-    |   `-- SaltStoreDamagedError    the salt store cannot be read, or cannot open what was sealed with it
-    `-- InternalError                our own invariant is broken: report it
+    |   `-- SaltStoreDamagedError    the salt store cannot be read, or cannot decrypt what was encrypted with it
+    `-- InternalError                an invariant of this package is broken: report it
 
-Exit codes stand in one table at the edge of the command line (`cli.output`).
+One table of the command line holds the exit codes (`cli.output`).
 
 Every error keeps the offending values as attributes and says in one line what is wrong; `hint` says
-what to do. Neither ever holds a user id, a pseudonym or an exact count.
+what to do. Neither ever contains a user id, a pseudonym or an exact count.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class OutsideSeriesError(NotReleasableError):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a release did not fit (public whole).
+    """Why a release did not fit under a cap. All of it is public.
 
     Attributes:
         metric: The metric asked for.
@@ -159,7 +159,7 @@ class ConfigurationError(OperatorError):
 
 
 class LedgerMismatchError(ConfigurationError):
-    """The files of DATA_DIR belong to another ledger than the one found, or theirs is missing.
+    """The files of DATA_DIR belong to another ledger than the one found, or their ledger is missing.
 
     Attributes:
         expected: The ledger that the files name, None when they name none.
@@ -177,7 +177,7 @@ class SaltStoreMismatchError(ConfigurationError):
 
 
 class StorageError(OperatorError):
-    """The disk, a permission or a lock stands in the way."""
+    """The disk, a permission or a lock prevents reading or writing."""
 
     code = "storage"
 
@@ -197,10 +197,10 @@ class LedgerOutdatedError(DataError):
 
 
 class SaltStoreDamagedError(DataError):
-    """The salt store cannot be read, or cannot open what was sealed with it."""
+    """The salt store cannot be read, or cannot decrypt what was encrypted with it."""
 
 
 class InternalError(DpdauError):
-    """One of our own invariants is broken."""
+    """An invariant of this package is broken."""
 
     code = "internal"

@@ -1,6 +1,6 @@
-"""The event as it arrives: which columns hold it, and why its row may be refused.
+"""Defines which columns of a source hold an event, and why a row may be refused.
 
-What a written time means, by which every engine finds the day of a row:
+Every engine finds the day of a row by this grammar of written times:
 
     time      = date / timestamp / seconds / milliseconds      ; spaces (U+0020) around it are ignored
     date      = YYYY "-" MM "-" DD                             ; that very day, never shifted

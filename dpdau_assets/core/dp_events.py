@@ -1,4 +1,4 @@
-"""What a release did to privacy, as frozen data: all that accounting knows of mechanisms.
+"""Privacy events: frozen data on what a release did to privacy, which is all that accounting knows of mechanisms.
 
 Belongs here: the event types, their stored form, and the multiset they are composed in. Does not belong here: how
 noise is drawn (`mechanisms`) or what an event costs (`accounting`).
@@ -29,7 +29,7 @@ from dpdau_assets.errors import DataError, InternalError
 STORED_VERSION = 1
 """Version of the stored form that this code writes."""
 ROUNDING_VARIANCE = 9.0
-"""Share of a vector's noise that its accounting gives up to be exact about the lattice: 2 exp(-2 pi^2 9) < 1e-76."""
+"""Share of a vector's noise that the accounting gives up to be exact on the lattice: 2 exp(-2 pi^2 9) < 1e-76."""
 SMALLEST_VECTOR_STDDEV = 4.0
 
 

@@ -1,4 +1,4 @@
-"""The liveness rule, and which days, windows and epochs an erasure touches.
+"""The liveness rule, and the days, windows and epochs that an erasure affects.
 
     live(user, day) = some "+" on that day and no erasure of the user through that day or a later one
 
@@ -16,7 +16,7 @@ from dpdau_assets.core.hashing import EpochCalendar
 
 
 def is_live(day: date, *, active_days: Iterable[date], erased_through: Iterable[date]) -> bool:
-    """Whether one user counts on `day`: the reference that folding and replay are tested against.
+    """Returns whether one user counts on `day`; folding and replay are tested against this reference.
 
     Guarantee: independent of the order and number of repeats of the entries, and of when they arrived.
 

@@ -1,4 +1,4 @@
-"""Pseudonyms: which salt epoch a day belongs to, and how an epoch's key turns a user id into 64 bits.
+"""Pseudonyms: the salt epoch that a day belongs to, and the derivation of 64 bits from a user id and an epoch's key.
 
 This is the reference: every engine must be bit-equal to `user_key`. Where secrets are kept does not belong here
 (storage/keys/salt_store.py). Secrets, keys and pseudonyms are sensitive and travel only as arguments and results.
@@ -60,8 +60,8 @@ class EpochCalendar:
     """Which epoch each day belongs to (public).
 
     Attributes:
-        segments: Stretches in order; the first starts with epoch 0 on 1970-01-01, each later one cuts the
-            stretch before it short and goes on with the next number.
+        segments: Stretches in order; the first starts with epoch 0 on 1970-01-01, each later one ends the
+            stretch before it early and goes on with the next number.
 
     Raises:
         ConfigurationError: The segments are not such a sequence.
@@ -143,7 +143,7 @@ class EpochCalendar:
 
 
 def ratchet(secret: bytes, *, day: date, number: int) -> bytes:
-    """The secret of the next epoch. One way: the result says nothing about `secret`.
+    """Returns the secret of the next epoch. The derivation is one-way: the result reveals nothing about `secret`.
 
     Args:
         secret: Secret of epoch `number` - 1, 32 bytes (sensitive).

@@ -1,1 +1,1 @@
-"""Reading a source once and pseudonymising it. `protocol` is what an engine promises."""
+"""Reads a source once and pseudonymises it. `protocol` states the guarantees of every engine."""

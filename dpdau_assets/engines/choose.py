@@ -1,8 +1,8 @@
-"""Which stage engine reads the sources: the one place that knows the engines by name.
+"""Chooses the stage engine that reads the sources; only this module knows the engines by name.
 
-Belongs here: the name that COMPUTE_ENGINE gives an engine, and its import. Does not belong here: what an engine
-promises (`protocol`), how one works (`duckdb`). An engine is imported when it is chosen, so that commands that read no
-source do not pay for it. The laws that every engine must pass are in `dpdau_tests/laws/test_stage_engine.py`.
+Belongs here: the name that COMPUTE_ENGINE gives an engine, and its import. Does not belong here: the guarantees of an
+engine (`protocol`), how one works (`duckdb`). An engine is imported when it is chosen, so that commands that read no
+source do not spend time on it. The laws that every engine must pass are in `dpdau_tests/laws/test_stage_engine.py`.
 """
 
 from __future__ import annotations

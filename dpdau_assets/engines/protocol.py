@@ -1,10 +1,10 @@
-"""What a stage engine takes and gives: one source in, sorted pseudonyms per day and epoch out.
+"""The protocol of stage engines: an engine reads one source and gives sorted pseudonyms per day and epoch.
 
 Belongs here: the types every engine shares. Does not belong here: how a source is read (`sources`), how one engine
 works (`duckdb`), what happens to its results (`operations/ingest/stage.py`).
 
-The promise of every engine: a source is read whole; a row that fails is counted and never stops the file; raw ids
-stay in memory and never reach a disk, a log or an error text; no row is handled one by one in Python.
+The guarantees of every engine: it reads the complete source; a row that fails is counted and never stops the file; raw
+ids stay in memory and never reach a disk, a log or an error text; rows are not handled one by one in Python.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from dpdau_assets.engines.sources.source import Source
 
 Keys = NDArray[np.uint64]
 ReadProgress = Callable[[int, int], None]
-"""Called with units done and units in all while a source is read."""
+"""A function that is called with the units done and the total units while a source is read."""
 
 LINES_KEPT = 1000
-"""Line numbers kept per reason."""
+"""How many line numbers are kept per reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class RowLimits:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IngestErasureFilter:
-    """Who is erased, by their pseudonyms of one epoch: asked for days keyed under earlier epochs (sensitive).
+    """The erased users, by their pseudonyms of one epoch; used for days keyed under earlier epochs (sensitive).
 
-    Erased users have a tombstone under this epoch whatever their last erased day is; under an earlier one perhaps not,
-    and only while their raw id is in memory can it be told who they are under both.
+    Every erased user has a tombstone under this epoch, whatever the last erased day is, but perhaps none under an
+    earlier epoch. Their pseudonyms under both epochs can be linked only while the raw id is in memory.
 
     Attributes:
         epoch: The epoch of `keys`.
@@ -62,7 +62,7 @@ class IngestErasureFilter:
     through_days: NDArray[np.datetime64]
 
     def erased_through(self, keys: Keys) -> NDArray[np.int64]:
-        """The last erased day of each key (any order), in days since 1970-01-01; -1 for who is not erased."""
+        """Returns the last erased day of each key (any order), in days since 1970-01-01; -1 for users not erased."""
         if not self.keys.size:
             return np.full(len(keys), -1, np.int64)
         positions = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
@@ -78,7 +78,7 @@ class Pseudonymiser:
         calendar: Epochs.
         window_days: Longest window in use.
         key_of: The 64-byte key of an epoch.
-        erasure_filter: Whom to leave out of epochs before the filter's, None to leave out nobody.
+        erasure_filter: The users to leave out of epochs before the filter's, None to leave out nobody.
     """
 
     calendar: EpochCalendar
@@ -89,7 +89,7 @@ class Pseudonymiser:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RowCounts:
-    """What became of the rows of one source (trusted side only; prints as nothing).
+    """How many rows of one source were accepted and refused (trusted side only; prints as nothing).
 
     Attributes:
         events: Rows read; blank lines are no rows.
@@ -175,7 +175,7 @@ class StageEngine(Protocol):
         sink: Callable[[DayKeys], None],
         progress: ReadProgress,
     ) -> AbstractContextManager[Reading]:
-        """Reads `source` once and whole; every accepted "+" row has reached `sink` when the context is entered.
+        """Reads all of `source` once; every accepted "+" row has reached `sink` when the context is entered.
 
         Guarantee: the pseudonyms are bit-equal to `core.hashing.user_key`, the days and reasons are those of
         `core.activity`. The same (day, epoch) may reach `sink` several times with disjoint keys: a source too large
@@ -186,10 +186,10 @@ class StageEngine(Protocol):
             pseudonymiser: Epochs and keys (sensitive).
             limits: What is accepted (public).
             sink: Takes the keys of one day and epoch (sensitive).
-            progress: Takes how far the reading is (public).
+            progress: Receives the progress of the reading (public).
 
         Raises:
-            InputError: The source as a whole cannot be read.
+            InputError: The source cannot be read.
             StorageError: The memory limit is too small for even a small part.
         """
         ...

@@ -1,1 +1,1 @@
-"""Every setting, how each is written, and which go together; the only reader of the environment."""
+"""Defines every setting, how it is written and which go together; only this package reads the environment."""

@@ -13,19 +13,19 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pydantic import AfterValidator, SecretStr
 
 MAIL_PORTS = {"smtp": 25, "smtps": 465}
-"""The usual port of each scheme."""
+"""The default port of each scheme."""
 MAIL_FORM = "needs smtp://[user:password@]host[:port] or smtps://..., with %40 for @ and the like inside the password"
 WEBHOOK_FORM = "needs http:// or https:// with a host, and no user:password@"
 
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where e-mail is handed over.
+    """The server that e-mail is sent through.
 
     Attributes:
         host: Name or address.
         port: TCP port.
-        user: Empty for a server that asks for no password.
+        user: The user name; empty for a server that asks for no password.
         password: Prints as nothing.
         is_encrypted: Whether the connection begins with TLS (`smtps`).
     """
@@ -38,10 +38,10 @@ class MailServer:
 
 
 def mail_server(url: str) -> MailServer:
-    """The parts of SMTP_URL.
+    """Returns the parts of SMTP_URL.
 
     Raises:
-        ValueError: It is malformed; the message does not repeat it.
+        ValueError: The URL is malformed; the message does not repeat it.
     """
     parts = _parts(url)
     if parts is None or parts.scheme not in MAIL_PORTS or parts.path.strip("/") or parts.query or parts.fragment:
@@ -66,7 +66,7 @@ def _checked_webhook(value: SecretStr) -> SecretStr:
 
 
 def _parts(url: str) -> SplitResult | None:
-    """The parts of an address with a host and a port that can be; None otherwise, without the library's message."""
+    """Returns the parts of an address, or None, without the library's message, unless host and port are valid."""
     try:
         parts = urlsplit(url)
         is_complete = (

@@ -1,6 +1,6 @@
-"""Which sketch each mechanism may release, and what a sketch needs: the pairs that are refused at start, and why.
+"""Refuses at start the pairs of mechanism and sketch that may not be released, and sketches that cannot be made.
 
-Belongs here: rules about settings that are fine alone and wrong together, where a privacy argument decides. Values and
+Belongs here: rules about settings that are valid alone but not together, where a privacy argument decides. Values and
 defaults belong to `settings`; the arguments are in docs/sketches.md.
 """
 
@@ -24,11 +24,11 @@ SKETCHES_OF_MECHANISM: dict[str, tuple[str, ...]] = {
 """Which sketches each mechanism may release; every other pair is refused at start."""
 
 THETA_PACKAGE = "datasketches"
-"""What the extra `theta` installs."""
+"""The package that the extra `theta` installs."""
 
 
 def refuse_unsound_sketch(mechanism: str, sketch_impl: str, *, sketch_k: int) -> None:
-    """Raises unless this mechanism may release this sketch and the sketch can be made.
+    """Raises ConfigurationError unless this mechanism may release this sketch and the sketch can be made.
 
     Args:
         mechanism: MECHANISM.
@@ -36,7 +36,7 @@ def refuse_unsound_sketch(mechanism: str, sketch_impl: str, *, sketch_k: int) ->
         sketch_k: SKETCH_K.
 
     Raises:
-        ConfigurationError: It may not, or it cannot; with the reason.
+        ConfigurationError: The pair is not allowed, or the sketch cannot be made; the message gives the reason.
     """
     if sketch_impl not in SKETCHES_OF_MECHANISM[mechanism]:
         raise ConfigurationError(
@@ -58,7 +58,7 @@ def refuse_unsound_sketch(mechanism: str, sketch_impl: str, *, sketch_k: int) ->
 
 
 def refuse_equal_keys(keys: Mapping[str, SecretStr | None]) -> None:
-    """Raises ConfigurationError when two keys are equal: whoever holds one would hold the other's rights."""
+    """Raises ConfigurationError if two keys are equal: the holder of one would also have the rights of the other."""
     first: dict[str, str] = {}
     for name, key in keys.items():
         if key is None:

@@ -36,7 +36,7 @@ PRIVATE_PREFIXES = ("DAGSTER_", "OTEL_")
 """Names of other programs that may share our `.env`."""
 
 WORKSPACE_FILE = "workspace.yaml"
-"""What marks a project folder: Dagster's own file."""
+"""The file of Dagster that marks a project folder."""
 
 WORKSPACE = "load_from:\n  - python_module:\n      module_name: dpdau_assets.definitions\n      attribute: defs\n"
 
@@ -47,7 +47,7 @@ Day = Annotated[date, BeforeValidator(written_day), AfterValidator(day_of_series
 Key = Annotated[SecretStr, AfterValidator(header_key)]
 Epsilon = Annotated[float, Field(ge=1e-4, le=100)]
 Delta = Annotated[float, Field(ge=1e-20, lt=0.1)]
-"""Below 1e-20 the tails that the exact sums leave out would matter."""
+"""Smallest DELTA: below 1e-20 the tails that the exact sums leave out would matter."""
 
 
 class Settings(BaseModel):
@@ -60,7 +60,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     LOOK_BACK_DAYS: ClassVar[int] = 31
-    """How many closed days back automation looks for releases that are due; no setting."""
+    """How many closed days back automation looks for releases that are due; this is not a setting."""
 
     # Where and when
     data_dir: Path = Path("data")
@@ -177,7 +177,7 @@ NOT_YET = {
     ),
     "compute_engine": (("spark",), "use COMPUTE_ENGINE=duckdb"),
 }
-"""Values that this version does not have, with what to use instead; refused at start, never approximated."""
+"""Values that this version does not support, with their replacement; they are refused at start, not approximated."""
 
 
 def project_root() -> Path:
@@ -207,7 +207,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def project_settings(folder: Path) -> Settings:
-    """Settings of another project folder: its `.env` over the defaults, whatever the environment says.
+    """Returns the settings of another project folder: its `.env` over the defaults; the environment is ignored.
 
     Raises:
         UnknownSettingError, InputError, ConfigurationError: As `load_settings`.
@@ -218,12 +218,12 @@ def project_settings(folder: Path) -> Settings:
 
 
 def create_project(folder: Path, **values: str) -> None:
-    """Make `folder` a project of its own, with `workspace.yaml` and `.env`, unless it is one already.
+    """Makes `folder` a separate project, with `workspace.yaml` and `.env`, unless it is one already.
 
-    Whoever works inside it, the command line and Dagster alike, then uses these settings and no others.
+    The command line and Dagster then use only these settings when they run inside it.
 
     Args:
-        folder: The folder, made when missing (public).
+        folder: The folder, created when missing (public).
         values: Settings by their names in capitals.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -314,7 +314,7 @@ def dagster_home(settings: Settings) -> Path:
 
 
 def child_environment(*, keep_settings: bool = False, **overrides: str) -> dict[str, str]:
-    """The environment for a process we start: ours, `overrides` on top; without our settings unless they are kept."""
+    """Returns the environment for a child process: ours plus `overrides`; our settings only with `keep_settings`."""
     kept = {
         name: value for name, value in os.environ.items() if keep_settings or name.lower() not in Settings.model_fields
     }
@@ -352,14 +352,14 @@ def _read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _is_of_another_program(name: str) -> bool:
-    """Whether a name in `.env` is none of ours, nor one of ours misspelt."""
+    """Returns whether a name in `.env` is neither one of our settings nor a misspelling of one."""
     ours = [field.upper() for field in Settings.model_fields]
     is_misspelt = bool(difflib.get_close_matches(name, ours, n=1, cutoff=0.85))
     return name.startswith(PRIVATE_PREFIXES) and name not in ours and not is_misspelt
 
 
 def _refuse_odd_folders(settings: Settings) -> None:
-    """A path that is not text cannot stand in the catalogue or in a document: half of the commands would fail."""
+    """Refuses paths that are not text: they cannot be written into the catalogue or a document."""
     for name, folder in (("DATA_DIR", settings.root), ("JOURNAL_MIRROR_DIR", settings.journal_mirror)):
         try:
             str(folder or "").encode()

@@ -1,7 +1,7 @@
-"""How the values of settings and of days in commands must be written; each function returns the value it accepts.
+"""Checks how the values of settings, and days in commands, are written; each function returns the value it accepts.
 
-Belongs here: what can be judged from one value alone, as a `ValueError` in words that follow the setting's name. Which
-values go together is in `combinations`; names, defaults and ranges are in `settings`.
+Belongs here: checks of one value alone, whose `ValueError` has a text that follows the setting's name. Which values go
+together is in `combinations`; names, defaults and ranges are in `settings`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pydantic import SecretStr
 from dpdau_assets.errors import ConfigurationError
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
-"""Years of a series, and of a day in a command: pseudonyms exist from 1970 on, and a window or a month further must
-still be a date."""
+"""Years allowed in a series and in a day of a command: pseudonyms exist from 1970 on, and a day that lies a window or
+a month later must still be a date."""
 
 OWNER = r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b"
-"""What Dagster takes for the address of an asset's owner; it loads nothing with any other."""
+"""The form of an asset owner's address that Dagster accepts; with any other, it loads no asset."""
 
 
 def renyi_orders(value: Any) -> tuple[float, ...]:
@@ -39,20 +39,24 @@ def time_zone(value: str) -> str:
     """A name of the IANA list."""
     try:
         ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of the zone database
+    except (
+        ZoneInfoNotFoundError,
+        ValueError,
+        OSError,
+    ) as error:  # OSError: the name is that of a folder of the zone database
         raise ValueError(f"{value!r} is not a time zone of the IANA list") from error
     return value
 
 
 def written_day(value: Any) -> Any:
-    """A day as text, or anything else that is no text."""
+    """Checks a day given as text; any value that is not text passes."""
     if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         raise ValueError("needs a day written as YYYY-MM-DD")
     return value
 
 
 def day_of_series(value: date) -> date:
-    """A day whose windows and month are days of the calendar too."""
+    """Checks that the windows and the month of a day lie within the calendar."""
     if not FIRST_YEAR <= value.year <= LAST_YEAR:
         raise ValueError(f"needs a day of the years {FIRST_YEAR} to {LAST_YEAR}")
     return value
@@ -66,7 +70,7 @@ def memory_size(value: str) -> str:
 
 
 def owner_address(value: str) -> str:
-    """An e-mail address that Dagster takes for an owner, or nothing."""
+    """Checks an e-mail address that Dagster accepts as an owner; an empty one passes."""
     if value and not re.fullmatch(OWNER, value):
         raise ValueError("needs one plain address such as ops@example.org, with a last part of 2 to 7 letters")
     return value
@@ -83,7 +87,7 @@ def secret_from_text(text: str, *, name: str = "HASH_SALT_SECRET") -> bytes:
     """A secret as bytes: the UTF-8 of any text, or the decoded rest of `b64:...`; messages call it `name`.
 
     Raises:
-        ConfigurationError: It is empty, or not base64 after `b64:`.
+        ConfigurationError: The secret is empty, or not base64 after `b64:`.
     """
     try:
         secret = base64.b64decode(text[4:], validate=True) if text.startswith("b64:") else text.encode("utf-8")

@@ -1,1 +1,1 @@
-"""Files, the SQL ledger, the journal, keys and backups. No rule about privacy is decided here."""
+"""Stores files, the SQL ledger, the journal, keys and backups. No rule about privacy is decided here."""

@@ -1,1 +1,1 @@
-"""What charged events add up to: naive, advanced, Renyi, Gaussian and privacy-loss-distribution bounds."""
+"""Bounds of the composed loss of charged events: naive, advanced, Renyi, Gaussian, privacy loss distribution."""

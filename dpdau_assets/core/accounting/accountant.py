@@ -1,7 +1,7 @@
-"""What a bound is, and what computes one.
+"""Defines a bound, and the protocol of the accountants that compute one.
 
 Belongs here: the pair (epsilon, delta) and the protocol of an accountant. Does not belong here: any bound itself
-(`naive`, `advanced`, `rdp`, `pld`), nor which of them counts (`snapshot`).
+(`naive`, `advanced`, `rdp`, `pld`), nor the choice between them (`snapshot`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Accountant(Protocol):
         """Key of the bound in a budget snapshot: `naive`, `advanced`, `rdp` or `pld`."""
 
     def bound(self, events: EventCounts, *, delta: float) -> Bound:
-        """An upper bound of the composed loss; epsilon 0 for no events.
+        """Returns an upper bound of the composed loss; epsilon is 0 for no events.
 
         Args:
             events: What was released.

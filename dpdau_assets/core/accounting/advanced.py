@@ -1,4 +1,4 @@
-"""Advanced composition: the losses add like their squares, for a slack in delta fixed beforehand.
+"""Advanced composition: the bound grows with the root of the summed squared losses, for a slack in delta fixed before.
 
 Belongs here: that one bound. It is kept because the operators' procedures name it; RDP and PLD are tighter.
 """

@@ -1,14 +1,14 @@
-"""What a loss means to somebody who guesses: how often a person who is there can be recognised.
+"""Bounds how often an attacker can recognise that a person is in the data, given a loss.
 
-An attacker knows everything but whether one user is in the data, sees what was released and calls "there" or "not
-there". A false positive calls "there" without the user, a true positive with it. Every (epsilon, delta) that the
-releases satisfy bounds the true positives t for a share a of false positives, in both directions of the neighbouring
-relation:
+An attacker knows everything except whether one user is in the data, sees what was released and answers "there" or "not
+there". "There" is a false positive if the user is not in the data, and a true positive otherwise. Every (epsilon,
+delta) that the releases satisfy bounds the true positives t for a share a of false positives, in both directions of the
+neighbouring relation:
 
     t <= exp(epsilon) a + delta    and    1 - t >= exp(-epsilon) (1 - a - delta)
 
-and the privacy loss distribution gives a delta for every epsilon, so that the smallest bound over epsilon is the whole
-trade-off. Belongs here: that bound, and its closed form for Gaussian privacy. Does not belong here: any attack.
+and the privacy loss distribution gives a delta for every epsilon, so that the smallest bound over epsilon is the
+complete trade-off. Belongs here: that bound, and its closed form for Gaussian privacy. Does not belong here: any attack.
 
 Reference: Wasserman and Zhou (2010), "A statistical framework for differential privacy", Theorem 2.4; Dong, Roth, Su
 (2022), "Gaussian differential privacy", Propositions 2.4 and 2.12.
@@ -24,17 +24,17 @@ from dpdau_assets.core.accounting.pld import pld_delta
 from dpdau_assets.core.dp_events import EventCounts
 
 LARGEST_LOSS = 50.0
-"""Losses above it are not tried: no bound that says anything lies there."""
+"""Largest loss that is tried, because above it no bound is informative."""
 STEPS = 22
-"""Steps of a search whose interval shrinks by 0.618 each time: to 1e-3 of a loss, where bounds are flat."""
+"""Steps of a search whose interval shrinks by 0.618 each time, down to 1e-3 of a loss, where bounds are flat."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 NORMAL = NormalDist()
 
 
 def true_positive_bound(events: EventCounts, *, false_positives: float) -> float:
-    """The largest share of true positives that any attacker reaches at a share of false positives.
+    """Returns the largest share of true positives that any attacker reaches at a share of false positives.
 
-    Every loss that is tried gives a valid bound, so that the result is one wherever the search ends.
+    Every loss that is tried gives a valid bound, so the result is a valid bound wherever the search ends.
 
     Args:
         events: What was released; none means guessing.
@@ -48,7 +48,7 @@ def true_positive_bound(events: EventCounts, *, false_positives: float) -> float
 
 
 def _smallest(bound: Callable[[float], float]) -> float:
-    """The smallest value of a bound over losses, found by golden section: it falls and then rises."""
+    """Returns the smallest value of a bound over losses by golden section, because the bound falls and then rises."""
     low, high = 0.0, LARGEST_LOSS
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = bound(left), bound(right)
@@ -65,7 +65,7 @@ def _smallest(bound: Callable[[float], float]) -> float:
 
 
 def gaussian_true_positives(mu: float, *, false_positives: float) -> float:
-    """The same for mu-Gaussian privacy, exactly: Phi(mu + Phi^-1(a)).
+    """Returns the exact largest share of true positives under mu-Gaussian privacy: Phi(mu + Phi^-1(a)).
 
     Args:
         mu: >= 0.

@@ -1,4 +1,4 @@
-"""Gaussian differential privacy: a closed form for multisets of Gaussian events, as cheap as it is close.
+"""Gaussian differential privacy: a closed form for multisets of Gaussian events, which is cheap and nearly exact.
 
 Belongs here: that one bound. It decides most releases of a Gaussian month without the numerical accountant; it is not
 among the bounds of a budget snapshot, which the numerical one nearly always undercuts.
@@ -24,7 +24,7 @@ from dpdau_assets.core.probability.gaussian_dp import gdp_epsilon
 ROUNDING_VARIANCE = 1.5
 """2 exp(-2 pi^2 1.5) < 3e-13: how far rounding with this variance is from the exact law, relatively."""
 SLACK_PER_EVENT = 1e-11
-"""What that costs in epsilon, and relatively in delta, for each event; thirty times more than it can."""
+"""The allowance for this in epsilon, and relatively in delta, for each event: thirty times the largest error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class GdpAccountant:
     name: str = "gdp"
 
     def bound(self, events: EventCounts, *, delta: float) -> Bound:
-        """The bound at `delta`; infinite when an event is neither, or its noise too small to round."""
+        """Returns the bound at `delta`; infinite if an event is of another kind, or its noise is too small to round."""
         if not events:
             return Bound(0.0, 0.0)
         squared_mu = math.fsum(count * _squared_mu(event) for event, count in events)

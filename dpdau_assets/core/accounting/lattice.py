@@ -1,4 +1,4 @@
-"""The loss of discrete Gaussian noise summed over its own values: a sharp bound without the numerical library.
+"""Sums the loss of discrete Gaussian noise over its values, which gives a sharp bound without the numerical library.
 
 Belongs here: that one bound, for the multisets of a metric's month: at most two kinds of Gaussian events, and the
 search of a first threshold. It plans noise and decides about a month's last releases in milliseconds, where the
@@ -26,7 +26,7 @@ SMALLEST_STDDEV = 2.0
 MOST_VALUES = 1_500_000
 """Combinations of losses that are summed; more are left to other accountants."""
 LEFT_OUT = 1e-9
-"""Share of delta that the tails left out may weigh; it is counted as lost."""
+"""Share of delta that the omitted tails may have; the bound counts it as lost."""
 SLACK = 5e-6
 """Relative addition to the result: rounding here, and what the numerical accountant rounds up, several times over."""
 
@@ -45,7 +45,7 @@ class LatticeAccountant:
     name: str = "lattice"
 
     def bound(self, events: EventCounts, *, delta: float) -> Bound:
-        """The bound at `delta`; infinite where it says nothing."""
+        """Returns the bound at `delta`; infinite where nothing is proven."""
         if not events:
             return Bound(0.0, 0.0)
         return Bound(_composed_epsilon(events, delta), delta)
@@ -67,7 +67,7 @@ def _composed_epsilon(events: EventCounts, delta: float) -> float:
 
 
 def _losses(event: DpEvent, count: int, *, left_out: float) -> Losses | None:
-    """The privacy loss of `count` equal events, but for tails of at most `left_out`; None for other noise.
+    """Returns the privacy loss of `count` equal events, without tails of at most `left_out`; None for other noise.
 
     A purely epsilon-DP event is at most as bad as randomised response, which loses epsilon or gains it.
     """

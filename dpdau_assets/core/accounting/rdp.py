@@ -1,7 +1,7 @@
-"""Renyi differential privacy: adds up order by order, so a year is a sum of vectors.
+"""Renyi differential privacy: losses add up order by order, so the loss of a year is a sum of vectors.
 
-Belongs here: closed forms of our events, the conversion to (epsilon, delta), the bound over every trailing window.
-numpy only: this is the bound that every process can afford.
+Belongs here: closed forms of our events, the conversion to (epsilon, delta), the bound over every trailing window. The
+module needs only numpy, so that every process can afford this bound.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which bound counts, what fits under a cap, and the published state of one budget.
+"""Chooses the bound that counts, decides what fits under a cap, and makes the published state of one budget.
 
 Belongs here: everything that asks several accountants at once. All of it is a pure function of multisets of events and
 public parameters, memoised, and meant to be called before a ledger transaction opens. Does not belong here: reading
@@ -37,7 +37,7 @@ from dpdau_assets.core.dp_events import (
 from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 
 RELEASES_LIMIT = 1000
-"""Largest answer of `releases_that_fit`: more than any period has use for."""
+"""Largest answer of `releases_that_fit`, which is more than any period can use."""
 
 
 def bounds(
@@ -82,7 +82,7 @@ def smallest_epsilon(
 def fits(
     events: EventCounts, cap: float, *, delta: float, advanced_delta: float, rdp_orders: tuple[float, ...]
 ) -> bool:
-    """Whether a proven bound is at most the cap, without PLD where a cheap one already says yes.
+    """Returns whether a proven bound is at most the cap; PLD is not computed if a cheaper bound already is.
 
     Args:
         events: Everything released under the cap, the release in question included.
@@ -107,8 +107,8 @@ def releases_that_fit(
 ) -> int:
     """How many more releases of `next_event` fit under the cap; exact for the bound that `fits` uses.
 
-    Starts at the number that Gaussian differential privacy predicts, which is off by at most one or two, so that a few
-    evaluations decide; these are shared between all states of one account, whose sums are the same multisets.
+    The search starts at the number that Gaussian differential privacy predicts, which is off by at most one or two, so
+    that a few evaluations decide. All states of one account share these, because their sums are the same multisets.
 
     Args:
         events: What was released under the cap so far.
@@ -143,7 +143,7 @@ def releases_that_fit(
 
 
 def _predicted_releases(events: EventCounts, next_event: DpEvent, cap: float, *, delta: float) -> int:
-    """A starting point only: the central limit in mu^2, or the plain sum where every event is purely epsilon-DP."""
+    """Returns a starting point: the central limit in mu^2, or the plain sum if every event is purely epsilon-DP."""
     spent = math.fsum(count * _squared_mu(event) for event, count in events)
     predicted = (gaussian_mu(cap, delta) ** 2 - spent) / _squared_mu(next_event)
     pure = [(_pure_epsilon(event), count) for event, count in (*events, (next_event, 0))]
@@ -170,7 +170,7 @@ def _squared_mu(event: DpEvent) -> float:
 
 @dataclass(frozen=True, slots=True)
 class BudgetSnapshot:
-    """The state of one metric's budget in one month, publishable whole.
+    """The state of one metric's budget in one month. All of it may be published.
 
     Attributes:
         metric: `dau`, `wau` or `mau`.
@@ -258,7 +258,9 @@ def budget_snapshot(
     remaining = max(0.0, cap - smallest_epsilon(events, **shared))
     opened = merge_events(events, shared_noise_charge)
     more = releases_that_fit(opened, next_event, cap, **shared)
-    rdp = RdpAccountant(trailing_orders(rdp_orders))  # those of the cap over 365 days, or a loss above it would show
+    rdp = RdpAccountant(
+        trailing_orders(rdp_orders)
+    )  # the orders of the cap over 365 days: with others, a loss above the cap could be shown
     return BudgetSnapshot(
         metric=metric,
         period=day.isoformat()[:7],

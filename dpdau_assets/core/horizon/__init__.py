@@ -1,1 +1,1 @@
-"""Noise over long horizons and its sensitivity. Evaluation only: no release uses it."""
+"""Noise over long horizons and its sensitivity. It serves evaluation only: no release uses it."""

@@ -1,4 +1,4 @@
-"""The square-root factorisation: counts over a horizon from answers that all lean on all earlier days.
+"""The square-root factorisation: counts over a horizon from answers that each depend on all earlier days.
 
 Belongs here: the integer strategy, its decoding and its error. Does not belong here: the sensitivity over a set of
 patterns (`flip_sensitivity`) and the tree (`tree`). For evaluation only: releases refuse it (`MECHANISM=matrix`).

@@ -1,12 +1,12 @@
-"""Which in-and-out series one user can have over a long horizon, when late events and erasures are limited.
+"""The in-and-out series that one user can have over a long horizon, when late events and erasures are limited.
 
 Belongs here: the set of allowed series, as numbers and as an automaton that reads a series day by day. Does not belong
-here: making a stream keep to the set (evaluation shows how), nor what noise the set needs (`flip_sensitivity`).
+here: limiting a stream to the set (evaluation shows how), nor the noise that the set needs (`flip_sensitivity`).
 
 A user is in the set that MAU counts on some days of a horizon and out of it on the others. One day of activity keeps
 the user in for a whole window, so a run of days in lasts at least `shortest_run_days`; a run of days out may be short.
 The run that reaches back to the first day may have begun before it and the run that reaches the last day may go on, so
-these two may have any length. An erasure cuts a run short. All of it is public: it describes rules, not people.
+these two may have any length. An erasure ends a run early. All of it is public: it describes rules, not people.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from dpdau_assets.errors import InternalError
 
 REFUSED = -1
-"""In place of a next state: a series that goes on like this is not allowed."""
+"""Stands in place of a next state if a series that goes on like this is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)

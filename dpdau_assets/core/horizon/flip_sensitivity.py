@@ -1,4 +1,4 @@
-"""How far one user can move a set of linear answers over a horizon: proven, or refused.
+"""Bounds how far one user can move a set of linear answers over a horizon, with a proof, or refuses the set.
 
 Belongs here: the largest v'Pv over a set of in-and-out series v, with a proof, and the noise that follows from it. Does
 not belong here: the matrices (`tree`, `factorisation`).
@@ -60,7 +60,7 @@ class Certificate:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the bound is reached."""
+        """Returns whether the witness reaches the bound."""
         return self.squared_sensitivity == self.reached
 
 

@@ -3,10 +3,10 @@
 Belongs here: taking in a day's difference, drawing the nodes that end on it, and the snapshot. Does not belong here:
 what the nodes mean (`tree`).
 
-The noise of a node comes from the node's own number. So a run that goes on from any earlier snapshot draws the same
-values again and publishes the same bytes: a node has one noise for ever. With a source that cannot repeat itself, a
-snapshot must be durable before anything drawn after the previous one is seen, and an older one must never be used: two
-noises for one node can be averaged.
+The noise of a node comes from the node's own number, so a run that goes on from any earlier snapshot draws the same
+values again and publishes the same bytes: a node always has the same noise. With a source that cannot repeat itself, a
+snapshot must be durable before anything drawn after the previous one is seen. An older snapshot must never be used,
+because two noises for one node can be averaged.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def tree_state_from_bytes(stored: bytes) -> TreeState:
         stored: What `to_bytes` returned (sensitive).
 
     Raises:
-        DataError: These are not the whole bytes of a snapshot, or not of a version that this code reads.
+        DataError: The bytes are not a complete snapshot of a version that this code reads.
     """
     body, checksum = stored[:-CHECKSUM_BYTES], stored[-CHECKSUM_BYTES:]
     if body[:4] != MAGIC or hashlib.sha256(body).digest() != checksum:

@@ -24,7 +24,7 @@ from dpdau_assets.errors import ConfigurationError
 NOISE_SCALE = 40.0
 """Scale of the noise on the threshold and on each level, in users."""
 ABOVE_THRESHOLD_EVENT = PureDpEvent(0.05)
-"""What one run costs, whatever its outcome: 1/40 for the threshold plus 1/40 for the answers."""
+"""The charge of one run, whatever its outcome: 1/40 for the threshold plus 1/40 for the answers."""
 SMALLEST_LEVEL = 63
 SMALLEST_SKETCH = 4096
 """Below this k, noise of scale 40 could hide half a sketch: a false yes at an empty level needs a draw of k/2."""
@@ -64,7 +64,7 @@ def require_first_threshold_possible(k: int) -> None:
 
 
 def find_first_threshold(count_below: Callable[[int], int], source: NoiseSource, *, k: int) -> AboveThresholdOutcome:
-    """The smallest level whose noisy count reaches noisy k/2; everything is kept when none does.
+    """Returns the smallest level whose noisy count reaches noisy k/2; all keys are kept if no level does.
 
     0.05-DP; the caller charges `ABOVE_THRESHOLD_EVENT` in the transaction that stores the outcome. A level with n
     kept keys is passed over or taken wrongly only if two draws differ by |n - k/2|, with probability below

@@ -1,4 +1,4 @@
-"""How much noise a stated loss needs, and the mechanism that adds it.
+"""Computes how much noise a stated loss needs, and makes the mechanism that adds it.
 
 Belongs here: from (epsilon, delta) to a scale, and from a stored name and parameters back to a mechanism. Does not
 belong here: the loss of many releases (`accounting`).

@@ -38,7 +38,7 @@ from dpdau_assets.errors import InternalError
 
 UNITS_PER_USER = 2
 DIRECT_CONVOLUTION = 10**9
-"""Products of sizes above this are convolved by Fourier transform, whose error of 1e-16 no quantile feels."""
+"""Products of sizes above this are convolved by Fourier transform, whose error of 1e-16 changes no quantile."""
 
 
 @dataclass(frozen=True, slots=True)

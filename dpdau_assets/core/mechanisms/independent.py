@@ -1,4 +1,4 @@
-"""What both mechanisms of independent noise share: no two draws have any noise in common.
+"""The common part of both mechanisms of independent noise, in which no two draws have any noise in common.
 
 Belongs here: the parts of `Mechanism` that follow from independence and from the pmf of one draw. Does not belong here:
 the law of the noise (`gaussian`, `laplace`).

@@ -69,7 +69,7 @@ class ReleaseNoise(Protocol):
         """What an account is charged, once, for its shared noise; empty for independent noise."""
 
     def draw_shared_noise(self, source: NoiseSource) -> int | None:
-        """The noise that all releases of an account share (sensitive); None for independent noise.
+        """Returns the noise that all releases of an account share (sensitive); None for independent noise.
 
         Args:
             source: Where the randomness comes from.

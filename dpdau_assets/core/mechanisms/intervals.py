@@ -18,7 +18,7 @@ PROBABILITY = 0.975
 CERTAIN_DEVIATIONS = 9.0
 """No normal error is larger than this many deviations."""
 NEGLIGIBLE = 1e-9
-"""Shares of the noise below this do not move a 97.5 % quantile."""
+"""Probabilities of noise below this do not change a 97.5 % quantile."""
 SMOOTH = 0.1
 """A smaller sampling deviation is taken as this: a whole number of units is then still told from the next."""
 STEPS, PRECISION = 60, 1e-6
@@ -32,8 +32,8 @@ def interval_95(
     Without sampling exactly so: the whole users in draw +- q, q the smallest integer with Pr[|noise| <= q] >= 95 %.
     With sampling, count +- q in users, rounded outwards, with q the 97.5 % quantile of the noise plus a normal error of
     the count's sampling deviation. Under Gaussian noise that is n +- 1.96 sqrt(n (1 - theta) / theta + Var(noise) /
-    theta^2) for counts of users; where little is left to chance but the noise, it is the noise's own quantile. Both are
-    cut at 0, which never loses the true value.
+    theta^2) for counts of users; where sampling adds little error, it is the noise's own quantile. Both bounds are
+    raised to 0 if they are below it, which never excludes the true value.
 
     Args:
         drawn: The noisy count, as stored, in units of the mechanism's draws.

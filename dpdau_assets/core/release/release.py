@@ -30,7 +30,7 @@ from dpdau_assets.errors import ConfigurationError, DataError
 STORED_VERSION = 1
 """Version of a stored result that this code writes."""
 EXPECTED_GROWTH = 0.5
-"""Growth from one release to the next that a threshold leaves room for: Monday after Sunday, not a tenfold launch."""
+"""Growth between two releases that a threshold allows for: Monday after Sunday, but not a tenfold launch."""
 SATURATION_PROBABILITY = 0.999
 """A count that the noise leaves below k with this probability is taken as below k."""
 STARVATION_SHARE = 4
@@ -223,8 +223,9 @@ def estimate_of(
 ) -> float:
     """Distinct users estimated from a noisy count, never below 0: what the count stands for, in users.
 
-    Rounded to a whole user where keys were sampled or buckets counted, so unbiased to half a user before it is cut at
-    0; as drawn where all keys were counted, halves included. When all buckets were hit, what all but one would say.
+    The estimate is rounded to an integer where keys were sampled or buckets counted, so it is unbiased to half a user
+    before negative values become 0. Where all keys were counted it is as drawn, halves included. If all buckets were
+    hit, it is the estimate for all buckets but one.
 
     Args:
         drawn: The noisy count.
@@ -328,7 +329,7 @@ def require_releasable_sketch(mechanism: Mechanism, *, k: int, impl: str = "kmv"
 
 
 def body(result: ReleaseResult, *, budget: BudgetSnapshot) -> dict[str, Any]:
-    """The document that every outlet shows for a release: the stored value beside the state of its budget.
+    """Returns the document that every interface shows for a release: the stored value and the state of its budget.
 
     Args:
         result: The stored result; nothing of it is recomputed.

@@ -95,7 +95,7 @@ def read_compact(stored: bytes) -> ApacheTheta:
         stored: The bytes (sensitive).
 
     Raises:
-        DataError: They are none, or were made with another seed.
+        DataError: The bytes are no theta sketch, or were made with another seed.
         ConfigurationError: The package is not installed.
     """
     sketch = _deserialize(stored)
@@ -115,7 +115,7 @@ def _deserialize(stored: bytes) -> Any:
     try:
         return compact_theta_sketch.deserialize(stored, APACHE_SEED)
     except (RuntimeError, ValueError, IndexError, MemoryError, TypeError):
-        # Its texts may quote the bytes.
+        # The texts of Apache's errors may quote the bytes.
         raise DataError(_NOT_APACHE, hint="write it again with Apache DataSketches") from None
 
 

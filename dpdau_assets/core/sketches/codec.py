@@ -1,4 +1,4 @@
-"""The bytes of a stored sketch, version 1: how they are written, and every check before they are believed.
+"""The bytes of a stored sketch, version 1: how they are written, and how they are checked before use.
 
 Sketches that are lists of keys, `set` and `kmv`:
 

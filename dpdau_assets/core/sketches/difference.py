@@ -4,9 +4,9 @@ Belongs here: the estimate from two sketches, exactly compared or through a Bloo
 brings. Nothing here may be released: a difference of two windows is a metric of its own without a budget, and through a
 filter one erased user can drop dozens of others from it.
 
-Both sets are looked at below one public threshold, where both samples are whole: the share of A's sampled users that is
-not among B's, divided by theta. With a filter over B's sample each of the users that should be counted is missed with
-the filter's false-positive rate f, so the expectation is (1 - f) |A \\ B|: the bias is -f |A \\ B|.
+Both sets are compared below one public threshold, where both samples are complete: the estimate is the number of A's
+sampled users that are not among B's, divided by theta. With a filter over B's sample, each user that should be counted
+is missed with the filter's false-positive rate f, so the expectation is (1 - f) |A \\ B| and the bias -f |A \\ B|.
 
 Reference: Dasgupta, Lang, Rhodes, Thaler, "A framework for estimating stream expression cardinalities" (2016).
 """

@@ -67,7 +67,7 @@ class HllSketch:
 
     @property
     def complete(self) -> bool:
-        """Whether the set is known whole: only the empty one is (sensitive)."""
+        """Returns whether the sketch knows all keys of the set, which is true of the empty set only (sensitive)."""
         return not self._registers.any()
 
     def union(self, other: Self) -> Self:
@@ -80,7 +80,7 @@ class HllSketch:
         return type(self)(np.maximum(self._folded(m), other._folded(m)))
 
     def discard(self, keys: Keys) -> Self:
-        """The empty sketch is without `keys` already; InternalError for any other."""
+        """Returns the empty sketch itself, which holds no keys; raises InternalError for any other sketch."""
         check_keys(keys)
         if not self.complete:
             raise InternalError("an hll sketch cannot drop a key: rebuild it from the live users")

@@ -1,7 +1,7 @@
-"""Which sketch a data folder makes: SKETCH_IMPL with its one size, chosen by public configuration.
+"""The sketch that a data folder makes: SKETCH_IMPL with its one size, chosen by public configuration.
 
-Belongs here: making and reading sketches without knowing which. What each can do belongs to its own file; which
-threshold a release counts at, to `core.release`.
+Belongs here: making and reading sketches without knowing their implementation, which has its own file. The threshold
+that a release counts at belongs to `core.release`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dpdau_assets.errors import InternalError
 
 @dataclass(frozen=True, slots=True)
 class SketchPlan:
-    """How sketches are made; public whole.
+    """How sketches are made. All of it is public.
 
     Attributes:
         impl: `set`, `kmv`, `theta` or `hll`.
         size: k of kmv, m of hll, theta's sampling threshold, 0 for set. Sketches of one size can be united exactly; a
-            partition made with another is made again.
+            partition made with another size is rebuilt.
     """
 
     impl: str

@@ -1,4 +1,4 @@
-"""What a released count counts, and how many users that is: the arithmetic of sampling, without noise.
+"""The arithmetic of sampling, without noise: what a released count counts, and how many users it stands for.
 
 Belongs here: for a count c made below a public threshold (theta = threshold / 2^64), the number of users it stands for
 and the error of that number from sampling alone. Noise belongs to `core.mechanisms`, the choice of the threshold to
@@ -22,11 +22,11 @@ from dpdau_assets.core.sketches.protocol import KEY_SPACE
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a count was made; public whole.
+    """How a count was made. All of it is public.
 
     Attributes:
         threshold: Users with a hash below it were counted, 1 to 2^64.
-        buckets: m where the buckets that they hit were counted (`hll`), None where they were themselves.
+        buckets: m if the buckets that these users hit were counted (`hll`), None if the users were.
     """
 
     threshold: int = KEY_SPACE

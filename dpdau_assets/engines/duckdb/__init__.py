@@ -1,1 +1,1 @@
-"""The DuckDB engine: rows to verdicts, days and pseudonyms, set-wise."""
+"""The DuckDB engine, which turns rows into verdicts, days and pseudonyms, many rows at a time."""

@@ -1,7 +1,7 @@
-"""Pseudonyms of a list of ids under many epochs at once.
+"""Computes the pseudonyms of a list of ids under many epochs at once.
 
-Belongs here: the list that comes without days, as in an erasure request. Sources belong to `duckdb`, hashing to
-`pseudonyms`. Raw ids exist in memory only.
+Belongs here: lists of ids without days, as in an erasure request. Sources belong to `engine`, hashing to `pseudonyms`.
+Raw ids exist in memory only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dpdau_assets.core.hashing import user_keys
 Keys = NDArray[np.uint64]
 
 FEW_IDS = 2000
-"""Up to this many, loading the compiled hashing costs more than the reference loop."""
+"""Up to this many ids, loading the compiled hashing costs more than the reference loop."""
 
 
 def bulk_user_keys(

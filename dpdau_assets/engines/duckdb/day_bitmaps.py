@@ -1,4 +1,4 @@
-"""Day bitmaps in words of 64 days: which words of a user belong to which epoch, and which keys each day has.
+"""Day bitmaps in words of 64 days: finds the words of a user that an epoch needs, and the keys of each day.
 
 Belongs here: arithmetic on blocks, bits and sorted keys. Does not belong here: running queries (`duckdb`).
 Day d (days since 1970) is bit (d + alignment) mod 64 of block (d + alignment) div 64.
@@ -93,7 +93,7 @@ def split_days(
 ) -> Iterator[tuple[date, Keys]]:
     """The sorted unique keys of every day of `plan` that has some, ascending by day.
 
-    As many days as threads are held at a time, however slowly they are taken.
+    At most as many days as threads are held in memory, however slowly the caller takes them.
 
     Args:
         keys: uint64[n], one per user and block, in any order; sensitive.
@@ -125,12 +125,12 @@ def split_days(
 
 
 def _bytes_apart(bitmaps: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """uint8[8, n]: the bytes of the bitmaps, lowest first, each in a row of its own, so that a day reads an eighth."""
+    """Returns uint8[8, n], one row for each byte of the bitmaps, lowest first, so that a day reads one eighth."""
     return np.ascontiguousarray(bitmaps.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8).T)
 
 
 def _keys_with(keys: Keys, rows: NDArray[np.uint8], bit: int) -> Keys:
-    """The keys whose word has `bit`; compress takes a fifth of the time of indexing, and lets threads run."""
+    """Returns the keys whose word has `bit`; compress takes a fifth of the time of indexing and lets threads run."""
     return np.compress((rows[bit >> 3] & np.uint8(1 << (bit & 7))) != 0, keys)
 
 

@@ -5,8 +5,8 @@ row (`row_sql`, `relations`), files (`operations`).
 
 A user's days are one 64-bit word per block of 64 days: `bit_or(1 << day)` grouped by id and block. Refused rows are
 groups of the same aggregate, with the negative code of their reason in place of a block. Raw ids exist in this
-connection's memory only: it has no temporary directory, so it cannot spill. What does not fit into the memory limit is
-read again in parts by a hash of the id. Error texts of DuckDB may quote values, so none is passed on.
+connection's memory only: it has no temporary directory, so it cannot spill. A source that does not fit into the memory
+limit is read again in parts, by a hash of the id. Error texts of DuckDB may quote values, so none is passed on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dpdau_assets.errors import StorageError
 SPLIT_THREADS = 2
 """Days selected at once where DUCKDB_THREADS is not set."""
 SPLIT = 4
-"""Parts that a part is cut into when it does not fit into the memory limit."""
+"""Number of smaller parts that replace a part that does not fit into the memory limit."""
 MOST_PARTS = 4096
 
 
@@ -69,7 +69,7 @@ class DuckdbEngine:
 
     @contextmanager
     def _connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that cannot spill: an empty temporary directory means none."""
+        """Opens a connection that cannot spill: the empty setting means that it has no temporary directory."""
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": self.memory_limit,
             "temp_directory": "",
@@ -112,7 +112,7 @@ class DuckdbReading:
 
     @property
     def counts(self) -> RowCounts:
-        """What became of the rows."""
+        """Returns how many rows were accepted and refused, and why."""
         return self._tally.counts()
 
     @property
@@ -121,7 +121,7 @@ class DuckdbReading:
         return None if self._erased_through < 0 else EARLIEST_DAY + timedelta(days=self._erased_through)
 
     def run(self, *, threads: int | None) -> None:
-        """Reads the source whole. DuckDB refuses a Parquet file with one text that is not UTF-8; Arrow streams it."""
+        """Reads the complete source. DuckDB refuses a Parquet file with a text that is not UTF-8; Arrow streams it."""
         self._threads = threads
         try:
             self._connection.execute("CREATE TEMP TABLE erased (user_id VARCHAR, through_day BIGINT)")
@@ -157,7 +157,7 @@ class DuckdbReading:
             self._tally.accept_others(rows.uncounted)
 
     def _read_part(self, rows: SourceRows, parts: int, index: int) -> None:
-        """Reads the rows whose id hashes to `index` of `parts`; cuts the part when it does not fit into memory."""
+        """Reads the rows whose id hashes to `index` of `parts`; a part that does not fit into memory is divided."""
         part = _part(parts, index)
         try:
             rows.aggregate(part)
@@ -198,9 +198,9 @@ class DuckdbReading:
     def _pseudonyms(
         self, epoch: int, query_of: Callable[[str], str], *, alignment: int | None = None
     ) -> dict[str, NDArray[Any]]:
-        """A query's columns, user_id as user_key under `epoch`; in pieces when memory is short.
+        """Returns a query's columns, with user_id as user_key under `epoch`; in pieces when memory is short.
 
-        With `alignment` the columns code and word are of days, and the ingest erasure filter applies.
+        With `alignment` the columns code and word describe days, and the ingest erasure filter applies.
         """
         parts = 1
         while parts <= MOST_PARTS:

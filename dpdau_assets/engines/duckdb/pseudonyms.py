@@ -1,8 +1,8 @@
-"""Pseudonyms of a whole column of ids: HMAC-SHA256 in compiled code, bit-equal to `core.hashing.user_key`.
+"""Computes the pseudonyms of a column of ids: HMAC-SHA256 in compiled code, bit-equal to `core.hashing.user_key`.
 
-Belongs here: text in, 64-bit keys out. Which ids are keyed under which epoch belongs to `duckdb`. Ids, keys and
-pseudonyms are sensitive and stay in memory. Polars does about 2 million ids a second and processor; the same in DuckDB
-SQL, `sha256($outer || unhex(sha256($inner || encode(id))))`, half a million.
+Belongs here: turning texts into 64-bit keys. Which ids are keyed under which epoch belongs to `engine`. Ids, keys and
+pseudonyms are sensitive and stay in memory. Polars hashes about 2 million ids per second and processor; the same in
+DuckDB SQL, `sha256($outer || unhex(sha256($inner || encode(id))))`, hashes half a million.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Keys = NDArray[np.uint64]
 
 PIECE_IDS = 200_000
-"""Ids hashed at a time: 64 hex characters each exist for a moment."""
+"""Number of ids hashed at a time, because each takes 64 hex characters of memory meanwhile."""
 
 
 def column_user_keys(ids: pa.ChunkedArray, key: bytes, *, threads: int | None = None) -> Keys:

@@ -86,7 +86,7 @@ def parquet_scan(source: Source) -> str:
 
 
 def can_scan_directly(source: Source) -> bool:
-    """Whether DuckDB finds the columns by name: it does not tell upper case from lower case."""
+    """Returns whether DuckDB finds the columns by name: it does not distinguish upper case from lower case."""
     folded = [name.lower() for name in source.header]
     needed = [name.lower() for name in column_names(source)]
     return all(folded.count(name) == 1 for name in needed) and "file_row_number" not in folded

@@ -1,7 +1,7 @@
 """SQL expressions that judge a row: its id, its day, its op and the reason against it.
 
-The rules of `core.activity` over whole columns; tests hold them against the rules for one row. Expressions are built
-from column names of our own and from constants only; a value of the data never enters an SQL text.
+They apply the rules of `core.activity` to columns; tests compare them with the rules for one row. Expressions are built
+only from our own column names and from constants; a value of the data never enters an SQL text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dpdau_assets.core.activity import MAX_ID_BYTES, REASONS, Reason
 from dpdau_assets.core.quantities import EARLIEST_DAY
 
 BLANK = -100
-"""Code of a blank line, which is no row."""
+"""The code of a blank line, which does not count as a row."""
 NO_INSTANT = "NULL::BIGINT"
 ERASING = 1 << 20
 """Added to the block number of a "-" row."""
@@ -21,7 +21,7 @@ CODE_OF: dict[Reason, int] = {reason: -1 - index for index, reason in enumerate(
 REASON_OF: dict[int, Reason] = {code: reason for reason, code in CODE_OF.items()}
 
 _SHIFT_DAYS = 719_162
-"""Added before a division and taken off after it: integer division rounds towards zero, days round down."""
+"""Added before a division and subtracted after it, because integer division rounds towards zero but days round down."""
 _SHIFT_SECONDS = _SHIFT_DAYS * 86_400
 _LAST_INSTANT = 253_402_300_799
 """9999-12-31T23:59:59Z."""
@@ -141,7 +141,7 @@ def _instant_of_timestamp(text: str) -> str:
 
 
 def _instant_of_number(text: str) -> str:
-    """Digits decide the unit, as written; a negative number with a fraction rounds down."""
+    """Returns the instant of a number: its written digits decide the unit; a negative fraction rounds down."""
     digits = f"ltrim(split_part({text}, '.', 1), '-')"
     has_fraction = f"(TRY_CAST(split_part({text}, '.', 2) AS BIGINT) > 0)"
     whole = (
@@ -178,7 +178,7 @@ def verdict(last_day: date, *, oldest_day: date, alignment: int) -> str:
     Args:
         last_day: Last day accepted (public).
         oldest_day: First day accepted (public).
-        alignment: Added to the day number before it is cut into blocks, 0..63.
+        alignment: Added to the day number before it is divided into blocks, 0..63.
     """
     return (
         f"(CASE WHEN fault IS NOT NULL THEN fault "

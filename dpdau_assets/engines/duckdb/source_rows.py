@@ -43,12 +43,12 @@ class SourceRows:
         connection: Holds raw ids, so it must not spill.
         source: What to read.
         limits: What is accepted.
-        progress: Takes how far the reading is.
+        progress: Receives the progress of the reading.
         is_direct: Whether DuckDB scans the file itself.
 
     Attributes:
         alignment: See `day_bitmaps`.
-        is_direct: As given.
+        is_direct: Whether DuckDB scans the file itself.
     """
 
     def __init__(
@@ -100,17 +100,17 @@ class SourceRows:
 
     @property
     def uncounted(self) -> int | None:
-        """All rows of the source where `aggregate` leaves row_count empty, else None; sensitive."""
+        """Returns the number of rows of the source if `aggregate` leaves row_count empty, else None; sensitive."""
         if self._common_day is None:
             return None
         ((total,),) = self._fetch(f"SELECT count(*) FROM ({parquet_scan(self._source)})")
         return int(total)
 
     def _plain_aggregate(self, part: str, day: int) -> str:
-        """The aggregate when every row's day is good and in one block: ids are judged after they are grouped.
+        """Returns the aggregate for rows whose days are all valid and in one block: ids are judged after grouping.
 
-        One key instead of two, a judgement per id instead of per row and no count of an id's rows save a quarter of the
-        time. A row of another block makes DuckDB refuse the shift of its bit.
+        It saves a quarter of the time: it groups by one key instead of two, judges ids instead of rows and does not
+        count an id's rows. If a row belongs to another block, DuckDB raises an error at the shift of its bit.
         """
         rows = self._coded(self._relation())
         first = (day + self.alignment) // BLOCK_DAYS * BLOCK_DAYS - self.alignment
@@ -133,7 +133,7 @@ class SourceRows:
         """The rows of the source; a stream is opened anew."""
         if self.is_direct:
             return table_rows(self._source, parquet_scan(self._source), self._connection)
-        from dpdau_assets.engines.sources.arrow_rows import ArrowRows  # Arrow's functions load for streams only
+        from dpdau_assets.engines.sources.arrow_rows import ArrowRows  # Arrow's functions are loaded for streams only
 
         rows = ArrowRows(self._source, self._progress)
         self._connection.register(ARROW_VIEW, rows.reader())
@@ -142,7 +142,7 @@ class SourceRows:
         return table_rows(self._source, f"SELECT * FROM {ARROW_VIEW}", self._connection)
 
     def _first_day_alignment(self) -> int:
-        """What makes the first day of a Parquet file the first of a block: 64 days or fewer are then one block."""
+        """Returns the alignment that lets a block begin with the file's first day: 64 days then fit into one block."""
         scan = parquet_scan(self._source)
         try:
             ((first,),) = self._fetch(f"SELECT min(time0)::DATE - DATE '1970-01-01' FROM ({scan})")
@@ -151,10 +151,10 @@ class SourceRows:
         return -int(first or 0) % BLOCK_DAYS
 
     def _day_of_the_only_block(self) -> int | None:
-        """A day of the block that all rows belong to, None when there are more or some row may be refused.
+        """Returns a day of the block that all rows belong to; None if there are more blocks or some row may be refused.
 
-        Reads the columns of time and op only, which costs little beside the ids, and of dates not even those: DuckDB
-        has the first and the last from the file's statistics. Were these wrong, `_plain_aggregate` would fail.
+        It reads only the columns of time and op, which costs little compared to the ids. For dates it reads no column:
+        DuckDB takes the first and the last from the file's statistics; if these are wrong, `_plain_aggregate` fails.
         """
         relation = self._relation()
         if not relation.is_fault_free:
@@ -168,7 +168,7 @@ class SourceRows:
         return int(day) if first is not None and first == last and 0 <= first < ERASING else None
 
     def _first_and_last_date(self) -> str:
-        """A SELECT of two rows with the columns of a relation, none when some row has no date."""
+        """Returns a SELECT of two rows with the columns of a relation; it gives no row if some row has no date."""
         scan = parquet_scan(self._source)
         extremes = (
             f"SELECT min(time0) AS low, max(time0) AS high, count(time0) AS dated, count(*) AS total FROM ({scan})"
@@ -179,7 +179,7 @@ class SourceRows:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Tells how far a direct scan is; a stream tells it itself."""
+        """Reports the progress of a direct scan; a stream reports its own."""
         if not self.is_direct:
             yield
             return

@@ -1,6 +1,6 @@
-"""Adds up what became of the rows of a source.
+"""Adds up how many rows of a source were accepted and refused.
 
-Belongs here: counts and line numbers by reason, days that occur. Everything here stays on the trusted side.
+Belongs here: counts and line numbers by reason, and the days that occur. Everything here stays on the trusted side.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Tally:
         self._erasures = 0
 
     def add_groups(self, groups: Iterable[tuple[Any, ...]]) -> tuple[list[date], bool]:
-        """Adds (code, rows, word) of one part; the days of its "+" rows, and whether it has refused rows.
+        """Adds (code, rows, word) of one part; returns the days of its "+" rows, and whether it has refused rows.
 
         Rows that were not counted (None) are added by `accept_others`.
         """
@@ -59,7 +59,7 @@ class Tally:
                 self._lines[REASON_OF[code]] = merged[:LINES_KEPT]
 
     def accept_others(self, rows: int) -> None:
-        """Of `rows` in all, those that were not refused are accepted."""
+        """Counts as accepted those of `rows` that were not refused."""
         self._accepted = rows - sum(self._rejected.values())
 
     def counts(self) -> RowCounts:

@@ -27,7 +27,7 @@ _CODE = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class UserIds:
-    """What the user column holds (sensitive; prints as nothing).
+    """The content of the user column (sensitive; prints as nothing).
 
     Attributes:
         ids: Distinct ids as UTF-8, in no stated order.
@@ -39,7 +39,7 @@ class UserIds:
 
 
 def user_ids(source: Source, *, memory_limit: str, threads: int | None = None) -> UserIds:
-    """The ids of `source`, each once; its other columns are not looked at.
+    """Returns the ids of `source`, each once; its other columns are not read.
 
     Args:
         source: Opened with `is_ids_only` (sensitive content).

@@ -1,6 +1,6 @@
-"""A time zone as a table: what to add to UTC seconds on each UTC day.
+"""Makes a time zone into a table that says what to add to UTC seconds on each UTC day.
 
-Made from the zone object of TIMEZONE, so that no other set of rules can disagree with it.
+The table is made from the zone object of TIMEZONE, so that no other set of rules can disagree with it.
 """
 
 from __future__ import annotations

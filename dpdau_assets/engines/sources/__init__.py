@@ -1,1 +1,1 @@
-"""Opening a source of any format and yielding its rows in blocks of bounded size; rows are judged elsewhere."""
+"""Opens a source of any format and yields its rows in blocks of bounded size; rows are judged elsewhere."""

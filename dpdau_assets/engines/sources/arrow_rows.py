@@ -42,7 +42,7 @@ class ArrowRows:
         self.is_damaged = False
 
     def reader(self) -> pa.RecordBatchReader:
-        """The stream, to be read once; when the source turns out damaged it raises, and `is_damaged` is set."""
+        """Returns the stream, which can be read once; if the source is damaged, it raises and sets `is_damaged`."""
         kinds = {"jsonl": (_json_schema, self._json), "csv": (_csv_schema, self._csv)}
         schema_of, batches = kinds.get(self._source.format, (_parquet_schema, self._parquet))
         schema = schema_of(self._source)
@@ -100,7 +100,7 @@ class ArrowRows:
 
 
 def _position(stream: IO[bytes]) -> int:
-    """Bytes of the file consumed; for gzip those of the compressed file."""
+    """Returns how many bytes of the file were consumed; for gzip, bytes of the compressed file."""
     raw = getattr(stream, "fileobj", None) or stream
     return int(raw.tell())
 

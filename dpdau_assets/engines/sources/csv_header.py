@@ -1,6 +1,6 @@
-"""The header of a CSV file: where it stands, its names and the delimiter, or why it cannot be used.
+"""Finds the header of a CSV file, its names and the delimiter, or says why it cannot be used.
 
-Belongs here: what the first lines of a CSV file tell. Does not belong here: which columns are read (`sources`), records
+Belongs here: reading the first lines of a CSV file. Does not belong here: which columns are read (`sources`), records
 (`csv_rows`). A file without a header begins with values, so no message shows any of its text.
 """
 
@@ -38,10 +38,10 @@ class Header:
 
 @contextmanager
 def whole_compression(label: str) -> Iterator[None]:
-    """Turns what reading a broken compressed file raises into one clear line.
+    """Turns the errors of reading a broken compressed file into one clear line.
 
     Raises:
-        InputError: The block could not read.
+        InputError: The block could not read the file.
     """
     try:
         yield
@@ -84,7 +84,7 @@ def csv_header(open_content: Callable[[], IO[bytes]], label: str, *, wanted: str
 
 
 def _first_line(stream: IO[bytes]) -> tuple[int, bytes]:
-    """Number and content of the first line that is not blank, cut at `MAX_LINE_BYTES`; nothing when all are blank."""
+    """Returns number and content of the first line that is not blank, up to `MAX_LINE_BYTES`; empty without one."""
     blank_lines = 0
     start = stream.read(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)
     while start and not start.strip():

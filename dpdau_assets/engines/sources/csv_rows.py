@@ -21,7 +21,7 @@ from dpdau_assets.engines.duckdb.row_sql import CODE_OF
 from dpdau_assets.engines.sources.text_blocks import Block, Offsets
 
 _NOT_UTF8 = f"\x1a{secrets.token_hex(4)}"
-"""Stands for a byte that is not UTF-8: pyarrow cannot report a refused record that holds such."""
+"""Replaces a byte that is not UTF-8, because pyarrow cannot report a refused record that contains one."""
 _ESCAPED_BYTES = re.compile("[\udc80-\udcff]")
 _RETURN, _QUOTE = 13, 34
 _LINE_ENDS = (10, _RETURN)
@@ -32,10 +32,10 @@ Numbers = NDArray[np.int64]
 def csv_batches(
     block: Block, *, wanted: Sequence[int], width: int, delimiter: str, header_record: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """The records of `block` but the header, each exactly once; blank ones are left out.
+    """Yields the records of `block` except the header, each exactly once; blank records are left out.
 
     Args:
-        block: Whole records (sensitive).
+        block: Complete records (sensitive).
         wanted: Positions of the fields to keep.
         width: Fields in a well-formed record.
         delimiter: One character.
@@ -70,10 +70,10 @@ def _refused(numbers: Numbers, reason: Reason, schema: pa.Schema) -> Iterator[pa
 
 
 def _has_inner_return(block: Block, *, is_quoted_too: bool) -> NDArray[np.bool_]:
-    """Records with a carriage return that is no part of their line end, which pyarrow would cut in two there.
+    """Marks records with a carriage return that is not part of their line end, because pyarrow would split them there.
 
-    Between quotes it belongs to the field, by the same count of quotes that tells where records end. Where pyarrow sees
-    quotes another way, it finds more records than there are: then `is_quoted_too` makes every such record suspect.
+    Between quotes the carriage return belongs to the field; quotes are counted as they are to find the ends of records.
+    Where pyarrow reads quotes differently, it finds too many records; `is_quoted_too` then marks every such record.
     """
     found = np.zeros(len(block), dtype=np.bool_)
     if b"\r" not in block.content:
@@ -144,7 +144,9 @@ def _parse(content: bytes, wanted: Sequence[int], *, width: int, delimiter: str)
     names = [str(position) for position in range(width)]
     chosen = [names[position] for position in wanted]
     table = pc.read_csv(
-        pa.BufferReader(b"\n" + content),  # a blank line, so that no record's first bytes pass for a byte order mark
+        pa.BufferReader(
+            b"\n" + content
+        ),  # a blank line comes first, so that no record's first bytes are taken for a byte order mark
         read_options=pc.ReadOptions(use_threads=False, block_size=len(content) + 2, column_names=names),
         parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
         convert_options=pc.ConvertOptions(
@@ -155,7 +157,7 @@ def _parse(content: bytes, wanted: Sequence[int], *, width: int, delimiter: str)
 
 
 def _flat(table: pa.Table) -> list[pa.Array]:
-    """The columns in one piece each; a block is far smaller than what would need two."""
+    """Returns each column in one piece; a block is far too small to need two."""
     return [pa.concat_arrays(column.chunks) for column in table.columns]
 
 

@@ -1,4 +1,4 @@
-"""Opens a file as a source: its format, the columns that hold an event, and what is wrong with it as a whole.
+"""Opens a file as a source: finds its format and the columns that hold an event, or says why it cannot be read.
 
 Belongs here: formats, column choice, file-level failures as one clear line. Does not belong here: what a row means
 (`row_sql`), how its rows are streamed (`arrow_rows`). Names in a Parquet schema
@@ -27,7 +27,7 @@ FORMATS: tuple[SourceFormat, ...] = get_args(SourceFormat)
 
 DEFAULT_USER = "user_id"
 DEFAULT_TIMES = ("day", "ts")
-"""Usual names of the time; where a row has both, `day` decides: it says what was meant, whatever the zone."""
+"""Usual names of the time. If a row has both, `day` decides, because its meaning does not depend on the zone."""
 DEFAULT_OP = "op"
 
 _SUFFIXES: dict[str, SourceFormat] = {
@@ -68,9 +68,9 @@ class Source:
         label: What messages call it.
         format: Its format.
         columns: The columns to read.
-        header: Names of all columns of a CSV or Parquet file in their order; empty for a CSV file of nothing but space.
+        header: Names of all columns of a CSV or Parquet file in their order; empty for a CSV file of white space only.
         header_record: Number of the record that holds the header of a CSV file.
-        delimiter: Between the fields of a CSV file.
+        delimiter: The character between the fields of a CSV file.
         size_bytes: Size of the file.
     """
 
@@ -152,7 +152,7 @@ def open_source(
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether the name says gzip."""
+    """Returns whether the file's name is that of a gzip file."""
     return path.suffix.lower() == ".gz"
 
 
@@ -225,7 +225,7 @@ def _parquet_header(path: Path, name: str) -> tuple[str, ...]:
 
 
 def _json_columns(mapping: ColumnMapping) -> Columns:
-    """JSON objects need not have the same keys, so a missing one is a matter of the row."""
+    """Returns the columns of JSON lines. Keys may differ between objects, so a missing key is a fault of its row."""
     times = (mapping.time,) if mapping.time else DEFAULT_TIMES
     return Columns(mapping.user or DEFAULT_USER, times, mapping.op or DEFAULT_OP)
 

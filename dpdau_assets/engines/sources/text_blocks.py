@@ -1,7 +1,7 @@
-"""Cuts a stream of bytes into blocks of whole records with bounded memory, whatever the bytes are.
+"""Divides a stream of any bytes into blocks of complete records, in bounded memory.
 
-Belongs here: line ends, quoted line breaks of CSV, records too long to keep. Does not belong here: what a record holds
-(`sources`, `row_sql`). Nothing is decoded and no line is touched one by one.
+Belongs here: line ends, quoted line breaks of CSV, records too long to keep. Does not belong here: the content of a
+record (`sources`, `row_sql`). Nothing is decoded, and lines are not handled one by one.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Offsets = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Block:
-    """Consecutive whole records (sensitive; prints as nothing).
+    """Consecutive complete records (sensitive; prints as nothing).
 
     Attributes:
-        content: The records' bytes with their line ends; empty when the block only tells of a skipped record.
+        content: The records' bytes with their line ends; empty when the block only stands for a skipped record.
         offsets: int64[n + 1], where each record starts and the last ends.
         first: Number of the first record, starting at 1.
-        is_broken: bool[n], records that cannot be told from what follows them: a quote that never closes.
+        is_broken: bool[n], records whose end is unknown because a quote never closes.
         is_too_long: bool[n], records beyond `MAX_LINE_BYTES`.
     """
 
@@ -96,7 +96,7 @@ def _skipped(number: int) -> Block:
 
 
 def _record_ends(data: bytes, *, has_quotes: bool, is_end: bool) -> tuple[Offsets, Offsets]:
-    """Where records end, and where records start that are broken; at the end of the stream the rest is a record."""
+    """Returns where records end and where broken ones start; at the end of the stream, the rest is one record."""
     array = np.frombuffer(data, dtype=np.uint8)
     newlines = np.flatnonzero(array == _NEWLINE)
     nothing = np.zeros(0, dtype=np.int64)
@@ -110,12 +110,12 @@ def _record_ends(data: bytes, *, has_quotes: bool, is_end: bool) -> tuple[Offset
 
 
 def _quoted_record_ends(array: NDArray[np.uint8], newlines: Offsets, *, is_end: bool) -> tuple[Offsets, Offsets]:
-    """Record ends where a line break between quotes is none.
+    """Returns the ends of records, where a line break between quotes does not end a record.
 
-    A line break ends a record when the number of quotes since the record's start is even. Where that makes a record of
-    several lines longer than `MAX_QUOTED_RECORD_BYTES`, or leaves a quote open at the end of the stream, its first line
-    is declared broken and counting starts anew behind it. Behind such a line only the parity that all line breaks
-    are compared with changes, so each restart costs two binary searches.
+    A line break ends a record if the number of quotes since the record's start is even. If that makes a record of
+    several lines longer than `MAX_QUOTED_RECORD_BYTES`, or leaves a quote open at the end of the stream, the record's
+    first line is declared broken and counting starts again after it. After such a line only the parity that all line
+    breaks are compared with changes, so each restart costs two binary searches.
     """
     quotes = np.flatnonzero(array == _QUOTE)
     parities = np.searchsorted(quotes, newlines) & 1
@@ -144,7 +144,7 @@ def _quoted_record_ends(array: NDArray[np.uint8], newlines: Offsets, *, is_end: 
 
 
 def _until_overlong(candidates: Offsets, newlines: Offsets, *, start: int, total: int) -> tuple[Offsets, bool]:
-    """The record ends before the first record of several lines that is too long, and whether there is none such."""
+    """Returns the record ends before the first overlong record of several lines, and whether there is no such one."""
     bounds = np.concatenate([np.array([start - 1]), candidates, np.array([total])])
     long = np.flatnonzero(np.diff(bounds) > MAX_QUOTED_RECORD_BYTES)
     first_line_ends = np.append(newlines, total)[np.searchsorted(newlines, bounds[long] + 1)]

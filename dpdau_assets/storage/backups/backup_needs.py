@@ -1,6 +1,6 @@
-"""What unexpired backups still need: the salt epochs under which the data in them is keyed.
+"""Finds the salt epochs that unexpired backups still need, because their data is keyed under them.
 
-Belongs here: reading manifests for that one question. Making and removing backups belongs to `backups`.
+Belongs here: reading manifests for that question. Making and removing backups belongs to `backups`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dpdau_assets.storage.ledger.ledger import parse_time
 
 
 def lowest_epoch_needed(folder: Path, *, now: datetime) -> int | None:
-    """The lowest epoch that a backup below `folder` is keyed under; None when no unexpired backup needs any.
+    """Returns the lowest epoch that a backup below `folder` is keyed under; None when no unexpired backup needs any.
 
-    A manifest that cannot be understood needs every epoch: destruction cannot be taken back.
+    A manifest that cannot be read counts as needing every epoch, because a destruction cannot be undone.
 
     Args:
         folder: `DATA_DIR/backups`.

@@ -1,14 +1,14 @@
 """Backups: copies of the ledger and of the lake below `backups/`, each with a manifest; never a secret.
 
-Belongs here: making, checking, listing and removing copies, and dropping journal files that no copy needs. When that
-happens belongs to `operations.backup`, going back to one to `operations.restore`, what a kill leaves to
-`unfinished_backups`.
+Belongs here: making, checking, listing and removing copies, and removing journal files that no copy needs. When that
+happens belongs to `operations.backup`, restoring a copy to `operations.restore`, and the files that a killed backup
+left to `unfinished_backups`.
 
     backups/ledger-20260301.sqlite   ledger-20260301.json
     backups/lake-20260301/           raw_events/ mau_unions/ staging/ files.json manifest.json
 
-A copy appears whole under its name or not at all; a second one of the same day replaces the first. What can be made
-again from raw events (live users, sketches) is not copied.
+A copy appears complete under its name or not at all; a second copy of the same day replaces the first. Files that can
+be rebuilt from raw events (live users, sketches) are not copied.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from dpdau_assets.storage.ledger.ledger import DIGEST_KEY, SEQ_KEY, Ledger, pars
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 LAKE_PARTS = {**{asset: f"{LAKE}/{asset}" for asset in (RAW_EVENTS, MAU_UNIONS)}, STAGING: STAGING}
-"""What a copy of the lake holds, by its name in the copy and in the data folder."""
+"""The contents of a copy of the lake, by their names in the copy and in the data folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a copy is (trusted side; no secret, no pseudonym).
+    """The description of a copy (trusted side; it contains no secret and no pseudonym).
 
     Attributes:
         created_at: UTC ISO time.
@@ -58,9 +58,9 @@ class Manifest:
         journal_seq: The last line of the journal that it holds.
         journal_digest: That line's digest.
         batch_seq: The newest batch that it holds.
-        sha256: Digest of the ledger's copy; of the list of files for a copy of the lake.
-        first_day: First day held, None when nothing was.
-        lowest_epoch: The lowest salt epoch whose secret its days need, None likewise.
+        sha256: Digest of the ledger's copy; for a copy of the lake, digest of the list of files.
+        first_day: First day held, None when no day was.
+        lowest_epoch: The lowest salt epoch whose secret its days need, None when no day was held.
     """
 
     created_at: str
@@ -94,7 +94,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the manifest of a new copy takes from whoever makes it."""
+    """The part of a new copy's manifest that the caller decides."""
 
     now: datetime
     retention_days: int
@@ -126,8 +126,8 @@ def copy_ledger(ledger: Ledger, folder: Path, terms: Terms) -> Backup:
         terms: What the manifest says.
 
     Raises:
-        DataError: The copy is not intact, so the ledger is damaged; nothing took its place.
-        StorageError: The disk refused.
+        DataError: The copy is not intact, so the ledger is damaged; no earlier copy was replaced.
+        StorageError: The copy cannot be written.
     """
     make_folder(folder, mode=FOLDER_MODE)
     path = folder / f"ledger-{terms.now.astimezone(UTC):%Y%m%d}.sqlite"
@@ -143,7 +143,7 @@ def copy_ledger(ledger: Ledger, folder: Path, terms: Terms) -> Backup:
         manifest = terms.manifest(anchor=anchor, batch_seq=batch_seq, sha256=file_digest(temporary))
         write_new(pending, json.dumps(asdict(manifest), indent=1).encode() + b"\n", mode=FILE_MODE)
         make_durable([temporary, pending])
-        remove([place])  # between the two renames there is no pair that does not match
+        remove([place])  # so between the two renames no manifest stands beside another copy's file
         replace(temporary, path)
         replace(pending, place)
         make_durable([path, place])
@@ -167,7 +167,7 @@ def copy_lake(root: Path, folder: Path, terms: Terms, *, anchor: Anchor, batch_s
         batch_seq: The ledger's newest batch.
 
     Raises:
-        StorageError: The disk refused; nothing took its place.
+        StorageError: The copy cannot be written; no earlier copy was replaced.
     """
     make_folder(folder, mode=FOLDER_MODE)
     path = folder / f"lake-{terms.now.astimezone(UTC):%Y%m%d}"
@@ -227,14 +227,14 @@ def read_manifest(path: Path) -> Backup:
 
 
 def manifest_in(path: Path) -> Manifest | None:
-    """The manifest in a file, None when it is missing or damaged."""
+    """Returns the manifest in a file, None when it is missing or damaged."""
     with suppress(OSError, ValueError, TypeError):
         return Manifest(**json.loads(path.read_bytes()))
     return None
 
 
 def is_intact(backup: Backup) -> bool:
-    """Whether a copy holds the bytes that its manifest names, and SQLite finds no fault in them."""
+    """Returns whether a copy holds the bytes that its manifest names, and SQLite finds no fault in them."""
     if backup.is_lake:
         return _is_intact_lake(backup)
     if not has_digest(backup.path, backup.manifest.sha256):
