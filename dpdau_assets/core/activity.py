@@ -13,7 +13,7 @@ hh is 00..23, mm and ss are 00..59 (no leap second), digits are ASCII, T and Z a
 epoch numbers are instants, floored to whole seconds; their day is the local date in `zone`. A number (not
 text) is read by size as its integer part would be written: below 10^11 seconds, below 10^14 milliseconds.
 
-Does not belong here: judging rows, which the engines do over whole columns; their tests hold them against the same
+Does not belong here: judging rows, which the engines do a column at a time; their tests compare them with the same
 rules for one row.
 """
 

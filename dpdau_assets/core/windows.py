@@ -1,4 +1,4 @@
-"""Windows of 1, 7 and N days: which days one holds, which days a range of them needs, and how many users each has.
+"""Windows of 1, 7 and N days: the days that a window holds, and the number of users in each of many windows.
 
 The exact counts come from day bitmaps: one 64-bit word per user and 64 days, one bit per day. Where the bitmaps
 come from does not belong here (storage/lake.py), nor does counting by samples (`sketches`).
@@ -66,7 +66,7 @@ def distinct_per_window(
     if not 1 <= window_days <= MAX_WINDOW_DAYS:
         raise UsageError(f"a window of {window_days} days cannot be counted", hint=f"use 1 to {MAX_WINDOW_DAYS} days")
     offset = (ends.first - first_day).days
-    # Only words that hold a needed day are read; one empty word behind them takes the windows that reach past.
+    # Only words that hold a needed day are read; one empty word after them serves windows that end later.
     low = max(0, (offset - window_days + 1) // WORD_DAYS)
     high = min(bitmaps.shape[1], (offset + len(ends) - 1) // WORD_DAYS + 1)
     per_window = np.zeros(len(ends), dtype=np.int64)

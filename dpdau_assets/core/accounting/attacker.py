@@ -8,7 +8,9 @@ neighbouring relation:
     t <= exp(epsilon) a + delta    and    1 - t >= exp(-epsilon) (1 - a - delta)
 
 and the privacy loss distribution gives a delta for every epsilon, so that the smallest bound over epsilon is the
-complete trade-off. Belongs here: that bound, and its closed form for Gaussian privacy. Does not belong here: any attack.
+complete trade-off.
+
+Belongs here: that bound, and its closed form for Gaussian privacy. Does not belong here: any attack.
 
 Reference: Wasserman and Zhou (2010), "A statistical framework for differential privacy", Theorem 2.4; Dong, Roth, Su
 (2022), "Gaussian differential privacy", Propositions 2.4 and 2.12.

@@ -85,7 +85,7 @@ class SquareRootStrategy:
         return noisy_answers(self.strategy(), differences, stddev, noise)
 
     def decode(self, answers: Sequence[int]) -> Floats:
-        """Every day's count from the answers up to it: float64[T], unbiased, not cut at 0."""
+        """Returns every day's count from the answers up to it: float64[T], unbiased, possibly negative."""
         return np.asarray(self.weights() @ np.array(answers, dtype=np.float64), dtype=np.float64)
 
 

@@ -74,7 +74,7 @@ class PatternSet:
         return Automaton(tuple(map(bool, is_in)), tuple(when_out), tuple(when_in))
 
     def allows(self, series: Sequence[int]) -> bool:
-        """Whether a series is one of these.
+        """Returns whether a series is one of these.
 
         Args:
             series: One 0 or 1 for each day, `horizon_days` of them.

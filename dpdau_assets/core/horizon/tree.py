@@ -7,7 +7,7 @@ Day t changes the count by D_t. On its last day a node of level l, which spans 2
 
     y = u_l * (sum of D over its days) + N_Z(0, sigma^2),        u_l the level's units,
 
-once and for good. Only nodes that end within the horizon exist: no day waits for a node of the future. Plain decoding
+once. Only nodes that end within the horizon exist: no day waits for a node of the future. Plain decoding
 adds the at most log2 T nodes that make up days 1 to t. Least squares lets the nodes inside each of these improve it
 (Honaker's estimate from below: all that is known on day t); after the last day all nodes improve all days.
 
@@ -36,9 +36,9 @@ from dpdau_assets.errors import InternalError
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 UNITS = 64
-"""Units of one user at every level by default: so fine that the accounting of the lattice costs nothing."""
+"""Default units of one user at every level, so fine that accounting for the lattice costs nothing."""
 IMPOSSIBLE = -(2**40)
-"""Value of a way between two states that no series takes."""
+"""Value of a path between two states that no series takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def node_weights(tree: BinaryTree, *, from_below: bool) -> Floats:
 
 
 def smoothing_weights(tree: BinaryTree) -> Floats:
-    """The same once all nodes are known: least squares over the whole horizon, for a second look at past days."""
+    """Returns the weights once all nodes are known: least squares over the horizon, for new estimates of past days."""
     strategy = tree.strategy().astype(np.float64)
     prefixes = np.tril(np.ones((tree.horizon_days, tree.horizon_days)))
     return np.asarray(prefixes @ np.linalg.pinv(strategy), dtype=np.float64)

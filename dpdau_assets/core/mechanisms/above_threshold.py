@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from dpdau_assets.core.dp_events import PureDpEvent
 from dpdau_assets.core.mechanisms.interface import NoiseSource
-from dpdau_assets.core.sketches.protocol import KEY_SPACE as KEY_SPACE  # part of this module's vocabulary
+from dpdau_assets.core.sketches.protocol import KEY_SPACE as KEY_SPACE  # re-exported to callers
 from dpdau_assets.errors import ConfigurationError
 
 NOISE_SCALE = 40.0

@@ -1,11 +1,11 @@
-"""The correlated Gaussian mechanism: one metric, a whole period, half of the noise shared between its days.
+"""The correlated Gaussian mechanism for one metric and period: half of the noise is shared between its days.
 
 Belongs here: the mechanism and its calibration. Does not belong here: keeping the shared noise secret (`storage`).
 
 Release t publishes b_t = 2 X_t + g_t + h with g_t ~ N_Z(0, sg^2) fresh and h ~ N_Z(0, sh^2) drawn once; the estimate is
 b_t / 2. With N the number of users (never computed) b_t = [2 X_t - N + g_t] + [N + h]. Adding a user changes N by 1 and
 each first bracket by |2 x_t - 1| = 1, whatever the days x_t on which the user counts. So the period costs one Gaussian
-of stddev sh, the opening, and one of stddev sg for each release, all of sensitivity 1, and later questions may depend
+of stddev sh for h, and one of stddev sg for each release, all of sensitivity 1, and later questions may depend
 on earlier answers. It holds for a period opened in its middle, for missing days, revisions, erasures and late data, as
 long as each X_t changes by 0 or 1 with one user.
 
@@ -43,7 +43,7 @@ DIRECT_CONVOLUTION = 10**9
 
 @dataclass(frozen=True, slots=True)
 class CorrelatedGaussian:
-    """Draws 2 value + g + h; all planned releases and the opening together stay within the account's cap.
+    """Draws 2 value + g + h; all planned releases and the charge for h together stay within the account's cap.
 
     Attributes:
         release_stddev: sg, in half users.
@@ -112,7 +112,7 @@ class CorrelatedGaussian:
 
 @lru_cache(maxsize=64)
 def correlated_gaussian(plan: PeriodPlan) -> CorrelatedGaussian:
-    """The mechanism with the least noise whose opening and planned releases cost at most the plan's cap.
+    """Returns the mechanism with the least noise whose charge for h and planned releases fit the plan's cap.
 
     The optimum of continuous noise, times the smallest factor whose discrete loss fits.
 

@@ -1,7 +1,7 @@
 """The protocols of noise: a mechanism (which noise, how much) and a noise source (where randomness comes from).
 
 Belongs here: the signatures that releases, intervals and accounting rely on. Does not belong here: any sampler.
-Everything is in integers: the count, the noise, the draw. A mechanism is public whole; the count it is applied to is
+Everything is in integers: the count, the noise, the draw. All of a mechanism is public; the count it is applied to is
 sensitive and travels only as an argument.
 """
 
@@ -25,7 +25,7 @@ class NoiseSource(Protocol):
 
     @property
     def is_private(self) -> bool:
-        """Whether a draw may protect real people: False when it can be repeated from a stored seed."""
+        """Returns whether a draw may protect real people: False when it can be repeated from a stored seed."""
 
     def discrete_gaussian(self, stddev: float) -> int:
         """One draw of N_Z(0, stddev^2).

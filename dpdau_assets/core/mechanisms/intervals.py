@@ -20,7 +20,7 @@ CERTAIN_DEVIATIONS = 9.0
 NEGLIGIBLE = 1e-9
 """Probabilities of noise below this do not change a 97.5 % quantile."""
 SMOOTH = 0.1
-"""A smaller sampling deviation is taken as this: a whole number of units is then still told from the next."""
+"""Smallest sampling deviation: with it, an integer number of units can still be told from the next."""
 STEPS, PRECISION = 60, 1e-6
 
 
@@ -29,7 +29,7 @@ def interval_95(
 ) -> tuple[int, int | None]:
     """Bounds that hold the number of distinct users with probability at least 95 %.
 
-    Without sampling exactly so: the whole users in draw +- q, q the smallest integer with Pr[|noise| <= q] >= 95 %.
+    Without sampling this is exact: the integers in draw +- q, q the smallest integer with Pr[|noise| <= q] >= 95 %.
     With sampling, count +- q in users, rounded outwards, with q the 97.5 % quantile of the noise plus a normal error of
     the count's sampling deviation. Under Gaussian noise that is n +- 1.96 sqrt(n (1 - theta) / theta + Var(noise) /
     theta^2) for counts of users; where sampling adds little error, it is the noise's own quantile. Both bounds are
@@ -46,7 +46,7 @@ def interval_95(
     """
     units, sampling = mechanism.units_per_user, Sampling(threshold, buckets)
     if sampling.is_exact:
-        reach = max(mechanism.noise_quantile(PROBABILITY), units - 1)  # so that a whole number of users lies between
+        reach = max(mechanism.noise_quantile(PROBABILITY), units - 1)  # so that an integer number of users lies between
         return max(0, -((reach - drawn) // units)), max(0, (drawn + reach) // units)
     count = drawn / units
     reach_counts = _reach(mechanism, stddev=sampling.count_stddev(count) * units) / units

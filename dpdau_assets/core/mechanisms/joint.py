@@ -6,7 +6,7 @@ Belongs here: the mechanism, its decoding and its calibration. Does not belong h
 Release t publishes b_t = K V_t + g_t + d h of the three counts V_t, with g_t ~ N_Z(0, sg^2)^3 fresh and one
 h ~ N_Z(0, sh^2) for the period; the estimates are K^-1 b_t. With N the number of users
 b_t = [K V_t - d N + g_t] + d [N + h]. Adding a user changes N by 1 and the first bracket by K v - d, v one of four
-vectors (`joint_shape.VERTICES`), of length at most r. So the period costs one Gaussian of stddev sh, the opening, and
+vectors (`joint_shape.VERTICES`), of length at most r. So the period costs one Gaussian of stddev sh for h, and
 for each release one vector of stddev sg and sensitivity r, whatever the user's pattern of days, and later questions may
 depend on earlier answers. It needs counts that one user moves by one of the four vectors and nothing else: exact sets,
 taken at one snapshot.
@@ -42,7 +42,7 @@ from dpdau_assets.errors import DataError, InternalError
 
 @dataclass(frozen=True, slots=True)
 class JointGaussian:
-    """Draws K V + g + d h; all planned releases and the opening together stay within the account's cap.
+    """Draws K V + g + d h; all planned releases and the charge for h together stay within the account's cap.
 
     Attributes:
         shape: K and d.
@@ -108,7 +108,7 @@ class JointGaussian:
         return first, second, third
 
     def decode(self, drawn: Sequence[int]) -> tuple[float, float, float]:
-        """The unbiased estimates of (DAU, WAU, MAU) in one draw: K^-1 b, not cut at 0."""
+        """Returns the unbiased estimates of (DAU, WAU, MAU) in one draw: K^-1 b, which may be negative."""
         first, second, third = np.linalg.solve(np.array(self.shape.matrix, dtype=np.float64), np.array(drawn, float))
         return float(first), float(second), float(third)
 
@@ -127,7 +127,7 @@ class JointGaussian:
 
 @lru_cache(maxsize=64)
 def joint_gaussian(plan: PeriodPlan) -> JointGaussian:
-    """The mechanism with the least total noise whose opening and planned releases cost at most the plan's cap.
+    """Returns the mechanism with the least total noise whose charge for h and planned releases fit the plan's cap.
 
     Args:
         plan: Releases (2 or more), cap and delta of the account.

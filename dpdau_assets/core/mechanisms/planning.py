@@ -1,4 +1,4 @@
-"""Noise for everything that a period may release: planned together, so that the last release fits like the first.
+"""Plans the noise for everything that a period may release, so that the last release fits as the first does.
 
 Belongs here: the plan of a period, and the smallest factor by which noise must grow until the plan fits its cap. Does
 not belong here: the shape of that noise (`correlated`, `joint`), nor whether a release fits (`accounting.snapshot`).
@@ -18,17 +18,17 @@ from dpdau_assets.core.probability.gaussian_dp import gaussian_mu
 from dpdau_assets.errors import InternalError
 
 MARGIN = 1e-6
-"""Share of a cap that a plan leaves free: another build of the same accountant may round differently."""
+"""Share of a cap that a plan leaves free, because another build of the same accountant may round differently."""
 OVERSHOOT = 1e-7
-"""How far, relatively, a step towards the smallest factor aims past it, so that it arrives."""
+"""Relative distance by which a step towards the smallest factor aims past it, so that it reaches it."""
 CLOSE = 1e-4
-"""How far, relatively, the closed form may lie above the cap for it to be taken instead of the numerical bound."""
+"""Relative excess over the cap up to which the closed form is used instead of the numerical bound."""
 STEPS_LIMIT = 60
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodPlan:
-    """What one account may release in its period; public whole.
+    """What one account may release in its period. All of it is public.
 
     Attributes:
         releases: T: releases and revisions together, at least 1.
@@ -53,11 +53,11 @@ class PeriodPlan:
 
 
 def smallest_noise_factor(events_at: Callable[[float], EventCounts], plan: PeriodPlan) -> float:
-    """A factor f >= 1, within a relative 1e-4 of the smallest, at which the whole plan costs at most its cap.
+    """Returns a factor f >= 1, within a relative 1e-4 of the smallest, at which the plan costs at most its cap.
 
     The loss is the closed form where noise is so wide that the lattice does not matter, else the sum over the lattice
     where that is short, else the discrete privacy loss distribution of all planned events, rounded pessimistically: the
-    same numbers that decide about each release later, so that none of them is refused for a rounding. f is below 1.0001
+    same numbers that decide about each release later, so that rounding makes none of them refused. f is below 1.0001
     at the default caps.
 
     Args:

@@ -1,8 +1,8 @@
-"""Where randomness comes from: OpenDP for real people, a keyed byte stream for synthetic data.
+"""The sources of randomness: OpenDP for real people, a keyed byte stream for synthetic data.
 
-Belongs here: the two noise sources, and the mark of any other one. Both return exact samples: every step is integer or
-rational arithmetic, so there is no floating-point grid to attack (Mironov 2012). Does not belong here: which source a
-data folder may use.
+Belongs here: the two noise sources, and the wrapper that marks any other one. Both return exact samples: every step is
+integer or rational arithmetic, so there is no floating-point grid to attack (Mironov 2012). Does not belong here: which
+source a data folder may use.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _opendp_noise(constructor: str, scale: float) -> Callable[[int], int]:
 
 
 class SeededNoise:
-    """Noise that the same key repeats: for data folders created as synthetic, never for people.
+    """Noise that the same key repeats. It serves data folders created as synthetic, never data of people.
 
     The byte stream is HMAC-SHA256(key, counter) for counter 0, 1, ...; the samplers on it are exact.
 
@@ -151,7 +151,7 @@ class SeededNoise:
 
 
 class UnprivateNoise:
-    """The draws of any source, marked as seeded noise is: whatever it says of itself, its values are not private.
+    """The draws of any source, marked like seeded noise: whatever the source claims, its values are not private.
 
     Args:
         source: Where the draws come from.

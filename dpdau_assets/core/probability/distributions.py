@@ -3,7 +3,7 @@
 Belongs here: what is known of discrete Gaussian and discrete Laplace noise without drawing any. Does not belong here:
 sampling (`samplers`) and choosing a scale (`calibration`).
 
-Each pmf is cut where the remaining tails are under 1e-30 together, far below any delta in use, and sums to 1 within
+Each pmf ends where the remaining tails are under 1e-30 together, far below any delta in use, and sums to 1 within
 a few units of rounding.
 """
 

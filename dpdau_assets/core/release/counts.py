@@ -1,6 +1,6 @@
 """The counts of one snapshot, before noise.
 
-Belongs here: what is stored for a window, and the number that a release may read of it. Does not belong here: how
+Belongs here: the stored count of a window, and the number that a release may read from it. Does not belong here: how
 counts are made (`operations.release.counts_snapshot`). Everything is sensitive, stays in memory and prints as nothing.
 """
 

@@ -34,8 +34,8 @@ def make_joint_results(
 ) -> dict[Metric, ReleaseResult]:
     """The three published values that follow from one draw. Everything taken and returned is public.
 
-    Each 95 % interval is the whole users within 1.96 standard deviations of the estimate, cut at 0. WAU below DAU, or
-    MAU below WAU, can occur: each value is unbiased by itself, and none is bent to fit another.
+    Each 95 % interval holds the integers from 0 on within 1.96 standard deviations of the estimate. WAU below DAU, or
+    MAU below WAU, can occur: each value is unbiased by itself, and none is changed to fit another.
 
     Args:
         drawn: b, as drawn.
@@ -77,7 +77,7 @@ def make_joint_results(
 
 
 def _shown(decoded: float) -> float:
-    """Never below 0, to one decimal; a whole number as an integer."""
+    """Returns the value to one decimal, never below 0; an integral value as an integer."""
     rounded = round(max(0.0, decoded), DECIMALS)
     return int(rounded) if rounded == int(rounded) else rounded
 

@@ -38,7 +38,7 @@ STARVATION_SHARE = 4
 FULLEST_LOAD = math.log(5)
 """Users per bucket that an hll threshold aims at, at most: 80 % of the buckets hit, where the error is smallest."""
 ROOM_FOR_NOISE = 0.1
-"""Share of the buckets that the noise may reach: 80 % and growth are then told from all."""
+"""Largest noise as a share of the buckets, so that 80 % of them, grown, still differ clearly from all of them."""
 BODY_FIELDS = (
     "metric",
     "day",
@@ -62,7 +62,7 @@ BODY_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class ReleaseResult:
-    """One published value, publishable whole: the draw, what follows from it, and the public facts around it.
+    """One published value: the draw, what follows from it, and the public facts around it. All of it is public.
 
     Attributes:
         metric: `dau`, `wau` or `mau`.
@@ -243,7 +243,7 @@ def estimate_of(
 
 
 def is_saturated(drawn: int, mechanism: Mechanism, *, k: int) -> bool:
-    """Whether the sketch may have been full below the threshold, so that the value is a lower bound.
+    """Returns whether the sketch may have been full below the threshold, so that the value is a lower bound.
 
     A full sketch is recognised with probability above 99.9 %; the price is that one within the noise of being full is
     flagged too.

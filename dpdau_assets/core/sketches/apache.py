@@ -48,7 +48,7 @@ class ApacheTheta:
 
 
 def is_installed() -> bool:
-    """Whether the package `datasketches` can be imported; does not import it."""
+    """Returns whether the package `datasketches` can be imported; does not import it."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 

@@ -1,8 +1,8 @@
-"""A Bloom filter over user keys: bits instead of keys, at the price of false positives.
+"""A Bloom filter over user keys, which stores bits instead of keys and therefore has false positives.
 
-Belongs here: the filter and what it predicts of itself. Differences of sets belong to `difference`. It serves
-experiments: nothing that goes through a Bloom filter may be released, because one user can change the bits that a
-thousand others are looked up by.
+Belongs here: the filter and its predicted error. Differences of sets belong to `difference`. It serves experiments: no
+value computed through a Bloom filter may be released, because one user can change the bits by which a thousand others
+are looked up.
 
 Reference: Bloom, "Space/time trade-offs in hash coding with allowable errors" (1970); Kirsch and Mitzenmacher, "Less
 hashing, same performance" (2006), for deriving all positions from two hashes.
@@ -35,7 +35,7 @@ class BloomFilter:
 
     @classmethod
     def from_keys(cls, keys: Keys, *, fp_rate: float) -> Self:
-        """The filter of `keys`, as small as the asked rate allows: -n ln f / (ln 2)^2 bits, -log2 f positions a key.
+        """Returns the smallest filter of `keys` with that rate: -n ln f / (ln 2)^2 bits, -log2 f positions per key.
 
         Args:
             keys: uint64[n], strictly increasing (sensitive).

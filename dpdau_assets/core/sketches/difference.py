@@ -38,8 +38,8 @@ def a_not_b(first: Keys, second: Keys, *, threshold: int = KEY_SPACE, fp_rate: f
     """How many keys of `first` are not in `second`, estimated from those below `threshold`.
 
     Args:
-        first: Keys of A, of one epoch: uint64[n], strictly increasing, whole below `threshold` (sensitive).
-        second: Keys of B, of the same epoch, likewise.
+        first: Keys of A, of one epoch: uint64[n], strictly increasing, complete below `threshold` (sensitive).
+        second: Keys of B, of the same epoch, in the same form (sensitive).
         threshold: theta times 2^64 (public); at 2^64 without a filter the number is exact.
         fp_rate: Compare through a Bloom filter over B with this false-positive rate; None compares exactly.
     """

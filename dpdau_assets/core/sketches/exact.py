@@ -1,4 +1,4 @@
-"""`set`: the sketch that keeps every key. Exact at any size, 8 bytes a user.
+"""`set`: the sketch that keeps every key. It is exact at any size and takes 8 bytes per user.
 
 Bounded memory does not belong here (`kmv`).
 """
@@ -14,7 +14,7 @@ from dpdau_assets.core.sketches.protocol import KEY_SPACE, Keys, check_keys, cou
 
 
 class ExactSketch:
-    """All keys of a set; always complete, its capacity is the whole key space."""
+    """All keys of a set. The sketch is always complete: its capacity is the key space."""
 
     __slots__ = ("_keys",)
     impl: ClassVar[str] = "set"

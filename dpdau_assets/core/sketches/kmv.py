@@ -42,16 +42,16 @@ class KmvSketch:
             keys: uint64[n], strictly increasing (sensitive).
             k: Capacity, 1 or more (public).
         """
-        # A copy, so that a sketch of few keys never keeps a whole day in memory.
+        # This is a copy, so that a sketch of few keys never keeps all keys of a day in memory.
         return cls(keys[:k].copy(), k=k, complete=keys.size <= k)
 
     @property
     def complete(self) -> bool:
-        """Whether nothing was ever evicted (sensitive)."""
+        """Returns whether nothing was ever evicted (sensitive)."""
         return self._complete
 
     def union(self, other: Self) -> Self:
-        """The sketch of the union of the two sets; the smaller capacity caps.
+        """Returns the sketch of the union of the two sets, with the smaller of the two capacities.
 
         Guarantee: bottom-k of the two bottom-k's is the bottom-k of the union, because a key among the k smallest
         of the union is among the k smallest of every set that holds it.

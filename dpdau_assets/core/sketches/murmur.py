@@ -1,6 +1,6 @@
-"""The hash that Apache DataSketches gives a 64-bit number, for whole arrays.
+"""Computes the hash that Apache DataSketches gives a 64-bit number, for all numbers of an array at once.
 
-Belongs here: MurmurHash3_x64_128 of 8 bytes. What is done with the hashes belongs to `theta`.
+Belongs here: MurmurHash3_x64_128 of 8 bytes. The use of the hashes belongs to `theta`.
 
 Reference: Austin Appleby, MurmurHash3 (public domain); Apache DataSketches takes the first 64 bits, shifted right by 1.
 """

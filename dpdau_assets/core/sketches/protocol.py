@@ -113,7 +113,7 @@ def check_threshold(threshold: int) -> int:
 
 
 def is_power_of_two(number: int) -> bool:
-    """Whether `number` is 1, 2, 4, ..."""
+    """Returns whether `number` is 1, 2, 4, ..."""
     return number > 0 and number & (number - 1) == 0
 
 

@@ -1,8 +1,8 @@
 """Unions of consecutive days' sketches, for many windows at once.
 
-One union per day and doubling instead of one per day of every window: union is idempotent, so two overlapping
-runs of days make a longer one. Which epoch a window is counted under does not belong here: all sketches given
-must be of one epoch.
+Each doubling of the window length takes one union per day, instead of one union for each day of every window: union is
+idempotent, so two overlapping runs of days make a longer one. The epoch that a window is counted under does not belong
+here: all given sketches must be of one epoch.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Sampling:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the count is the number of users, with no error from sampling."""
+        """Returns whether the count is the number of users, with no error from sampling."""
         return self.threshold == KEY_SPACE and self.buckets is None
 
     def users(self, count: float) -> float | None:

@@ -1,7 +1,7 @@
 """`theta`: the sample of every key whose hash lies below a threshold fixed by configuration.
 
 A fixed threshold samples users, not days: unions and deletions are exact on the sample, one user changes its size by 0
-or 1, and dividing by theta estimates the whole. Nothing is ever evicted, so the size grows with the users; the usual
+or 1, and dividing by theta estimates all users. No key is ever evicted, so the size grows with the users; the usual
 theta sketch, which lowers its theta when it is full, would let the data choose the threshold and is not made here.
 Hashes and bytes are those of Apache DataSketches: any of its programs reads the stored bytes as a compact theta sketch
 and may unite it with its own sketches of the same pseudonyms. Their bytes belong to `apache`.
@@ -60,7 +60,7 @@ class ThetaSketch:
 
     @property
     def complete(self) -> bool:
-        """Whether every user is kept, which configuration alone decides."""
+        """Returns whether every user is kept, which configuration alone decides."""
         return self.threshold == KEY_SPACE
 
     def union(self, other: Self) -> Self:
@@ -112,7 +112,7 @@ class ThetaSketch:
             threshold: theta times 2^64, a power of two from 2, fixed beforehand (public).
 
         Raises:
-            DataError: The bytes are none, or that sketch was full and lowered its theta below the threshold: its
+            DataError: The bytes are no sketch, or that sketch was full and lowered its theta below the threshold: its
                 theta then tells about the data, and no count at `threshold` can be made from it.
         """
         content = read_compact(stored)
@@ -146,7 +146,7 @@ def _check_sampling(threshold: int) -> int:
 
 
 def _apache_theta(threshold: int) -> int:
-    """A threshold in Apache's units of 2^-63, where the whole is one less than a power of two."""
+    """Returns a threshold in Apache's units of 2^-63, where theta = 1 is one less than a power of two."""
     return WHOLE if threshold == KEY_SPACE else threshold // 2
 
 

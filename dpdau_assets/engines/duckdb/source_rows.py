@@ -204,5 +204,5 @@ class SourceRows:
 
 
 def may_be_direct(source: Source) -> bool:
-    """Whether DuckDB can try to scan the source itself."""
+    """Returns whether DuckDB can try to scan the source itself."""
     return source.format == "parquet" and can_scan_directly(source)

@@ -85,7 +85,7 @@ class Source:
 
     @property
     def is_compressed(self) -> bool:
-        """Whether the bytes are gzip."""
+        """Returns whether the bytes are gzip."""
         return is_compressed(self.path)
 
     def open_bytes(self) -> IO[bytes]:

@@ -88,7 +88,7 @@ class Backup:
 
     @property
     def is_lake(self) -> bool:
-        """Whether it is a copy of the lake."""
+        """Returns whether it is a copy of the lake."""
         return self.path.suffix != ".sqlite"
 
 

@@ -100,7 +100,7 @@ class FileLock:
 
 
 def _is_taken_within(descriptor: int, seconds: float) -> bool:
-    """Whether the lock became free in that time, and is now held by `descriptor`."""
+    """Returns whether the lock became free in that time, and is now held by `descriptor`."""
     if try_lock(descriptor):
         return True
     if math.isinf(seconds):
@@ -115,7 +115,7 @@ def _is_taken_within(descriptor: int, seconds: float) -> bool:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Whether the exclusive lock of an open file was free and is now held by `descriptor`."""
+    """Returns whether the exclusive lock of an open file was free and is now held by `descriptor`."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

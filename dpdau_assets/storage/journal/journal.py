@@ -288,7 +288,7 @@ def _size(path: Path) -> int:
 
 
 def _is_start_of(path: Path, whole: Path) -> bool:
-    """Whether the bytes of `path`, if it exists, are the first ones of `whole`."""
+    """Returns whether the bytes of `path`, if it exists, are the first bytes of `whole`."""
     if not path.exists():
         return True
     with storage_errors(path, "read"), path.open("rb") as short, whole.open("rb") as long:

@@ -143,7 +143,7 @@ def open_account(
         metric: The metric.
         period: Calendar month `YYYY-MM`.
         mechanism: Name of the mechanism, fixed for the account's life.
-        parameters: Its parameters, fixed likewise.
+        parameters: Its parameters, fixed for the account's life as well.
         epsilon_cap: Cap on the composed loss.
         delta: The delta at which the caps hold.
         month_cap: Cap on the month's loss over all metrics.

@@ -313,7 +313,7 @@ def set_tombstone_floor(connection: Connection, day: date) -> None:
 
 
 def has_any(connection: Connection) -> bool:
-    """Whether there is any tombstone."""
+    """Returns whether there is any tombstone."""
     return connection.scalar(select(erasure_log.c.epoch).limit(1)) is not None
 
 

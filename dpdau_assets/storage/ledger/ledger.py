@@ -393,5 +393,5 @@ def _fill_meta(connection: Connection, *, synthetic: bool) -> None:
 
 
 def is_synthetic(connection: Connection) -> bool:
-    """Whether the ledger was created for synthetic data."""
+    """Returns whether the ledger was created for synthetic data."""
     return get_meta(connection, "synthetic") == "true"

@@ -38,8 +38,8 @@ def shared_noise_charges_between(
 ) -> dict[str, EventCounts]:
     """What was charged for shared noise in each month that the days from `first` to `last` touch, over all metrics.
 
-    The charge belongs to its whole month: every window of days that touches the month has seen its noise. So does
-    a charge that is only assumed because the values that used the noise are lost.
+    A charge belongs to all days of its month, because every window of days that touches the month has seen its noise.
+    This includes a charge that is only assumed because the values that used the noise are lost.
     """
     stored = type_coerce(charges.c.events, String)
     query = select(charges.c.period, stored).where(
@@ -52,7 +52,7 @@ def shared_noise_charges_between(
 
 
 def has_assumed_shared_noise_charge(connection: Connection, account: Account) -> bool:
-    """Whether the account is charged for shared noise that is lost."""
+    """Returns whether the account is charged for shared noise that is lost."""
     query = (
         select(charges.c.charge).where(charges.c.account == account.account, IS_ASSUMED_SHARED_NOISE_CHARGE).limit(1)
     )

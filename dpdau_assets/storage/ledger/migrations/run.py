@@ -35,6 +35,6 @@ def head() -> str | None:
 
 
 def is_known(revision: str) -> bool:
-    """Whether this version of the package has `revision`."""
+    """Returns whether this version of the package has `revision`."""
     scripts = ScriptDirectory.from_config(configuration())
     return any(script.revision == revision for script in scripts.walk_revisions())
