@@ -64,12 +64,12 @@ class SquareRootStrategy:
         return tuple(int(value) for value in np.rint(self.units * square_root_coefficients(self.horizon_days)))
 
     def strategy(self) -> Integers:
-        """C: what the answers ask of the differences, int64[T, T], lower triangular."""
+        """Returns C, the answers as linear functions of the differences: int64[T, T], lower triangular."""
         lags = np.arange(self.horizon_days)[:, None] - np.arange(self.horizon_days)[None, :]
         return np.where(lags >= 0, np.array(self.coefficients(), dtype=np.int64)[np.maximum(lags, 0)], 0)
 
     def weights(self) -> Floats:
-        """How each day's estimate is made of the answers: A C^-1, float64[T, T], lower triangular."""
+        """Returns the weights of the answers in each day's estimate: A C^-1, float64[T, T], lower triangular."""
         return decoding_weights(self.strategy())
 
     def answers(

@@ -161,18 +161,18 @@ def _search(gram: Integers, patterns: PatternSet, window_days: int) -> Certifica
 
 
 def _far_pairs(gram: Integers, window_days: int) -> tuple[Integers, int]:
-    """What stands for the pairs of days beyond the window: a number for each day in, int64[T], and a constant."""
+    """Returns the bound that replaces pairs of days beyond the window: int64[T], one per day in, and a constant."""
     days = np.arange(len(gram))
     far = np.where(np.abs(days[:, None] - days[None, :]) > window_days, gram, 0)
     negative = np.minimum(far, 0)
-    # each pair stands twice in P, once on either side: 2 p v_i v_j
+    # each pair occurs twice in P, once on either side of the diagonal: 2 p v_i v_j
     return 2 * negative.sum(axis=1) + (far - negative).sum(axis=1), -int(negative.sum())
 
 
 def _next_day(
     row: Integers, alone: int, ends: tuple[Words, Integers], automaton: Automaton, day: int, window_days: int
 ) -> tuple[Words, Integers, Integers]:
-    """Ends, values and parents after one more day: of equal ends the one with the larger value."""
+    """Returns ends, values and parents after one more day; of equal ends it keeps the one with the larger value."""
     keys, values = ends
     states = (keys >> np.uint64(STATE_SHIFT)).astype(np.int64)
     recent = (keys << np.uint64(1)) & np.uint64((1 << window_days) - 1)

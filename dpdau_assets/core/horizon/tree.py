@@ -61,7 +61,7 @@ class BinaryTree:
     Attributes:
         horizon_days: T, at least 1.
         level_units: u_0, u_1, ...: units of one user at each level, each at least 1. A level with more units has less
-            noise in users and takes a larger share of the budget. One for each level that the horizon holds.
+            noise in users and takes a larger share of the budget. There is one number for each level of the horizon.
     """
 
     horizon_days: int
@@ -99,7 +99,7 @@ class BinaryTree:
         return self.level_units[node.level]
 
     def strategy(self) -> Integers:
-        """What the nodes ask of the differences: int64[nodes, T]."""
+        """Returns the nodes' values as linear functions of the differences: int64[nodes, T]."""
         rows = np.zeros((len(self.nodes()), self.horizon_days), dtype=np.int64)
         for row, node in zip(rows, self.nodes(), strict=True):
             row[node.first_day - 1 : node.last_day] = self.units_of(node)
@@ -117,7 +117,7 @@ def even_tree(horizon_days: int, *, units: int = UNITS) -> BinaryTree:
 
 
 def node_index(node: TreeNode) -> int:
-    """Place of a node in the order of drawing: the nodes that end before its last day, then its level."""
+    """Returns a node's place in the order of drawing: how many nodes end before its last day, plus its level."""
     before = node.last_day - 1
     return 2 * before - before.bit_count() + node.level
 
@@ -169,7 +169,7 @@ def _ways(tree: BinaryTree, automaton: Automaton) -> list[Integers]:
 
 
 def _path(ways: list[Integers], level: int, start: int, end: int) -> list[int]:
-    """The states of a best way through a node, `start` before it and one for each of its days."""
+    """Returns the states of a best path through a node: `start` before it and one for each of its days."""
     if level == 0:
         return [start, end]
     middle = int((ways[level - 1][start] + ways[level - 1][:, end]).argmax())
@@ -177,7 +177,7 @@ def _path(ways: list[Integers], level: int, start: int, end: int) -> list[int]:
 
 
 def node_weights(tree: BinaryTree, *, from_below: bool) -> Floats:
-    """How each day's estimate is made of the nodes' values: float64[T, nodes].
+    """Returns the weights that make each day's estimate from the nodes' values: float64[T, nodes].
 
     Args:
         tree: The tree.
@@ -216,7 +216,7 @@ def daily_stddevs(weights: Floats, stddev: float) -> Floats:
 
     Args:
         weights: Any of the decodings above, float64[T, answers].
-        stddev: Of the noise of each answer, in units.
+        stddev: Standard deviation of the noise of each answer, in units.
     """
     return np.asarray(stddev * np.sqrt((weights**2).sum(axis=1)), dtype=np.float64)
 

@@ -35,8 +35,8 @@ class TreeState:
 
     Attributes:
         tree: The tree.
-        stddev: Of the noise of every node, in units.
-        day: Days taken in so far, 0 to T.
+        stddev: Standard deviation of the noise of every node, in units.
+        day: Number of days processed so far, 0 to T.
         open_sums: For each level the sum of the differences since its last node ended (sensitive).
         drawn: The noisy values of all nodes that have ended, in order: the buffer that counts are decoded from.
     """

@@ -32,11 +32,11 @@ STORED_VERSION = 1
 EXPECTED_GROWTH = 0.5
 """Growth between two releases that a threshold allows for: Monday after Sunday, but not a tenfold launch."""
 SATURATION_PROBABILITY = 0.999
-"""A count that the noise leaves below k with this probability is taken as below k."""
+"""If the noise leaves a count below k with at least this probability, the count is taken as below k."""
 STARVATION_SHARE = 4
 """Below k / 4 kept keys the threshold doubles."""
 FULLEST_LOAD = math.log(5)
-"""Users per bucket that an hll threshold aims at, at most: 80 % of the buckets hit, where the error is smallest."""
+"""Largest number of users per bucket for an hll threshold: 80 % of the buckets are hit, and the error is smallest."""
 ROOM_FOR_NOISE = 0.1
 """Largest noise as a share of the buckets, so that 80 % of them, grown, still differ clearly from all of them."""
 BODY_FIELDS = (
@@ -57,7 +57,7 @@ BODY_FIELDS = (
     "private",
     "revision",
 )
-"""What a body shows of a result; the budget and the version follow."""
+"""The fields of a result that a body shows; the budget and the version follow them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class ReleaseResult:
         return {"version": STORED_VERSION, **fields, "day": self.day.isoformat()}
 
     def public_fields(self) -> dict[str, Any]:
-        """What a body shows of the result, JSON types only."""
+        """Returns the fields of the result that a body shows, JSON types only."""
         return {**{name: getattr(self, name) for name in BODY_FIELDS}, "day": self.day.isoformat()}
 
     @classmethod
